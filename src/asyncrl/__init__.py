@@ -1,0 +1,32 @@
+"""asyncrl: asynchronous deep reinforcement learning on the CPU cores you have."""
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncrl.agent import Agent, load
+    from asyncrl.config import Experiment
+    from asyncrl.errors import RunError, UserError
+    from asyncrl.training import Result, train
+
+__version__ = version("asyncrl")
+
+_HOMES = {
+    "Agent": "agent",
+    "Experiment": "config",
+    "Result": "training",
+    "RunError": "errors",
+    "UserError": "errors",
+    "load": "agent",
+    "train": "training",
+}
+
+__all__ = ["Agent", "Experiment", "Result", "RunError", "UserError", "__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads public names on first use: importing the package does not import torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"asyncrl.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'asyncrl' has no attribute {name!r}")

@@ -1,0 +1,33 @@
+"""One file per paper; this table is where an algorithm gets its name on the command line."""
+
+from asyncrl.algorithms.a3c import A3C
+from asyncrl.algorithms.base import Algorithm
+from asyncrl.errors import UserError
+from asyncrl.importing import import_object
+
+ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C}
+
+
+def algorithm_class(name: str) -> type[Algorithm]:
+    """The algorithm of that name, or at that import path `module:Class`.
+
+    Raises:
+        UserError: There is none.
+    """
+    if ":" in name:
+        cls: type[Algorithm] = import_object(name, "algorithm")
+        return cls
+    if name not in ALGORITHMS:
+        raise UserError(
+            f"unknown algorithm {name!r}: choose one of {', '.join(ALGORITHMS)}, or give an import path module:Class"
+        )
+    return ALGORITHMS[name]
+
+
+def algorithm_name(algorithm: Algorithm) -> str:
+    """The name under which `algorithm_class` finds the class of `algorithm` again."""
+    cls = type(algorithm)
+    for name, known in ALGORITHMS.items():
+        if known is cls:
+            return name
+    return f"{cls.__module__}:{cls.__qualname__}"

@@ -1,0 +1,108 @@
+"""Films of a trained agent: whole episodes as frames, written as mp4 or gif, or shown in a window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asyncrl.agent import Agent
+from asyncrl.envs.make import make_environments
+from asyncrl.errors import UserError
+
+Frame = NDArray[np.uint8]  # [height, width, 3]
+SMALLEST_SIDE = 320
+"""Pictures smaller than this are enlarged by a whole factor, so that Atari's 160 columns can be seen."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One step of an episode as seen from outside."""
+
+    frame: Frame
+    total_reward: float  # of the episode so far, unclipped
+    last: bool  # the episode ends here
+
+
+def play(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Iterator[Moment]:
+    """Plays episodes one after another in one environment and yields what a spectator would see.
+
+    Raises:
+        UserError: The environment cannot be shown.
+    """
+    experiment = agent.experiment
+    environments = make_environments(experiment.environment, experiment.environment_options, 1, render=True)
+    agent.random.manual_seed(seed)
+    observations, _ = environments.reset(seed=seed)
+    first_action = int(getattr(agent.info.action_space, "start", 0))
+    for _ in range(episodes):
+        state, first, total = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool), 0.0
+        yield Moment(_picture(environments), 0.0, last=False)
+        ended = False
+        while not ended:
+            batch = torch.from_numpy(np.array(observations, agent.info.observation_space.dtype)).unsqueeze(0)
+            actions, state = agent.act(batch, state, first, deterministic)
+            observations, rewards, terminated, truncated, _ = environments.step(actions[0].numpy() + first_action)
+            first, total = torch.zeros(1, 1, dtype=torch.bool), total + float(rewards[0])
+            ended = bool(terminated[0] or truncated[0])
+            yield Moment(_picture(environments), total, last=ended)
+        observations = environments.step(actions[0].numpy() + first_action)[0]  # the dummy step that resets it
+    environments.close()
+
+
+def frames_per_second(agent: Agent) -> float:
+    """How many steps a second of the environment's own time has."""
+    environments = make_environments(agent.experiment.environment, agent.experiment.environment_options, 1, render=True)
+    rate = float(environments.metadata.get("render_fps") or 30)
+    environments.close()
+    return rate
+
+
+def write_video(frames: Iterable[Frame], path: Path, fps: float) -> None:
+    """Writes frames to an .mp4 (H.264) or a .gif.
+
+    Raises:
+        UserError: The ending is another, or the file cannot be written.
+    """
+    if path.suffix not in (".mp4", ".gif"):
+        raise UserError(f"videos end in .mp4 or .gif, not {path.name!r}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (_write_gif if path.suffix == ".gif" else _write_mp4)(frames, path, fps)
+    except OSError as error:
+        raise UserError(f"cannot write the video {path}: {error}") from error
+
+
+def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> None:
+    import imageio_ffmpeg
+
+    writer: Any = None
+    for frame in frames:
+        if writer is None:
+            height, width = frame.shape[:2]
+            writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, quality=7, macro_block_size=2)
+            writer.send(None)
+        writer.send(np.ascontiguousarray(frame))
+    if writer is not None:
+        writer.close()
+
+
+def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> None:
+    from PIL import Image
+
+    images = [Image.fromarray(frame).quantize(64) for frame in frames]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
+
+
+def _picture(environments: Any) -> Frame:
+    rendered = environments.render()
+    if rendered is None or rendered[0] is None:
+        raise UserError(f"{environments} gives no picture of itself")
+    frame = np.asarray(rendered[0], np.uint8)
+    factor = max(1, -(-SMALLEST_SIDE // min(frame.shape[:2])))
+    return frame.repeat(factor, 0).repeat(factor, 1)

@@ -1,0 +1,98 @@
+"""From argument lists to typed dataclasses, for all commands."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+import tyro
+import yaml
+from tyro.constructors import PrimitiveConstructorSpec
+
+from asyncrl.config import Experiment
+from asyncrl.errors import UserError
+
+Arguments = TypeVar("Arguments")
+
+SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
+
+
+def parse_steps(text: str) -> int:
+    """A count of steps: 500000, 500k, 2M, 1e6.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    number, factor = text.strip().replace("_", ""), 1
+    if number and number[-1].lower() in SUFFIXES:
+        number, factor = number[:-1], SUFFIXES[number[-1].lower()]
+    try:
+        steps = float(number) * factor
+        if steps != int(steps):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a count of steps: write 500000, 500k, 2M or 1e6") from None
+    return int(steps)
+
+
+Steps = Annotated[
+    int,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="STEPS",
+        instance_from_str=lambda words: parse_steps(words[0]),
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+
+
+def parse(
+    kind: type[Arguments], command: str, arguments: Sequence[str], default: Any = None, text: str = ""
+) -> Arguments:
+    """The arguments as `kind`; prints help, or what is wrong and how to mend it, and exits where that is due."""
+    options = {} if default is None else {"default": default}
+    parsed: Arguments = tyro.cli(
+        kind,
+        prog=f"asyncrl {command}",
+        description=text or None,
+        args=list(arguments),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        **options,
+    )
+    return parsed
+
+
+def settings_class(experiment: Experiment) -> type[Experiment]:
+    """`Experiment` as the command line shows it: with its algorithm's own settings, and counts such as 2M."""
+    fields: list[Any] = [
+        ("environment", tyro.conf.Positional[str], ""),
+        ("algorithm", type(experiment.algorithm), experiment.algorithm),
+        ("environment_options", tyro.conf.Suppress[dict[str, Any]], dataclasses.field(default_factory=dict)),
+        ("steps", Steps, experiment.steps),
+    ]
+    return dataclasses.make_dataclass("Experiment", fields, bases=(Experiment,), frozen=True)
+
+
+def convert(experiment: Experiment, kind: type[Experiment]) -> Experiment:
+    """The same settings as an instance of `kind`."""
+    return kind(**{field.name: getattr(experiment, field.name) for field in dataclasses.fields(Experiment)})
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`rows=12 memory=true` as a dictionary; values are read as YAML.
+
+    Raises:
+        UserError: One is not of the form key=value.
+    """
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UserError(f"environment options look like rows=12, not {pair!r}")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"the environment option {pair!r} cannot be read: quote its value") from None
+    return options

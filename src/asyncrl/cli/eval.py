@@ -1,0 +1,57 @@
+"""`asyncrl eval`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from asyncrl.cli.arguments import parse
+from asyncrl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Plays whole episodes with a trained agent; returns are sums of unclipped rewards."""
+
+    run: Positional[Path]
+    """Run folder."""
+    episodes: int = 100
+    """Episodes to play."""
+    deterministic: bool = False
+    """Take the most probable action instead of drawing one."""
+    seed: int = 0
+    """Of environments and actions."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints the statistics of the returns."""
+    given = parse(Arguments, "eval", arguments)
+    if given.episodes < 1:
+        raise UserError(f"--episodes must be at least 1, not {given.episodes}")
+    if given.seed < 0:
+        raise UserError(f"--seed must not be negative, not {given.seed}")
+
+    import torch
+
+    from asyncrl.agent import load
+
+    torch.set_num_threads(1)  # small batches are no faster on more
+    agent = load(given.run)
+    for warning in agent.warnings:
+        print(f"warning: {warning}; using an older one", file=sys.stderr)
+    result = agent.evaluate(given.episodes, given.deterministic, given.seed)
+    if given.json:
+        print(json.dumps(result.to_dict()))
+    else:
+        print(
+            f"{result.episodes} episodes of {agent.info.id}: return {result.return_mean:.2f} ± {result.return_std:.2f} "
+            f"(from {result.return_min:g} to {result.return_max:g}), {result.length_mean:.0f} steps each"
+        )
+    return 0

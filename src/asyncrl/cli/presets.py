@@ -1,0 +1,29 @@
+"""`asyncrl presets`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asyncrl.cli.arguments import parse
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Lists the named settings; 'asyncrl train ENV --preset NAME' starts from one."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Prints a table."""
+    parse(Arguments, "presets", arguments)
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from asyncrl.presets import PRESETS
+
+    table = Table("preset", "for", "default for", box=None, pad_edge=False)
+    for preset in PRESETS:
+        table.add_row(preset.name, preset.description, ", ".join(preset.environments) or "-")
+    Console().print(table)
+    return 0

@@ -1,0 +1,126 @@
+"""`asyncrl train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from asyncrl.algorithms import algorithm_class, algorithm_name
+from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
+from asyncrl.config import Experiment
+from asyncrl.errors import RunError, UserError
+from asyncrl.presets import find_preset
+from asyncrl.presets.tuned import default
+
+DESCRIPTION = (
+    "Trains an agent. Settings not given come from the best tuned preset for the environment, or from --preset."
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains, and prints where the run is and what to do next."""
+    from asyncrl.run_folder import new_run_folder
+    from asyncrl.training import find_run, resumed, run, starting_point
+
+    given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
+    environment, algorithm = given.experiment.environment, given.algorithm
+    if given.resume:
+        if given.overwrite:
+            raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")
+        folder = find_run(environment, algorithm or "a3c", given.run_dir)
+        experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved))
+    else:
+        if not environment:
+            raise UserError("which environment? for example: asyncrl train CartPole-v1")
+        start = starting_point(environment, given.experiment.preset or None, algorithm)
+        experiment = _experiment(_parse(arguments, start), start)
+        folder = new_run_folder(experiment, algorithm_name(experiment.algorithm), given.run_dir, given.overwrite)
+
+    console = Console()
+    console.print(_headline(experiment), soft_wrap=True, highlight=False)
+    result = run(experiment, folder, given.resume, console)
+    if result.exit_code == 2:
+        raise UserError(result.summary["error"])
+    if result.exit_code == 1:
+        raise RunError(f"{result.summary['error']}\nwhat was learned is saved in {folder.path}")
+    console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
+    return result.exit_code
+
+
+def _parse(arguments: Sequence[str], start: Experiment) -> Any:
+    kind = settings_class(start)
+    fields: list[Any] = [
+        ("experiment", kind),
+        ("algorithm", _described(str | None, "Name or import path module:Class; by default the preset's."), None),
+        ("env_option", _described(tuple[str, ...], "Arguments of the environment, such as rows=12."), ()),
+        (
+            "run_dir",
+            _described(Path | None, "Folder of the run; by default the first free runs/ENV-ALGORITHM-N."),
+            None,
+        ),
+        ("resume", _described(bool, "Go on with the run in --run-dir, or with the environment's newest."), False),
+        ("overwrite", _described(bool, "Replace the run in --run-dir."), False),
+    ]
+    command = dataclasses.make_dataclass("Train", fields, frozen=True)
+    return parse(command, "train", arguments, command(convert(start, kind)), DESCRIPTION)
+
+
+def _described(kind: Any, text: str) -> Any:
+    return Annotated[kind, tyro.conf.arg(help=text)]
+
+
+def _placeholder(arguments: Sequence[str]) -> Experiment:
+    """An experiment of the algorithm that the arguments ask for, so that its settings can be parsed."""
+    words = [part for argument in arguments for part in argument.split("=", 1)]
+    following = dict(itertools.pairwise(words))
+    preset = find_preset(following["--preset"]).make if "--preset" in following else default
+    experiment = dataclasses.replace(preset("x"), environment="")
+    if "--algorithm" in following:
+        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(following["--algorithm"])())
+    return experiment
+
+
+def _experiment(parsed: Any, start: Experiment) -> Experiment:
+    options = {**start.environment_options, **parse_options(parsed.env_option)}
+    experiment = convert(parsed.experiment, Experiment)
+    return dataclasses.replace(
+        experiment, environment=start.environment, preset=start.preset, environment_options=options
+    )
+
+
+def _headline(experiment: Experiment) -> str:
+    workers = experiment.worker_count
+    return (
+        f"{algorithm_name(experiment.algorithm)} on {experiment.environment} · preset {experiment.preset} · "
+        f"{workers} worker{'s' if workers > 1 else ''} × {experiment.envs_per_worker} "
+        f"environment{'s' if experiment.envs_per_worker > 1 else ''} · seed {experiment.seed}"
+    )
+
+
+def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str:
+    mean = summary["return_mean"]
+    result = "no episode was finished" if mean is None else f"mean return of the last 100 episodes: {mean:.2f}"
+    goal = experiment.until_return
+    if summary["status"] == "stopped":
+        end = "stopped by a signal; a checkpoint was written"
+    elif goal is not None and mean is not None and mean >= goal:
+        end = f"reached a mean return of {goal:g}"
+    else:
+        end = "done"
+    lines = [
+        f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
+        f"  run:    {run}",
+        f"  curve:  {run / 'learning_curve.png'}",
+        "next:",
+        f"  asyncrl eval {run} --episodes 100",
+        f"  asyncrl watch {run} --video {run}/episode.mp4",
+    ]
+    if summary["status"] == "stopped":
+        lines.append(f"  asyncrl train --resume --run-dir {run}")
+    return "\n".join(lines)

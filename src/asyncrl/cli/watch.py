@@ -1,0 +1,76 @@
+"""`asyncrl watch`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from asyncrl.cli.arguments import parse
+from asyncrl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Shows a trained agent play: in a window, or as a video file."""
+
+    run: Positional[Path]
+    """Run folder."""
+    episodes: int = 1
+    """Episodes to play."""
+    video: Path | None = None
+    """Write this .mp4 or .gif instead of opening a window."""
+    deterministic: bool = False
+    """Take the most probable action instead of drawing one."""
+    seed: int = 0
+    """Of environment and actions."""
+    max_steps: int | None = None
+    """Stop after this many steps, even in the middle of an episode."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the video or shows the window."""
+    given = parse(Arguments, "watch", arguments)
+    if given.episodes < 1 or given.seed < 0 or (given.max_steps is not None and given.max_steps < 1):
+        raise UserError("--episodes and --max-steps must be at least 1, --seed not negative")
+    if given.video is not None and given.video.suffix not in (".mp4", ".gif"):
+        raise UserError(f"videos end in .mp4 or .gif, not {given.video.name!r}")
+    if given.video is None and not _has_display():
+        raise UserError("there is no display to open a window on: write a video with --video FILE.mp4")
+
+    import torch
+
+    from asyncrl.agent import load
+    from asyncrl.analysis.episode import Moment, frames_per_second, play, write_video
+    from asyncrl.analysis.window import show
+
+    torch.set_num_threads(1)
+    agent = load(given.run)
+    for warning in agent.warnings:
+        print(f"warning: {warning}; using an older one", file=sys.stderr)
+    rate = frames_per_second(agent)
+    returns: list[float] = []
+
+    def moments() -> Iterator[Moment]:
+        for number, moment in enumerate(play(agent, given.episodes, given.deterministic, given.seed)):
+            if given.max_steps is not None and number > given.max_steps:
+                return
+            if moment.last:
+                returns.append(moment.total_reward)
+            yield moment
+
+    if given.video is None:
+        show(moments(), f"{agent.info.id} · {given.run}", rate)
+    else:
+        write_video((moment.frame for moment in moments()), given.video, rate)
+        print(f"wrote {given.video}")
+    print("returns: " + (", ".join(f"{total:g}" for total in returns) or "no episode came to its end"))
+    return 0
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,159 @@
+"""`Experiment`: every setting that decides a run, one frozen dataclass tree, and its YAML form."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import dacite
+
+from asyncrl.algorithms import algorithm_class, algorithm_name
+from asyncrl.algorithms.base import Algorithm
+from asyncrl.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The agent's network: torso, core, initial parameters."""
+
+    torso: str = "auto"
+    """auto (by the observations' shape), mlp, atari-2013, atari-2015, minatar, or an import path module:factory."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of each layer of the mlp torso."""
+    memory: Literal["none", "lstm", "gru"] = "none"
+    """Recurrent core between torso and heads."""
+    memory_size: int = 128
+    """Units of the recurrent core."""
+    initialization: Literal["torch", "orthogonal"] = "torch"
+    """torch: uniform ±1/√fan_in, as the paper's; orthogonal: with an almost uniform first policy."""
+
+    def __post_init__(self) -> None:
+        _require(all(units > 0 for units in self.hidden), "--hidden takes positive numbers of units")
+        _require(self.memory_size > 0, "--memory-size must be positive")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
+
+    optimizer: Literal["shared-rmsprop", "shared-adam"] = "shared-adam"
+    """shared-rmsprop is the paper's; its ε is inside the root."""
+    learning_rate: float = 1e-3
+    """η at the start."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """linear: to zero at the run's last step."""
+    decay: float = 0.99
+    """Of the mean squared gradient [α; Adam's β2]."""
+    epsilon: float = 1e-5
+    """Keeps the division finite [ε]: inside the root in shared-rmsprop, outside in shared-adam."""
+    max_gradient_norm: float = 0.5
+    """Gradients are scaled down to this global norm."""
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "--learning-rate must be positive")
+        _require(0 <= self.decay < 1, "--decay must lie in [0, 1)")
+        _require(self.epsilon > 0, "--epsilon must be positive")
+        _require(self.max_gradient_norm > 0, "--max-gradient-norm must be positive (a huge one turns clipping off)")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that decides a run; two runs of one experiment differ by the workers' timing alone."""
+
+    environment: str
+    """Gymnasium id, such as CartPole-v1, ALE/Pong-v5 or my_module:MyEnv-v0."""
+    algorithm: Algorithm
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    environment_options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the environment."""
+    reward_clip: float | None = None
+    """Rewards are clipped to ± this for learning; reported returns are never clipped."""
+    steps: int = 1_000_000
+    """Agent decisions in the whole run, over all workers [T_max]."""
+    until_return: float | None = None
+    """Stop early once the mean return of the last 100 training episodes reaches this."""
+    workers: int | Literal["auto"] = "auto"
+    """Actor-learners; auto: one for each core this process may use."""
+    envs_per_worker: int = 16
+    """Environments of each worker [B]; 1 with --episode-rollouts is the paper's algorithm."""
+    episode_rollouts: bool = False
+    """End rollouts where an episode ends, as the paper does; needs one environment per worker."""
+    runtime: Literal["processes", "serial"] = "processes"
+    """serial: all workers take turns in this process, deterministic in the seed."""
+    seed: int = 1
+    """Of parameters, environments and exploration."""
+    preset: str = ""
+    """Where the settings started from."""
+
+    def __post_init__(self) -> None:
+        _require(self.steps > 0, f"--steps must be positive, not {self.steps}")
+        _require(
+            self.workers == "auto" or self.workers > 0,
+            f"--workers must be at least 1, or auto, not {self.workers}",
+        )
+        _require(self.envs_per_worker > 0, f"--envs-per-worker must be at least 1, not {self.envs_per_worker}")
+        _require(
+            not self.episode_rollouts or self.envs_per_worker == 1,
+            "--episode-rollouts needs --envs-per-worker 1: several environments do not end their episodes together",
+        )
+        _require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
+        _require(self.seed >= 0, f"--seed must not be negative, not {self.seed}")
+
+    @property
+    def worker_count(self) -> int:
+        """Number of workers, `auto` resolved on this machine."""
+        return available_cores() if self.workers == "auto" else self.workers
+
+
+def available_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def to_dict(experiment: Experiment) -> dict[str, Any]:
+    """Plain data (strings, numbers, lists, dicts) that `from_dict` reads back."""
+    data = dataclasses.asdict(experiment)
+    data["algorithm"] = {"name": algorithm_name(experiment.algorithm), **data["algorithm"]}
+    data["network"]["hidden"] = list(experiment.network.hidden)
+    return data
+
+
+def from_dict(data: object) -> Experiment:
+    """The experiment that `to_dict` wrote.
+
+    Raises:
+        UserError: A key is unknown or missing, or a value has the wrong type or makes no sense.
+    """
+    fields = dict(_mapping(data, "an experiment"))
+    settings = dict(_mapping(fields.get("algorithm"), "'algorithm'"))
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError("the experiment does not name its algorithm: add a line 'name: a3c' under 'algorithm:'")
+    fields["algorithm"] = _build(algorithm_class(name), settings)
+    return _build(Experiment, fields)
+
+
+def _build(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
+    try:
+        return dacite.from_dict(cls, values, dacite.Config(strict=True, cast=[tuple], type_hooks={float: float}))
+    except (dacite.DaciteError, TypeError, ValueError) as error:
+        raise UserError(f"these settings cannot be used: {error}") from error
+
+
+def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{what} should hold lines 'setting: value', not {value!r}")
+    return value
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)

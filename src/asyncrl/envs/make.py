@@ -1,0 +1,173 @@
+"""Gymnasium ids made into vectors of environments."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import warnings
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FlattenObservation
+
+import asyncrl.envs  # noqa: F401  (registers the built-in environments)
+from asyncrl.errors import UserError
+from asyncrl.types import EnvironmentInfo
+
+ADDED_BY = {
+    "minatar": ("minatar.gym", "pip install minatar"),
+    "minigrid": ("minigrid", "pip install minigrid"),
+    "babyai": ("minigrid", "pip install minigrid"),
+    "vizdoom": ("vizdoom.gymnasium_wrapper", "pip install vizdoom"),
+}
+"""Modules that register environments when imported, by (lower-case) prefix of the ids, and how to get them."""
+
+INSTALL_LINES = {
+    "gymnasium.envs.box2d": 'pip install "gymnasium[box2d]"',
+    "gymnasium.envs.mujoco": 'pip install "gymnasium[mujoco]"',
+    "gymnasium.envs.classic_control": 'pip install "gymnasium[classic-control]"',
+    "gymnasium.envs.toy_text": 'pip install "gymnasium[toy-text]"',
+}
+
+
+def find_spec(environment: str) -> EnvSpec:
+    """The registered spec of an id; a missing version means the newest, and `module:Id` imports the module first.
+
+    Raises:
+        UserError: There is no such id (the message names the nearest), or its package is missing.
+    """
+    module, _, name = environment.rpartition(":")
+    if module:
+        _import(module, f"cannot import {module!r}, which {environment!r} names")
+    prefix = name.split("/")[0].lower()
+    if prefix in ADDED_BY:
+        package, line = ADDED_BY[prefix]
+        _import(package, f"the package of {name!r} is not installed: {line}")
+    if prefix == "ale" or name not in gymnasium.registry:
+        import ale_py
+
+        gymnasium.register_envs(ale_py)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return gymnasium.spec(name)
+    except gymnasium.error.Error:
+        newest = _newest_version(name)
+        if newest is not None:
+            return newest
+        raise UserError(f"unknown environment {name!r}{_nearest(name)}") from None
+
+
+def describe(environment: str, options: dict[str, Any]) -> EnvironmentInfo:
+    """Makes one environment, looks at it and closes it.
+
+    Raises:
+        UserError: It cannot be made, or its observations cannot be used.
+    """
+    environments = make_environments(environment, options, 1)
+    space = environments.single_observation_space
+    environments.close()
+    if not isinstance(space, Box):
+        raise UserError(f"{environment} has observations of kind {space}, which cannot be flattened into numbers")
+    return EnvironmentInfo(
+        find_spec(environment).id, space, environments.single_action_space, frames_per_step(environment, options)
+    )
+
+
+def frames_per_step(environment: str, options: dict[str, Any]) -> int:
+    """Emulator frames per agent decision: the frame skip of Atari games, 1 elsewhere."""
+    from asyncrl.envs import atari
+
+    spec = find_spec(environment)
+    return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
+
+
+def make_environments(
+    environment: str, options: dict[str, Any], num_envs: int, *, render: bool = False
+) -> VectorEnv[Any, Any, Any]:
+    """A vector of environments that reset themselves on the step after an episode's end (NEXT_STEP).
+
+    Atari games use ale-py's native vector, ids with a vector entry point use that, all others Gymnasium's
+    `SyncVectorEnv`, where observations that are not arrays (Dict, Tuple, Discrete) are flattened.
+
+    Args:
+        environment: Gymnasium id.
+        options: Keyword arguments of the environment.
+        num_envs: Number of environments [B].
+        render: Make `render()` return pictures; only for one environment.
+
+    Raises:
+        UserError: The id is unknown, its package is missing, or it refuses its options.
+    """
+    from asyncrl.envs import atari
+
+    spec = find_spec(environment)
+    if atari.is_atari(spec):
+        return atari.AtariWithScreen(spec, options) if render else atari.make_atari(spec, options, num_envs)
+    try:
+        if spec.vector_entry_point is not None and not render:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # vectors without metadata are refused by the next line
+                vector = gymnasium.make_vec(spec, num_envs, **options)
+            if vector.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP and isinstance(
+                vector.single_observation_space, Box
+            ):
+                return vector
+            vector.close()
+        return SyncVectorEnv([lambda: _make_one(spec, options, render)] * num_envs)
+    except UserError:
+        raise
+    except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
+        package = str(spec.entry_point).rsplit(".", 1)[0]
+        line = INSTALL_LINES.get(package, "see its documentation for what to install")
+        raise UserError(f"{spec.id} needs a package that is not installed ({_first_line(error)}): {line}") from error
+    except Exception as error:
+        raise UserError(f"{spec.id} cannot be made: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium.Env[Any, Any]:
+    keywords: dict[str, Any] = {"render_mode": "rgb_array", **options} if render else options
+    env = gymnasium.make(spec, **keywords)
+    if isinstance(env.observation_space, Box):
+        return env
+    try:
+        flat = FlattenObservation(env)
+        if isinstance(flat.observation_space, Box):
+            return flat
+    except NotImplementedError:
+        pass
+    raise UserError(
+        f"the observations of {spec.id} ({env.observation_space}) cannot be flattened: wrap it to give one array"
+    )
+
+
+def _import(module: str, message: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{message} ({error})") from error
+
+
+def _newest_version(name: str) -> EnvSpec | None:
+    namespace, _, short = name.rpartition("/")
+    versions = [
+        spec
+        for spec in gymnasium.registry.values()
+        if spec.name == short and (spec.namespace or "") == namespace and spec.version is not None
+    ]
+    return max(versions, key=lambda spec: spec.version or 0, default=None)
+
+
+def _nearest(name: str) -> str:
+    ids = {known.lower(): known for known in gymnasium.registry}
+    short = {known.rsplit("/", 1)[-1]: known for known in ids}
+    matches = difflib.get_close_matches(name.lower(), [*ids, *short], n=5, cutoff=0.6)
+    found = list(dict.fromkeys(ids[short.get(match, match)] for match in matches))[:3]
+    return f": did you mean {', '.join(found)}?" if found else ": see the ids of gymnasium.pprint_registry()"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,19 @@
+"""Pure tensor mathematics: tensors in, unreduced [T, B] tensors out.
+
+Submodules load on first use, so that settings (which only name them) can be read without importing torch.
+"""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncrl.functional import categorical, policy_gradient, returns, schedules, value_learning
+
+__all__ = ["categorical", "policy_gradient", "returns", "schedules", "value_learning"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

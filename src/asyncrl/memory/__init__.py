@@ -1,0 +1,1 @@
+"""What workers remember: rollouts, and replay memories."""

@@ -1,0 +1,60 @@
+"""The buffer that a worker's rollouts are written to, step by step; allocated once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from asyncrl.types import Rollout, State
+
+
+class RolloutBuffer:
+    """Room for T steps of B environments; a `Rollout` is a view of it, good until the next one is written.
+
+    Environments reset themselves on the step after an end, so an observation that is an episode's last (`final`) is
+    followed by a dummy step, and the observation after that is an episode's first.
+    """
+
+    def __init__(self, length: int, environments: int, space: Box) -> None:
+        self.observations = np.zeros((length + 1, environments, *space.shape), space.dtype)
+        self.actions = np.zeros((length, environments), np.int64)
+        self.rewards = np.zeros((length, environments), np.float32)  # unclipped
+        self.terminated = np.zeros((length, environments), np.bool_)
+        self.final = np.zeros((length + 1, environments), np.bool_)
+        self.first = np.zeros((length + 1, environments), np.bool_)
+
+    def start(self, observations: Any) -> None:
+        """Begins with observations [B, ...] that are their episodes' first."""
+        self.observations[0], self.final[0], self.first[0] = observations, False, True
+
+    def carry_over(self, length: int) -> None:
+        """Begins where a rollout of that length ended."""
+        for rows in (self.observations, self.final, self.first):
+            rows[0] = rows[length]
+
+    def write(self, t: int, actions: Any, rewards: Any, terminated: Any, truncated: Any, observations: Any) -> None:
+        """Copies transition t and the observations after it into the buffer, each argument [B, ...]."""
+        dummy = self.final[t]
+        self.actions[t] = actions
+        self.rewards[t] = rewards
+        self.terminated[t] = terminated
+        self.observations[t + 1] = observations
+        np.logical_or(terminated, truncated, out=self.final[t + 1])
+        self.final[t + 1] &= ~dummy
+        self.first[t + 1] = dummy
+
+    def rollout(self, length: int, state: State, discount: float, reward_clip: float | None) -> Rollout:
+        """The first `length` steps, with the recurrent state before them."""
+        rewards = torch.from_numpy(self.rewards[:length])
+        return Rollout(
+            observations=torch.from_numpy(self.observations[: length + 1]),
+            actions=torch.from_numpy(self.actions[:length]),
+            rewards=rewards if reward_clip is None else rewards.clamp(-reward_clip, reward_clip),
+            discounts=torch.from_numpy(np.where(self.terminated[:length], np.float32(0), np.float32(discount))),
+            valid=torch.from_numpy(~self.final[:length]),
+            first=torch.from_numpy(self.first[: length + 1]),
+            state=state,
+        )

@@ -1,0 +1,1 @@
+"""Networks: torso → core → heads, with all parameters in one flat vector."""

@@ -1,0 +1,115 @@
+"""Torsos: from a batch of observations [N, ...] to features [N, F]."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from gymnasium.spaces import Box
+from torch import Tensor, nn
+
+from asyncrl.config import NetworkSettings
+from asyncrl.errors import UserError
+from asyncrl.importing import import_object
+
+CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
+    # name: ((channels, kernel, stride) of each layer, units of the fully-connected layer)
+    "atari-2013": (((16, 8, 4), (32, 4, 2)), 256),  # Mnih et al. 2013; Mnih et al. 2016, Supplement 8
+    "atari-2015": (((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512),  # Mnih et al. 2015
+    "minatar": (((16, 3, 1),), 128),  # Young & Tian 2019
+}
+
+
+class VectorTorso(nn.Module):
+    """Fully-connected ReLU layers on the flattened observation."""
+
+    def __init__(self, space: Box, hidden: Sequence[int]) -> None:
+        super().__init__()
+        sizes = [math.prod(space.shape), *hidden]
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.output_size = sizes[-1]
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Observations [N, ...] give features [N, F]."""
+        features: Tensor = self.layers(observations.flatten(1).to(torch.float32))
+        return features
+
+
+class ImageTorso(nn.Module):
+    """Convolutions and one fully-connected layer, all ReLU; bytes are scaled to [0, 1]."""
+
+    def __init__(self, space: Box, convolutions: Sequence[tuple[int, int, int]], units: int) -> None:
+        super().__init__()
+        self.channels_last = channels_last(space)
+        height, width, channels = image_shape(space)
+        self.scale = 1 / 255 if space.dtype.name == "uint8" else 1.0
+        layers: list[nn.Module] = []
+        for outputs, kernel, stride in convolutions:
+            layers += [nn.Conv2d(channels, outputs, kernel, stride), nn.ReLU()]
+            channels = outputs
+            height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
+            if min(height, width) < 1:
+                raise UserError(
+                    f"images of shape {space.shape} are too small for this torso: try --torso minatar or mlp"
+                )
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Linear(channels * height * width, units)
+        self.output_size = units
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Images [N, C, H, W] or [N, H, W, C] give features [N, F]."""
+        images = observations.permute(0, 3, 1, 2) if self.channels_last else observations
+        images = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
+        features = self.convolutions(images.mul_(self.scale)).flatten(1)
+        return torch.relu(self.dense(features))
+
+
+def is_image(space: Box) -> bool:
+    """Whether a space is treated as images: three axes, one of them a small number of channels."""
+    return len(space.shape) == 3
+
+
+def channels_last(space: Box) -> bool:
+    """Whether the channels of an image space are its last axis (the smaller of the two outer axes holds them)."""
+    return space.shape[2] < space.shape[0]
+
+
+def image_shape(space: Box) -> tuple[int, int, int]:
+    """Height, width and channels of an image space."""
+    if channels_last(space):
+        height, width, channels = space.shape
+    else:
+        channels, height, width = space.shape
+    return height, width, channels
+
+
+def make_torso(space: Box, settings: NetworkSettings) -> nn.Module:
+    """The torso that the settings name, or by the observations' shape where they say `auto`.
+
+    A torso of your own is named by import path, `module:factory`; the factory is called with the observation space and
+    returns a module with an attribute `output_size`.
+
+    Raises:
+        UserError: The name is unknown or does not fit the observations.
+    """
+    name = settings.torso
+    if ":" in name:
+        torso: nn.Module = import_object(name, "torso")(space)
+        if not hasattr(torso, "output_size"):
+            raise UserError(f"the torso {name!r} has no attribute output_size: set it to the number of its features")
+        return torso
+    if name == "auto":
+        name = "mlp" if not is_image(space) else "minatar" if min(image_shape(space)[:2]) < 36 else "atari-2013"
+    if name == "mlp":
+        return VectorTorso(space, settings.hidden)
+    if name not in CONVOLUTIONS:
+        known = ", ".join(["auto", "mlp", *CONVOLUTIONS])
+        raise UserError(f"unknown torso {name!r}: choose one of {known}, or give an import path module:factory")
+    if not is_image(space):
+        raise UserError(f"the torso {name!r} needs images, but observations have shape {space.shape}: try --torso mlp")
+    return ImageTorso(space, *CONVOLUTIONS[name])

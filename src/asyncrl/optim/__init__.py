@@ -1,0 +1,1 @@
+"""Optimisers whose parameters and statistics live in memory that all workers write to, without a lock."""

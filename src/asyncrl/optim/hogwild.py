@@ -1,0 +1,119 @@
+"""Lock-free optimisers on one flat vector of shared parameters, from explicit gradients.
+
+Every worker applies its gradients to the same θ and the same statistics whenever it has them (Hogwild!, Recht et al.
+2011). Two workers that write at once may lose single additions; nothing waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from asyncrl.config import OptimizerSettings
+
+BLOCK = 32_768
+"""Entries updated at a time: the few vectors an update touches stay in the processor's cache between its steps."""
+
+
+class HogwildOptimizer(Protocol):
+    """Applies gradients to shared parameters."""
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRMSProp:
+    """RMSProp with statistics shared by all workers (Mnih et al. 2016, §4, eq. 8-9): non-centred, ε inside the root.
+
+    g ← α g + (1-α) d²;  θ ← θ - η d / √(g + ε).
+    """
+
+    parameters: Tensor  # θ [P]
+    square_average: Tensor  # g [P]
+    decay: float  # α
+    epsilon: float  # ε
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        for theta, g, d in _blocks(self.parameters, self.square_average, gradient):
+            g.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+            theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAdam:
+    """Adam (Kingma & Ba 2015, Algorithm 1) with moments and step count shared by all workers.
+
+    The count that corrects the moments' bias is that of all workers' updates; a private count would leave the shared
+    moments wrongly scaled.
+    """
+
+    parameters: Tensor  # θ [P]
+    average: Tensor  # m [P]
+    square_average: Tensor  # v [P]
+    momentum: float  # β1
+    decay: float  # β2
+    epsilon: float  # ε
+    updates: Callable[[], int]  # applied so far, by all workers
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        count = self.updates() + 1
+        scale = (1 - self.decay**count) ** -0.5
+        rate = learning_rate / (1 - self.momentum**count)
+        for theta, m, v, d in _blocks(self.parameters, self.average, self.square_average, gradient):
+            m.mul_(self.momentum).add_(d, alpha=1 - self.momentum)
+            v.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+            theta.addcdiv_(m, v.sqrt().mul_(scale).add_(self.epsilon), value=-rate)
+
+
+STATISTICS: Mapping[str, tuple[str, ...]] = {
+    "shared-rmsprop": ("square_average",),
+    "shared-adam": ("average", "square_average"),
+}
+"""The vectors beside θ, each [P], that an optimiser keeps in shared memory."""
+
+
+def make_optimizer(
+    settings: OptimizerSettings, parameters: Tensor, statistics: Mapping[str, Tensor], updates: Callable[[], int]
+) -> HogwildOptimizer:
+    """The optimiser that the settings name, on shared vectors [P] allocated before any worker starts."""
+    if settings.optimizer == "shared-rmsprop":
+        return SharedRMSProp(parameters, statistics["square_average"], settings.decay, settings.epsilon)
+    return SharedAdam(
+        parameters,
+        statistics["average"],
+        statistics["square_average"],
+        momentum=0.9,
+        decay=settings.decay,
+        epsilon=settings.epsilon,
+        updates=updates,
+    )
+
+
+def gradients(loss: Tensor, network: nn.Module) -> Tensor:
+    """D loss / dθ as one flat vector [P]; zero for parameters that the loss does not depend on.
+
+    No `.grad` is ever written, so no gradient can outlive its update or reach another worker's.
+    """
+    parameters = list(network.parameters())
+    parts = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
+def clip(gradient: Tensor, max_norm: float) -> tuple[Tensor, float]:
+    """The gradient [P], scaled down in place to a global norm of at most `max_norm`; and its norm before that."""
+    norm = float(torch.linalg.vector_norm(gradient))
+    if norm > max_norm:
+        gradient.mul_(max_norm / norm)
+    return gradient, norm
+
+
+def _blocks(*vectors: Tensor) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(torch.split(vector, BLOCK) for vector in vectors), strict=True))

@@ -1,0 +1,96 @@
+"""Live progress in the terminal, or one plain line every few seconds where there is none."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from asyncrl.reporting.sink import Sink
+
+PLAIN_SECONDS = 5.0
+
+
+def make_progress(console: Console, steps: int) -> Sink:
+    """A live bar on a terminal, plain lines elsewhere."""
+    return LiveProgress(console, steps) if console.is_terminal else PlainProgress(console, steps)
+
+
+class LiveProgress:
+    """A bar with steps, frames, speed, mean return, entropy and the time left."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self.progress = Progress(
+            BarColumn(bar_width=20),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+        )
+        self.task = self.progress.add_task("", total=steps, text="starting workers")
+        self.steps = steps
+        self.progress.start()
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Moves the bar."""
+        self.progress.update(self.task, completed=metrics["steps"], text=describe(metrics, self.steps))
+
+    def close(self) -> None:
+        """Leaves the bar where it stands."""
+        self.progress.stop()
+
+
+class PlainProgress:
+    """One line every few seconds, for logs."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self.console, self.steps, self.written_at = console, steps, 0.0
+        self.last: dict[str, Any] | None = None
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Prints a line, if the last was some seconds ago."""
+        self.last = metrics
+        if time.monotonic() - self.written_at >= PLAIN_SECONDS:
+            self._print(metrics)
+
+    def close(self) -> None:
+        """Prints the last line."""
+        if self.last is not None:
+            self._print(self.last)
+
+    def _print(self, metrics: dict[str, Any]) -> None:
+        self.written_at, self.last = time.monotonic(), None
+        self.console.print(describe(metrics, self.steps), soft_wrap=True, highlight=False)
+
+
+def describe(metrics: dict[str, Any], total: int) -> str:
+    """The numbers people watch, in one line."""
+    parts = [f"steps {short(metrics['steps'])}/{short(total)}"]
+    if metrics["frames"] != metrics["steps"]:
+        parts.append(f"frames {short(metrics['frames'])}")
+    parts.append(f"{short(metrics['steps_per_second'])} steps/s")
+    mean = metrics["return_mean"]
+    parts.append("return -" if mean is None else f"return {mean:.2f}")
+    if "entropy" in metrics:
+        parts.append(f"entropy {metrics['entropy']:.2f}")
+    speed = metrics["steps_per_second"]
+    if speed > 0 and metrics["steps"] < total:
+        parts.append(f"{duration((total - metrics['steps']) / speed)} left")
+    return " · ".join(parts)
+
+
+def short(number: float) -> str:
+    """1234567 as 1.23M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g}{letter}" if abs(number) < 999.5 * size else f"{number / size:.0f}{letter}"
+    return f"{number:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """3700 as 1 h 02 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

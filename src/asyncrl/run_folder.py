@@ -1,0 +1,159 @@
+"""The folder of a run: settings, metrics, checkpoints, summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from asyncrl.config import Experiment, from_dict, to_dict
+from asyncrl.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies."""
+
+    path: Path
+
+    @property
+    def experiment_file(self) -> Path:
+        """Every setting, enough to start the same run again."""
+        return self.path / "experiment.yaml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """A line of JSON every few seconds."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary_file(self) -> Path:
+        """The last line of metrics, and how the run ended."""
+        return self.path / "summary.json"
+
+    @property
+    def curve_file(self) -> Path:
+        """The learning curve, drawn when the run ends."""
+        return self.path / "learning_curve.png"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder for each checkpoint kept."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def write_experiment(self, experiment: Experiment) -> None:
+        """Saves the settings."""
+        write_text(self.experiment_file, yaml.safe_dump(to_dict(experiment), sort_keys=False, allow_unicode=True))
+
+    def read_experiment(self) -> Experiment:
+        """The settings that were saved.
+
+        Raises:
+            UserError: They cannot be read.
+        """
+        try:
+            data = yaml.safe_load(self.experiment_file.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{self.experiment_file} cannot be read ({type(error).__name__})") from error
+        try:
+            return from_dict(data)
+        except UserError as error:
+            raise UserError(f"{self.experiment_file}: {error}") from error
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Saves how the run ended."""
+        write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics so far; a last line still being written is left out.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        try:
+            lines = self.metrics_file.read_text().splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.metrics_file} cannot be read ({type(error).__name__})") from error
+
+
+def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None, overwrite: bool) -> RunFolder:
+    """An empty folder for a new run; by default the first free `runs/ENV-ALGORITHM-N`.
+
+    Raises:
+        UserError: It exists already, or cannot be made.
+    """
+    try:
+        if run_dir is None:
+            name = f"{experiment.environment}-{algorithm}".replace("/", "-").replace(":", "-")
+            return _first_free(Path("runs"), name)
+        if overwrite and run_dir.exists():
+            open_run_folder(run_dir)  # only ever deletes runs
+            shutil.rmtree(run_dir)
+        if run_dir.is_dir() and any(run_dir.iterdir()):
+            raise UserError(
+                f"the run folder {run_dir} exists: go on with --resume, replace it with --overwrite, "
+                "or choose another --run-dir"
+            )
+        run_dir.mkdir(parents=True, exist_ok=True)
+        return RunFolder(run_dir)
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {run_dir or 'runs'}: {error.strerror}") from error
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """The folder of a run that exists.
+
+    Raises:
+        UserError: It is not there, or is no run.
+    """
+    folder = RunFolder(path)
+    if not path.exists():
+        raise UserError(f"there is no run folder {path}: train one with 'asyncrl train ENV --run-dir {path}'")
+    if not folder.experiment_file.is_file():
+        raise UserError(f"{path} is not a run folder: it has no {folder.experiment_file.name}")
+    return folder
+
+
+def newest_run_folder(environment: str, algorithm: str) -> RunFolder:
+    """The run of that environment and algorithm under `runs/` that was started last.
+
+    Raises:
+        UserError: There is none.
+    """
+    name = f"{environment}-{algorithm}".replace("/", "-").replace(":", "-")
+    found = [path for path in Path("runs").glob(f"{name}-*") if (path / "experiment.yaml").is_file()]
+    if not found:
+        raise UserError(
+            f"there is no run of {algorithm} on {environment} under runs/ to resume: name it with --run-dir"
+        )
+    return RunFolder(max(found, key=lambda path: path.stat().st_mtime))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file whole: readers see the old text or the new, never a part."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging.write_text(text)
+    staging.replace(path)
+
+
+def _first_free(parent: Path, name: str) -> RunFolder:
+    number = 1
+    while True:
+        path = parent / f"{name}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            continue
+        return RunFolder(path)

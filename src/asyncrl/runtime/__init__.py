@@ -1,0 +1,1 @@
+"""Workers, what they share, and the supervisor that starts, watches and saves them."""

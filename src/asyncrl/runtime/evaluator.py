@@ -1,0 +1,70 @@
+"""Plays episodes with a trained agent and sums up their returns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asyncrl.envs.make import make_environments
+from asyncrl.runtime.collector import Collector
+from asyncrl.types import Episode
+
+if TYPE_CHECKING:
+    from asyncrl.agent import Agent
+
+ENVIRONMENTS = 16
+ROLLOUT = 32
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Statistics of the undiscounted, unclipped returns of whole episodes; lengths in steps."""
+
+    episodes: int
+    return_mean: float
+    return_std: float
+    return_min: float
+    return_max: float
+    length_mean: float
+
+    def to_dict(self) -> dict[str, float]:
+        """The same as plain data."""
+        return asdict(self)
+
+
+def evaluate(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Evaluation:
+    """Plays `episodes` whole episodes in up to 16 environments at once.
+
+    Each environment plays its share and no more: taking the first to finish would prefer short episodes.
+    """
+    count = min(episodes, ENVIRONMENTS)
+    share = [episodes // count + (number < episodes % count) for number in range(count)]
+    experiment = agent.experiment
+    agent.random.manual_seed(seed)
+    collector = Collector(
+        make_environments(experiment.environment, experiment.environment_options, count),
+        agent.network.initial_state(count),
+        length=ROLLOUT,
+        discount=experiment.algorithm.discount,
+        reward_clip=None,
+        episode_rollouts=False,
+        seed=seed,
+    )
+    played: list[list[Episode]] = [[] for _ in range(count)]
+    while any(len(done) < wanted for done, wanted in zip(played, share, strict=True)):
+        collector.collect(lambda observations, state, first: agent.act(observations, state, first, deterministic))
+        for episode in collector.pop_finished():
+            played[episode.environment].append(episode)
+    collector.environments.close()
+    kept = [episode for done, wanted in zip(played, share, strict=True) for episode in done[:wanted]]
+    returns = np.array([episode.total_reward for episode in kept])
+    return Evaluation(
+        episodes=len(kept),
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        return_min=float(returns.min()),
+        return_max=float(returns.max()),
+        length_mean=float(np.mean([episode.length for episode in kept])),
+    )

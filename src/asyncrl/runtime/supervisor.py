@@ -1,0 +1,231 @@
+"""The supervisor: starts workers, watches them, writes metrics and checkpoints, and ends the run."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from asyncrl.algorithms import algorithm_name
+from asyncrl.config import Experiment
+from asyncrl.errors import RunError, UserError
+from asyncrl.networks.assemble import flatten_parameters, make_network
+from asyncrl.optim.hogwild import STATISTICS
+from asyncrl.reporting.sink import Sink
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.checkpoint import Checkpoint, save_checkpoint
+from asyncrl.runtime.processes import ProcessWorkers, process_context
+from asyncrl.runtime.serial import SerialWorkers
+from asyncrl.runtime.shared import Counter, SharedState, SharedVector
+from asyncrl.runtime.telemetry import Metrics, Telemetry
+from asyncrl.runtime.worker import WorkerSetup, learning_rate
+from asyncrl.types import EnvironmentInfo, Report
+
+METRICS_SECONDS = 2.0
+CHECKPOINT_SECONDS = 60.0
+
+
+class Workers(Protocol):
+    """The workers of a run, wherever they live."""
+
+    def poll(self, timeout: float) -> list[Report]:
+        """Reports that have come in, waiting at most `timeout` seconds for the first; raises if a worker failed."""
+        ...
+
+    @property
+    def running(self) -> bool:
+        """Whether any worker may still report."""
+        ...
+
+    def stop(self) -> list[Report]:
+        """Ends all workers and returns their last reports."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    status: str  # done, stopped or failed
+    exit_code: int
+    summary: Metrics
+    error: str = ""
+
+
+class Supervisor:
+    """Runs one experiment.
+
+    Args:
+        experiment: What to run.
+        info: Its environment.
+        folder: Where to write.
+        checkpoint: Where to go on from, if anywhere.
+
+    Raises:
+        UserError: The checkpoint does not fit the experiment.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        info: EnvironmentInfo,
+        folder: RunFolder,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.experiment, self.info, self.folder = experiment, info, folder
+        self.sessions = 1 if checkpoint is None else int(checkpoint.state["sessions"]) + 1
+        self.telemetry = (
+            Telemetry(info.frames_per_step)
+            if checkpoint is None
+            else Telemetry(info.frames_per_step, int(checkpoint.state["steps"]), checkpoint.state["telemetry"])
+        )
+        self.network = make_network(experiment, info)
+        self.parameters = flatten_parameters(self.network)
+        self.shared = self._allocate()
+        self.shared.parameters.tensor.copy_(self.parameters)
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self.saved_at = time.monotonic()
+        self.last_line: Metrics = {}
+
+    def run(self, sinks: Sequence[Sink]) -> Outcome:
+        """Trains until the steps are done, the goal is reached, a signal comes or a worker fails."""
+        status, exit_code, error, workers = "done", 0, "", None
+        with _stop_signals() as received:
+            try:
+                workers = self._start_workers()
+                written_at = time.monotonic()
+                while workers.running and not received:
+                    for report in workers.poll(0.05):
+                        self.telemetry.add(report)
+                    if self.telemetry.reached(self.experiment.until_return):
+                        break
+                    if time.monotonic() - written_at >= METRICS_SECONDS:
+                        written_at = time.monotonic()
+                        self._write_line(sinks)
+                    if time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+                        self._save()
+            except (RunError, UserError) as failure:
+                status, exit_code, error = "failed", 2 if isinstance(failure, UserError) else 1, str(failure)
+            if received:
+                status, exit_code = "stopped", 128 + received[0]
+            for report in workers.stop() if workers else []:
+                self.telemetry.add(report)
+            self._write_line(sinks)
+            self._save()
+            summary = self._summary(status, error)
+            self.folder.write_summary(summary)
+        for sink in sinks:
+            sink.close()
+        return Outcome(status, exit_code, summary, error)
+
+    def _allocate(self) -> SharedState:
+        context, size = process_context(), self.parameters.numel()
+        return SharedState(
+            SharedVector(size, context),
+            {name: SharedVector(size, context) for name in STATISTICS[self.experiment.optimizer.optimizer]},
+            Counter(self.experiment.worker_count, context),
+        )
+
+    def _start_workers(self) -> Workers:
+        seeds = np.random.SeedSequence([self.experiment.seed, self.sessions]).spawn(self.experiment.worker_count)
+        setups = [
+            WorkerSetup(number, self.experiment, self.info, self.shared, seed) for number, seed in enumerate(seeds)
+        ]
+        if self.experiment.runtime == "serial":
+            torch.set_num_threads(1)
+            return SerialWorkers(setups)
+        return ProcessWorkers(setups, process_context())
+
+    def _write_line(self, sinks: Sequence[Sink]) -> None:
+        steps, updates = self.shared.counter.steps, self.shared.counter.updates
+        self.last_line = self.telemetry.line(steps, updates, learning_rate(self.experiment, steps))
+        for sink in sinks:
+            sink.write(self.last_line)
+
+    def _save(self) -> None:
+        self.parameters.copy_(self.shared.parameters.tensor)
+        tensors = {f"parameters/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for name, vector in self.shared.statistics.items():
+            tensors[f"optimizer/{name}"] = vector.tensor.clone()
+        state = {
+            "environment": self.info.id,
+            "algorithm": algorithm_name(self.experiment.algorithm),
+            "optimizer": self.experiment.optimizer.optimizer,
+            "steps": self.shared.counter.steps,
+            "updates": self.shared.counter.updates,
+            "sessions": self.sessions,
+            "telemetry": self.telemetry.state(),
+        }
+        save_checkpoint(self.folder.checkpoints, Checkpoint(tensors, state))
+        self.saved_at = time.monotonic()
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        load_parameters(self.network, checkpoint, self.info)
+        self.shared.parameters.tensor.copy_(self.parameters)
+        self.shared.counter.resume(int(checkpoint.state["steps"]), int(checkpoint.state["updates"]))
+        for name, vector in self.shared.statistics.items():
+            if f"optimizer/{name}" not in checkpoint.tensors:
+                raise UserError(f"the run was trained with --optimizer {checkpoint.state['optimizer']}: resume with it")
+            vector.tensor.copy_(checkpoint.tensors[f"optimizer/{name}"])
+
+    def _summary(self, status: str, error: str) -> dict[str, Any]:
+        return {
+            **self.last_line,
+            "status": status,
+            **({"error": error} if error else {}),
+            "environment": self.info.id,
+            "algorithm": algorithm_name(self.experiment.algorithm),
+            "preset": self.experiment.preset,
+            "seed": self.experiment.seed,
+            "workers": self.experiment.worker_count,
+            "envs_per_worker": self.experiment.envs_per_worker,
+            "best_return_mean": self.telemetry.best_return_mean,
+        }
+
+
+def load_parameters(network: torch.nn.Module, checkpoint: Checkpoint, info: EnvironmentInfo) -> None:
+    """Copies a checkpoint's parameters into a network.
+
+    Raises:
+        UserError: The checkpoint belongs to another environment or another network.
+    """
+    if checkpoint.state.get("environment") != info.id:
+        raise UserError(f"the checkpoint was trained on {checkpoint.state.get('environment')}, not on {info.id}")
+    prefix = "parameters/"
+    saved = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if {name: tuple(tensor.shape) for name, tensor in saved.items()} != expected:
+        raise UserError("the checkpoint's parameters do not fit the run's network: was experiment.yaml changed?")
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(saved[name])
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM instead of dying of them; a second one interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,96 @@
+"""From workers' reports to lines of metrics."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+from asyncrl.types import Report
+
+Metrics = dict[str, Any]
+"""One line of metrics.jsonl: plain numbers, None where there is none yet."""
+
+EPISODES = 100
+"""`return_mean` is over this many latest training episodes."""
+SPEED_WINDOW = 10.0
+"""Seconds over which `steps_per_second` is measured."""
+
+
+class Telemetry:
+    """Adds up what workers report; one line of metrics at a time comes out.
+
+    Args:
+        frames_per_step: Emulator frames per agent decision.
+        steps: That the run has done before.
+        state: What `state()` returned when the run was last saved, for one that is resumed.
+    """
+
+    def __init__(self, frames_per_step: int, steps: int = 0, state: Metrics | None = None) -> None:
+        state = state or {}
+        self.frames_per_step = frames_per_step
+        self.episodes = int(state.get("episodes", 0))
+        self.best_return_mean: float | None = state.get("best_return_mean")
+        self.recent: deque[tuple[float, int]] = deque(map(tuple, state.get("recent_episodes", [])), EPISODES)
+        self.seconds_before = float(state.get("wall_seconds", 0.0))
+        self.started = time.monotonic()
+        self.speed: deque[tuple[float, int]] = deque([(self.started, steps)])  # seconds, steps
+        self.pending = Report(worker=-1)  # statistics since the last line
+
+    def add(self, report: Report) -> None:
+        """Takes in what a worker did."""
+        self.pending += Report(report.worker, report.updates, (), report.totals)
+        for episode in report.episodes:
+            self.episodes += 1
+            self.recent.append((episode.total_reward, episode.length))
+            if len(self.recent) == EPISODES:
+                self.best_return_mean = max(self.best_return_mean or -float("inf"), self._mean(0) or 0.0)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of training, over all sessions of the run."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def reached(self, until_return: float | None) -> bool:
+        """Whether the mean return of the last 100 episodes has reached a goal."""
+        mean = self._mean(0)
+        return until_return is not None and mean is not None and len(self.recent) == EPISODES and mean >= until_return
+
+    def state(self) -> Metrics:
+        """What a later session needs to go on counting, as plain data."""
+        return {
+            "episodes": self.episodes,
+            "best_return_mean": self.best_return_mean,
+            "recent_episodes": [list(episode) for episode in self.recent],
+            "wall_seconds": self.wall_seconds,
+        }
+
+    def line(self, steps: int, updates: int, learning_rate: float) -> Metrics:
+        """Metrics at this moment, with the mean of each statistic since the last line."""
+        count = max(1, self.pending.updates)
+        means = {name: total / count for name, total in self.pending.totals.items()}
+        self.pending = Report(worker=-1)
+        return {
+            "wall_seconds": round(self.wall_seconds, 3),
+            "steps": steps,
+            "frames": steps * self.frames_per_step,
+            "updates": updates,
+            "episodes": self.episodes,
+            "return_mean": self._mean(0),
+            "length_mean": self._mean(1),
+            "steps_per_second": round(self._steps_per_second(steps), 1),
+            "learning_rate": learning_rate,
+            **means,
+        }
+
+    def _mean(self, column: int) -> float | None:
+        values = [float(episode[column]) for episode in self.recent]
+        return sum(values) / len(values) if values else None
+
+    def _steps_per_second(self, steps: int) -> float:
+        now = time.monotonic()
+        self.speed.append((now, steps))
+        while len(self.speed) > 2 and now - self.speed[1][0] >= SPEED_WINDOW:
+            self.speed.popleft()
+        then, before = self.speed[0]
+        return (steps - before) / max(now - then, 1e-9)

@@ -1,0 +1,191 @@
+"""Starts or resumes a run: from settings to a run folder with a trained agent in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from asyncrl.algorithms import algorithm_class, algorithm_name
+from asyncrl.config import Experiment
+from asyncrl.envs.make import find_spec
+from asyncrl.errors import RunError, UserError
+from asyncrl.presets import default_preset, find_preset
+from asyncrl.run_folder import RunFolder, new_run_folder, newest_run_folder, open_run_folder
+
+if TYPE_CHECKING:
+    from asyncrl.agent import Agent
+    from asyncrl.reporting.sink import Sink
+
+MAY_CHANGE = frozenset({"steps", "until_return", "workers", "envs_per_worker", "runtime", "preset"})
+"""Settings that a resumed run may change."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended."""
+
+    run_dir: Path
+    summary: dict[str, Any]
+    exit_code: int  # 0 done, 1 failed, 130 or 143 stopped by a signal
+
+    def load(self) -> Agent:
+        """The agent it trained."""
+        from asyncrl.agent import load
+
+        return load(self.run_dir)
+
+
+def train(
+    environment: str,
+    *,
+    algorithm: str | None = None,
+    preset: str | None = None,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Result:
+    """Trains an agent and returns when the run has ended; the Python form of `asyncrl train`.
+
+    A script that calls this with processes as workers must do so under `if __name__ == "__main__":`.
+
+    Args:
+        environment: Gymnasium id; without a version, the newest.
+        algorithm: Name or import path; by default the preset's.
+        preset: Name; by default the best tuned one for the environment.
+        run_dir: Folder of the run; by default the first free `runs/ENV-ALGORITHM-N`.
+        resume: Go on with the run in `run_dir`, or with the newest of the environment and algorithm.
+        overwrite: Replace the run in `run_dir`.
+        settings: Any setting of `Experiment` and of its algorithm, network and optimizer by its own name, such as
+            `steps`, `learning_rate` or `entropy_weight`.
+
+    Raises:
+        UserError: A setting is wrong, or the folder cannot be used.
+        RunError: A worker failed; what was learned is saved.
+    """
+    path = None if run_dir is None else Path(run_dir)
+    if resume:
+        folder = find_run(environment, algorithm or "a3c", path)
+        experiment = resumed(folder, lambda saved: with_settings(saved, settings))
+    else:
+        experiment = with_settings(starting_point(environment, preset, algorithm), settings)
+        folder = new_run_folder(experiment, algorithm_name(experiment.algorithm), path, overwrite)
+    result = run(experiment, folder, resume, Console())
+    if result.exit_code == 1:
+        raise RunError(result.summary["error"])
+    return result
+
+
+def starting_point(environment: str, preset: str | None, algorithm: str | None) -> Experiment:
+    """The experiment before any setting is given by hand: preset and algorithm.
+
+    Raises:
+        UserError: The environment, the preset or the algorithm is unknown.
+    """
+    chosen = find_preset(preset) if preset else None  # a wrong name is reported before environments are imported
+    cls = algorithm_class(algorithm) if algorithm else None
+    identifier = full_id(environment)
+    chosen = chosen or default_preset(identifier.rpartition(":")[2])
+    experiment = dataclasses.replace(chosen.make(identifier), preset=chosen.name)
+    if cls is not None and not isinstance(experiment.algorithm, cls):
+        experiment = dataclasses.replace(experiment, algorithm=cls())
+    return experiment
+
+
+def full_id(environment: str) -> str:
+    """The id with its version, and with the module that registers it if one was named."""
+    module, colon, _ = environment.rpartition(":")
+    return module + colon + find_spec(environment).id
+
+
+def with_settings(experiment: Experiment, settings: dict[str, Any]) -> Experiment:
+    """The experiment with some settings replaced, each found by its own name in the tree.
+
+    Raises:
+        UserError: There is no such setting.
+    """
+    parts: dict[str, Any] = {"": experiment}
+    parts |= {name: getattr(experiment, name) for name in ("algorithm", "network", "optimizer")}
+    changes: dict[str, dict[str, Any]] = {name: {} for name in parts}
+    for key, value in settings.items():
+        owner = next((n for n, part in parts.items() if key in {f.name for f in dataclasses.fields(part)}), None)
+        if owner is None or key in parts:
+            raise UserError(f"unknown setting {key!r}: 'asyncrl train --help' lists all, with - in place of _")
+        changes[owner][key] = value
+    changed = {name: dataclasses.replace(parts[name], **changes[name]) for name in parts if name and changes[name]}
+    return dataclasses.replace(experiment, **changed, **changes[""])
+
+
+def find_run(environment: str, algorithm: str, run_dir: Path | None) -> RunFolder:
+    """The run to resume: the named one, or the newest of an environment and an algorithm.
+
+    Raises:
+        UserError: It is not there, or is of another environment.
+    """
+    if run_dir is None:
+        if not environment:
+            raise UserError("what should be resumed? name the environment, or the run with --run-dir")
+        return newest_run_folder(full_id(environment), algorithm)
+    folder = open_run_folder(run_dir)
+    saved = folder.read_experiment().environment
+    if environment and full_id(environment) != saved:
+        raise UserError(f"the run {run_dir} is of {saved}, not of {environment}")
+    return folder
+
+
+def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment]) -> Experiment:
+    """The saved experiment after a change.
+
+    Raises:
+        UserError: The change touches what a run cannot change half-way.
+    """
+    saved = folder.read_experiment()
+    experiment = change(saved)
+    for field in dataclasses.fields(Experiment):
+        if field.name not in MAY_CHANGE and getattr(saved, field.name) != getattr(experiment, field.name):
+            raise UserError(
+                f"a resumed run cannot change its {field.name}: resume {folder.path} without that option, "
+                "or start a new run"
+            )
+    return experiment
+
+
+def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Console) -> Result:
+    """Trains in a prepared folder, with live progress on the console.
+
+    Raises:
+        UserError: The environment or the checkpoint cannot be used.
+    """
+    from asyncrl.runtime.processes import refuse_unguarded_script, start_fork_server
+
+    refuse_unguarded_script()
+    if experiment.runtime == "processes":
+        start_fork_server()
+
+    from asyncrl.analysis.curves import plot_runs
+    from asyncrl.envs.make import describe
+    from asyncrl.reporting.json_lines import JsonLines
+    from asyncrl.reporting.progress import make_progress
+    from asyncrl.reporting.tensorboard import TensorBoard
+    from asyncrl.runtime.checkpoint import load_newest
+    from asyncrl.runtime.supervisor import Supervisor
+
+    checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
+    for warning in warnings:
+        console.print(f"warning: {warning}; going on from an older one", style="yellow", soft_wrap=True)
+    info = describe(experiment.environment, experiment.environment_options)
+    supervisor = Supervisor(experiment, info, folder, checkpoint)
+    folder.write_experiment(experiment)
+    sinks: list[Sink] = [
+        JsonLines(folder.metrics_file),
+        TensorBoard(folder.tensorboard),
+        make_progress(console, experiment.steps),
+    ]
+    outcome = supervisor.run(sinks)
+    plot_runs([folder], folder.curve_file)
+    return Result(folder.path, outcome.summary, outcome.exit_code)

@@ -1,0 +1,81 @@
+"""The types that cross module borders: shapes use T (rollout length), B (environments), A (actions)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gymnasium.spaces import Box, Space
+    from torch import Tensor
+
+State = tuple["Tensor", ...]
+"""Recurrent state, each tensor [B, H]; the empty tuple for a feed-forward network."""
+
+Outputs = Mapping[str, "Tensor"]
+"""A network's heads by name, each [T, B, ...]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """T steps of B environments, time-major.
+
+    Environments reset themselves one step after an episode ends, so the step that follows an end is a dummy: it
+    starts at the episode's final observation, its action is ignored and `valid` is false there.
+    """
+
+    observations: Tensor  # [T+1, B, ...]
+    actions: Tensor  # [T, B]
+    rewards: Tensor  # [T, B], as learned from (clipped if the experiment says so)
+    discounts: Tensor  # [T, B], γ, or 0 after a terminal state
+    valid: Tensor  # [T, B] bool, false on dummy steps
+    first: Tensor  # [T+1, B] bool, true where an observation is its episode's first
+    state: State  # recurrent state before observations[0]
+
+    @property
+    def steps(self) -> int:
+        """Number of agent decisions in it: the dummy steps do not count."""
+        return int(self.valid.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A scalar to differentiate and the numbers worth watching beside it."""
+
+    total: Tensor  # []
+    statistics: Mapping[str, Tensor]  # each []
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One finished episode: the undiscounted sum of unclipped rewards, its length in steps, and where it was played."""
+
+    total_reward: float
+    length: int
+    environment: int  # its index among the worker's B
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one worker did since its last report; reports of one worker add up."""
+
+    worker: int
+    updates: int = 0
+    episodes: tuple[Episode, ...] = ()
+    totals: Mapping[str, float] = field(default_factory=dict)  # statistics, summed over the updates
+
+    def __add__(self, other: Report) -> Report:
+        names = [*self.totals, *(name for name in other.totals if name not in self.totals)]
+        totals = {name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}
+        return Report(self.worker, self.updates + other.updates, self.episodes + other.episodes, totals)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentInfo:
+    """What the rest of the package needs to know of an environment without running it."""
+
+    id: str  # the full id, with its version
+    observation_space: Box  # of one environment, after flattening
+    action_space: Space[Any]  # of one environment
+    frames_per_step: int  # emulator frames per agent decision
