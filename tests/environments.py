@@ -1,0 +1,71 @@
+"""Small environments with known behaviour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+from numpy.typing import NDArray
+
+
+class Clock(gymnasium.Env[NDArray[np.float32], np.int64]):
+    """Observes [episode, step]; pays its step number; ends after `length` steps, by truncation or termination.
+
+    It hands out the same array each time, as an environment may.
+    """
+
+    def __init__(self, length: int = 3, truncate: bool = True, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.length, self.truncate = length, truncate
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+        self.action_space = Discrete(2)
+        self.view = np.array([-1.0, 0.0], np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.view[0] += 1
+        self.view[1] = 0
+        return self.view, {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self.view[1] += 1
+        ended = bool(self.view[1] == self.length)
+        return self.view, float(self.view[1]), ended and not self.truncate, ended and self.truncate, {}
+
+
+class Crash(Clock):
+    """Raises after a number of steps."""
+
+    def __init__(self, after: int = 50, render_mode: str | None = None) -> None:
+        super().__init__(length=10, render_mode=render_mode)
+        self.after = after
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self.after -= 1
+        if self.after < 0:
+            raise ZeroDivisionError("the simulator broke")
+        return super().step(action)
+
+
+class Rooms(gymnasium.Env[Any, np.int64]):
+    """Dict observations, Discrete actions that start at 5; pays 1 for action 6."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = Dict({"room": Discrete(3), "light": Box(0, 1, (2,), np.float32)})
+        self.action_space = Discrete(2, start=5)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: np.int64) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if action not in (5, 6):
+            raise ValueError(f"action {action} is outside the space")
+        return self.observation_space.sample(), float(action == 6), bool(self.np_random.random() < 0.2), False, {}
+
+
+for _name in ("Clock", "Crash", "Rooms"):
+    gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

@@ -1,0 +1,135 @@
+"""Hogwild optimisers: one worker equals the plain formula, two workers lose nothing that lasts."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from asyncrl.optim.hogwild import BLOCK, SharedAdam, SharedRMSProp, clip, gradients
+from asyncrl.runtime.shared import Counter, SharedVector
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def test_rmsprop_equals_the_papers_formula() -> None:
+    size = BLOCK + 17  # more than one block
+    random = torch.Generator().manual_seed(0)
+    theta, g = torch.randn(size, generator=random), torch.zeros(size)
+    expected, statistic = theta.double().numpy(), np.zeros(size)
+    optimizer = SharedRMSProp(theta, g, decay=0.99, epsilon=0.1)
+    for _ in range(20):
+        d = torch.randn(size, generator=random)
+        optimizer.apply(d, learning_rate=0.01)
+        d64 = d.double().numpy()
+        statistic = 0.99 * statistic + 0.01 * d64**2
+        expected = expected - 0.01 * d64 / np.sqrt(statistic + 0.1)  # ε inside the root
+    np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(g.numpy(), statistic, rtol=1e-5)
+
+
+def test_adam_equals_torchs() -> None:
+    random = torch.Generator().manual_seed(0)
+    theta = torch.randn(BLOCK + 5, generator=random)
+    reference = nn.Parameter(theta.clone())
+    torch_adam = torch.optim.Adam([reference], lr=0.01, betas=(0.9, 0.99), eps=1e-5)
+    count = 0
+    optimizer = SharedAdam(
+        theta, torch.zeros_like(theta), torch.zeros_like(theta), 0.9, 0.99, 1e-5, updates=lambda: count
+    )
+    for _ in range(20):
+        d = torch.randn(theta.shape, generator=random)
+        optimizer.apply(d, learning_rate=0.01)
+        count += 1
+        reference.grad = d
+        torch_adam.step()
+    torch.testing.assert_close(theta, reference.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_leave_nothing_behind() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    unused = nn.Linear(1, 1)
+    both = nn.ModuleList([network, unused])
+    gradient = gradients(network(torch.ones(1, 3)).sum(), both)
+    assert gradient.shape == (3 * 2 + 2 + 2 + 1 + 2,)
+    assert torch.equal(gradient[-2:], torch.zeros(2))  # no path from the loss
+    assert all(parameter.grad is None for parameter in both.parameters())
+
+
+def test_clip_scales_to_the_norm() -> None:
+    clipped, norm = clip(torch.tensor([3.0, 4.0]), 1.0)
+    assert norm == pytest.approx(5.0)
+    torch.testing.assert_close(clipped, torch.tensor([0.6, 0.8]))
+    untouched, _ = clip(torch.tensor([0.3, 0.4]), 1.0)
+    torch.testing.assert_close(untouched, torch.tensor([0.3, 0.4]))
+
+
+def _apply_many(parameters: SharedVector, statistic: SharedVector, times: int, barrier: Any) -> None:
+    torch.set_num_threads(1)
+    optimizer = SharedRMSProp(parameters.tensor, statistic.tensor, decay=0.99, epsilon=1.0)
+    gradient = torch.zeros_like(parameters.tensor)
+    barrier.wait()
+    for _ in range(times):
+        optimizer.apply(gradient.fill_(0.0).add_(-1.0), learning_rate=1e-3)
+
+
+@pytest.mark.timeout(60)
+def test_two_processes_lose_no_whole_update_pattern() -> None:
+    # every update moves every entry by +η/√(g+1), with g → 1; entries that two workers write in the same instant may
+    # lose one addition, but the sum of all must come close to what the updates add up to, everywhere in the vector
+    size, times = 50_000, 2_000
+    parameters, statistic = SharedVector(size, CONTEXT), SharedVector(size, CONTEXT)
+    barrier = CONTEXT.Barrier(2)
+    workers = [CONTEXT.Process(target=_apply_many, args=(parameters, statistic, times, barrier)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(50)
+        assert worker.exitcode == 0
+    alone = torch.zeros(1)
+    reference = SharedRMSProp(alone, torch.zeros(1), decay=0.99, epsilon=1.0)
+    for _ in range(2 * times):
+        reference.apply(torch.tensor([-1.0]), 1e-3)
+    reached = parameters.tensor / alone
+    assert 0.8 < float(reached.mean()) < 1.05
+    assert float(reached.min()) > 0.5  # half would mean that one worker's updates were all lost
+    assert torch.isfinite(statistic.tensor).all()
+
+
+def _count(counter: Counter, worker: int) -> None:
+    for _ in range(20_000):
+        counter.advance(worker, steps=3, updates=1)
+
+
+@pytest.mark.timeout(60)
+def test_counter_loses_nothing() -> None:
+    counter = Counter(2, CONTEXT)
+    counter.resume(steps=7, updates=5)
+    workers = [CONTEXT.Process(target=_count, args=(counter, number)) for number in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(50)
+    assert (counter.steps, counter.updates) == (7 + 2 * 60_000, 5 + 2 * 20_000)
+    assert counter.reached(120_000)
+    assert not counter.reached(120_008)
+    counter.stop()
+    assert counter.reached(10**9)
+
+
+def test_shared_vector_is_shared(tmp_path: Any) -> None:
+    vector = SharedVector(4, CONTEXT)
+    write: Callable[[], Any] = lambda: CONTEXT.Process(target=_fill, args=(vector,))  # noqa: E731
+    process = write()
+    process.start()
+    process.join(30)
+    assert vector.tensor.tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def _fill(vector: SharedVector) -> None:
+    vector.tensor.copy_(torch.arange(1.0, 5.0))
