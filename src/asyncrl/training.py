@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def train(
         UserError: A setting is wrong, or the folder cannot be used.
         RunError: A worker failed; what was learned is saved.
     """
+    _refuse_unguarded_script()
     path = None if run_dir is None else Path(run_dir)
     if resume:
         folder = find_run(environment, algorithm or "a3c", path)
@@ -109,12 +111,12 @@ def with_settings(experiment: Experiment, settings: dict[str, Any]) -> Experimen
     Raises:
         UserError: There is no such setting.
     """
-    parts: dict[str, Any] = {"": experiment}
-    parts |= {name: getattr(experiment, name) for name in ("algorithm", "network", "optimizer")}
+    parts: dict[str, Any] = {name: getattr(experiment, name) for name in ("algorithm", "network", "optimizer")}
+    parts[""] = experiment
     changes: dict[str, dict[str, Any]] = {name: {} for name in parts}
     for key, value in settings.items():
         owner = next((n for n, part in parts.items() if key in {f.name for f in dataclasses.fields(part)}), None)
-        if owner is None or key in parts:
+        if owner is None or (owner == "" and key in parts):
             raise UserError(f"unknown setting {key!r}: 'asyncrl train --help' lists all, with - in place of _")
         changes[owner][key] = value
     changed = {name: dataclasses.replace(parts[name], **changes[name]) for name in parts if name and changes[name]}
@@ -161,9 +163,8 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     Raises:
         UserError: The environment or the checkpoint cannot be used.
     """
-    from asyncrl.runtime.processes import refuse_unguarded_script, start_fork_server
+    from asyncrl.runtime.processes import start_fork_server
 
-    refuse_unguarded_script()
     if experiment.runtime == "processes":
         start_fork_server()
 
@@ -189,3 +190,8 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     outcome = supervisor.run(sinks)
     plot_runs([folder], folder.curve_file)
     return Result(folder.path, outcome.summary, outcome.exit_code)
+
+
+def _refuse_unguarded_script() -> None:
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker is importing the script
+        raise UserError('call asyncrl.train under \'if __name__ == "__main__":\', because workers import your script')

@@ -42,11 +42,12 @@ def find_spec(environment: str) -> EnvSpec:
     module, _, name = environment.rpartition(":")
     if module:
         _import(module, f"cannot import {module!r}, which {environment!r} names")
-    prefix = name.split("/")[0].lower()
-    if prefix in ADDED_BY:
-        package, line = ADDED_BY[prefix]
-        _import(package, f"the package of {name!r} is not installed: {line}")
-    if prefix == "ale" or name not in gymnasium.registry:
+    for prefix, (package, line) in ADDED_BY.items():
+        if name.lower().startswith(prefix):
+            added = _import(package, f"the package of {name!r} is not installed: {line}")
+            if package == "minatar.gym" and "MinAtar/Breakout-v1" not in gymnasium.registry:
+                added.register_envs()
+    if name not in gymnasium.registry:
         import ale_py
 
         gymnasium.register_envs(ale_py)
@@ -144,9 +145,9 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
     )
 
 
-def _import(module: str, message: str) -> None:
+def _import(module: str, message: str) -> Any:
     try:
-        importlib.import_module(module)
+        return importlib.import_module(module)
     except ImportError as error:
         raise UserError(f"{message} ({error})") from error
 

@@ -61,16 +61,6 @@ def start_fork_server() -> None:
         ensure_running()
 
 
-def refuse_unguarded_script() -> None:
-    """Stops a script that trains while multiprocessing imports it again to start a worker.
-
-    Raises:
-        UserError: The script does not guard its entry point.
-    """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise UserError("call asyncrl.train under 'if __name__ == \"__main__\":', because workers import your script")
-
-
 class ProcessWorkers:
     """The workers of a run, each in a process of its own."""
 

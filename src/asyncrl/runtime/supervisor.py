@@ -172,9 +172,9 @@ class Supervisor:
         load_parameters(self.network, checkpoint, self.info)
         self.shared.parameters.tensor.copy_(self.parameters)
         self.shared.counter.resume(int(checkpoint.state["steps"]), int(checkpoint.state["updates"]))
+        if checkpoint.state["optimizer"] != self.experiment.optimizer.optimizer:
+            raise UserError(f"the run was trained with --optimizer {checkpoint.state['optimizer']}: resume with it")
         for name, vector in self.shared.statistics.items():
-            if f"optimizer/{name}" not in checkpoint.tensors:
-                raise UserError(f"the run was trained with --optimizer {checkpoint.state['optimizer']}: resume with it")
             vector.tensor.copy_(checkpoint.tensors[f"optimizer/{name}"])
 
     def _summary(self, status: str, error: str) -> dict[str, Any]:
