@@ -17,7 +17,6 @@ settings.register_profile("asyncrl", deadline=None, max_examples=60, derandomize
 settings.load_profile("asyncrl")
 
 
-
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""

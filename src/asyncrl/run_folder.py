@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -50,6 +51,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """TensorBoard's event files."""
         return self.path / "tensorboard"
+
+    def remove_if_empty(self) -> None:
+        """Takes the folder away again when nothing was written to it."""
+        with contextlib.suppress(OSError):  # it is not empty
+            self.path.rmdir()
 
     def write_experiment(self, experiment: Experiment) -> None:
         """Saves the settings."""

@@ -179,8 +179,12 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
     for warning in warnings:
         console.print(f"warning: {warning}; going on from an older one", style="yellow", soft_wrap=True)
-    info = describe(experiment.environment, experiment.environment_options)
-    supervisor = Supervisor(experiment, info, folder, checkpoint)
+    try:
+        info = describe(experiment.environment, experiment.environment_options)
+        supervisor = Supervisor(experiment, info, folder, checkpoint)
+    except UserError:
+        folder.remove_if_empty()
+        raise
     folder.write_experiment(experiment)
     sinks: list[Sink] = [
         JsonLines(folder.metrics_file),
@@ -194,4 +198,4 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
 
 def _refuse_unguarded_script() -> None:
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker is importing the script
-        raise UserError('call asyncrl.train under \'if __name__ == "__main__":\', because workers import your script')
+        raise UserError("call asyncrl.train under 'if __name__ == \"__main__\":', because workers import your script")

@@ -74,7 +74,9 @@ def test_atari_keeps_what_its_id_promises() -> None:
     assert (modern["repeat_action_probability"], modern["frameskip"], modern["reward_clipping"]) == (0.25, 4, False)
     classic = atari.settings(find_spec("PongNoFrameskip-v4"), {})
     assert (classic["repeat_action_probability"], classic["frameskip"]) == (0.0, 4)
-    assert atari.settings(find_spec("ALE/Pong-v5"), {"repeat_action_probability": 0.0})["repeat_action_probability"] == 0
+    assert (
+        atari.settings(find_spec("ALE/Pong-v5"), {"repeat_action_probability": 0.0})["repeat_action_probability"] == 0
+    )
     assert frames_per_step("ALE/Pong-v5", {}) == 4
     assert frames_per_step("CartPole-v1", {}) == 1
     with pytest.raises(UserError, match="take ALE/Pong-v5"):

@@ -95,7 +95,9 @@ LONG = ("train", "Catch", "--steps", "1G", "--until-return", "None", "--workers"
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("to_all", [False, True])
-def test_a_signal_saves_and_ends_everything(start: object, tmp_path: Path, number: int, code: int, to_all: bool) -> None:
+def test_a_signal_saves_and_ends_everything(
+    start: object, tmp_path: Path, number: int, code: int, to_all: bool
+) -> None:
     process = start(*LONG)  # type: ignore[operator]
     training(process, tmp_path / "run")
     sent = time.monotonic()

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse
@@ -18,7 +20,7 @@ from asyncrl.errors import UserError
 class Arguments:
     """Shows a trained agent play: in a window, or as a video file."""
 
-    run: Positional[Path]
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     episodes: int = 1
     """Episodes to play."""

@@ -163,8 +163,8 @@ def _newest_version(name: str) -> EnvSpec | None:
 
 
 def _nearest(name: str) -> str:
-    ids = {known.lower(): known for known in gymnasium.registry}
-    short = {known.rsplit("/", 1)[-1]: known for known in ids}
+    ids = {known.lower(): known for known in sorted(gymnasium.registry, key=lambda known: -known.count("/"))}
+    short = {known.rsplit("/", 1)[-1]: known for known in ids}  # plain ids stand before those of a namespace
     matches = difflib.get_close_matches(name.lower(), [*ids, *short], n=5, cutoff=0.6)
     found = list(dict.fromkeys(ids[short.get(match, match)] for match in matches))[:3]
     return f": did you mean {', '.join(found)}?" if found else ": see the ids of gymnasium.pprint_registry()"

@@ -1,0 +1,240 @@
+"""The command line: the whole way of a run, and one clear line for every bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl.cli import main
+from asyncrl.cli.arguments import parse_steps
+from asyncrl.run_folder import RunFolder
+
+QUICK = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
+
+
+@pytest.fixture
+def run(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A short run of Catch, called `run`, in the working directory."""
+    assert main(["train", "Catch", *QUICK, "--run-dir", "run"]) == 0
+    capsys.readouterr()
+    return in_tmp / "run"
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error of a command that ends with exit code 2."""
+    try:
+        code: object = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    captured = capsys.readouterr()
+    assert code == 2, captured
+    assert "Traceback" not in captured.err + captured.out
+    return captured.err
+
+
+def one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    error = refused(arguments, capsys)
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1, error
+    return error
+
+
+def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "Catch", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "preset tuned/catch" in out
+    for path in ("runs/Catch-v0-a3c-1", "learning_curve.png"):
+        assert path in out
+    run = RunFolder(in_tmp / "runs" / "Catch-v0-a3c-1")
+    assert run.curve_file.read_bytes().startswith(b"\x89PNG")
+    assert any(run.tensorboard.iterdir())
+    summary = json.loads(run.summary_file.read_text())
+    assert (summary["status"], summary["environment"], summary["algorithm"]) == ("done", "Catch-v0", "a3c")
+    assert run.read_metrics()[-1]["steps"] == summary["steps"]
+
+    next_commands = [line.split()[1:] for line in out.splitlines() if line.startswith("  asyncrl ")]
+    assert [command[0] for command in next_commands] == ["eval", "watch"]
+    for command in next_commands:  # what the farewell proposes works as it stands
+        assert main(command) == 0
+    assert (run.path / "episode.mp4").stat().st_size > 500
+
+    assert main(["eval", str(run.path), "--episodes", "7", "--json", "--deterministic"]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    keys = {"episodes", "return_mean", "return_std", "return_min", "return_max", "length_mean"}
+    assert set(printed) == keys
+    assert printed["episodes"] == 7
+    assert printed["length_mean"] == 9
+
+    assert main(["watch", str(run.path), "--video", "short.gif", "--max-steps", "4"]) == 0
+    assert Path("short.gif").read_bytes().startswith(b"GIF8")
+    assert "no episode came to its end" in capsys.readouterr().out
+    assert main(["plot", str(run.path), str(run.path), "--output", "both.svg", "--x", "wall_seconds"]) == 0
+    assert "<svg" in Path("both.svg").read_text()
+
+    assert main(["train", "Catch", *QUICK]) == 0  # a second run gets a folder of its own
+    assert (in_tmp / "runs" / "Catch-v0-a3c-2").is_dir()
+
+
+def test_the_same_seed_evaluates_to_the_same_numbers(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = []
+    for seed in ("3", "3", "4"):
+        assert main(["eval", "run", "--episodes", "20", "--json", "--seed", seed]) == 0
+        results.append(capsys.readouterr().out)
+    assert results[0] == results[1] != results[2]
+
+
+def test_resume_and_overwrite(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "exists: go on with --resume, replace it with --overwrite" in one_line(
+        ["train", "Catch", *QUICK, "--run-dir", "run"], capsys
+    )
+    lines = len(RunFolder(run).read_metrics())
+    assert main(["train", "--resume", "--run-dir", "run", "--steps", "4k"]) == 0
+    metrics = RunFolder(run).read_metrics()
+    assert len(metrics) > lines
+    assert metrics[-1]["steps"] >= 4000
+    assert "cannot change its network" in one_line(["train", "--resume", "--run-dir", "run", "--hidden", "99"], capsys)
+    assert "is of Catch-v0, not of CartPole" in one_line(["train", "CartPole", "--resume", "--run-dir", "run"], capsys)
+    assert "choose one" in one_line(["train", "--resume", "--overwrite", "--run-dir", "run"], capsys)
+    assert main(["train", "Catch", *QUICK, "--run-dir", "run", "--overwrite"]) == 0
+    assert RunFolder(run).read_metrics()[-1]["steps"] < 4000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "CartPol-v1"], "did you mean CartPole-v1"),
+        (["train"], "which environment?"),
+        (["train", "Catch", "--algorithm", "a4c"], "unknown algorithm 'a4c': choose one of a3c"),
+        (["train", "Catch", "--algorithm", "nowhere:Mine"], "cannot import the algorithm 'nowhere:Mine'"),
+        (["train", "Catch", "--preset", "tuned/chess"], "unknown preset 'tuned/chess': choose one of tuned/catch"),
+        (["train", "Catch", "--workers", "0"], "--workers must be at least 1"),
+        (["train", "Catch", "--steps", "-5"], "--steps must be positive"),
+        (["train", "Catch", "--steps", "0"], "--steps must be positive"),
+        (["train", "Catch", "--envs-per-worker", "0"], "--envs-per-worker must be at least 1"),
+        (["train", "Catch", "--rollout-length", "0"], "--rollout-length must be at least 1"),
+        (["train", "Catch", "--discount", "1.5"], "--discount must lie in"),
+        (["train", "Catch", "--learning-rate", "-1"], "--learning-rate must be positive"),
+        (["train", "Catch", "--episode-rollouts"], "needs --envs-per-worker 1"),
+        (["train", "Catch", "--env-option", "rows"], "look like rows=12"),
+        (["train", "Catch", "--env-option", "rows=1"], "at least 2 rows"),
+        (["train", "Catch", "--env-option", "colour=1"], "Catch-v0 cannot be made"),
+        (["train", "Catch", "--torso", "resnet"], "unknown torso 'resnet'"),
+        (["train", "Pendulum-v1"], "is not supported"),
+        (["train", "Catch", "--resume"], "there is no run of a3c on Catch-v0"),
+        (["train", "--resume"], "what should be resumed?"),
+        (["train", "Catch", "--run-dir", "/dev/null/run"], "cannot make the run folder"),
+        (["eval", "nowhere"], "there is no run folder nowhere"),
+        (["eval", "."], "is not a run folder"),
+        (["watch", "nowhere", "--video", "a.mp4"], "there is no run folder"),
+        (["watch", "nowhere", "--video", "a.avi"], "videos end in .mp4 or .gif"),
+        (["plot"], "which runs?"),
+        (["plot", "nowhere"], "there is no run folder"),
+        (["plot", "nowhere", "--output", "a.doc"], "pictures end in"),
+        (["trian", "Catch"], "did you mean 'asyncrl train'?"),
+        (["fly"], "unknown command 'fly'"),
+    ],
+)
+def test_bad_input(in_tmp: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
+    if arguments[0] == "train" and "serial" not in arguments:
+        arguments = [*arguments, "--runtime", "serial"]
+    assert expected in one_line(arguments, capsys)
+    assert not any(in_tmp.rglob("metrics.jsonl"))  # nothing was started
+    assert not any(in_tmp.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "Catch", "--steps", "many"], "'many' is not a count of steps"),
+        (["train", "Catch", "--stesp", "5"], "--steps"),
+        (["train", "Catch", "--memory", "elephant"], "elephant"),
+        (["eval", "run", "--episodes", "x"], "--episodes"),
+        (["eval"], "RUN"),
+    ],
+)
+def test_bad_syntax(in_tmp: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
+    assert expected in refused(arguments, capsys)
+
+
+def test_a_video_without_a_display(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert "there is no display" in one_line(["watch", "run"], capsys)
+
+
+def test_a_damaged_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    tensors = checkpoint / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:100])
+    assert "is damaged" in one_line(["eval", "run"], capsys)
+    assert "is damaged" in one_line(["train", "--resume", "--run-dir", "run"], capsys)
+    (run / "experiment.yaml").write_text("environment: [\n")
+    assert "experiment.yaml cannot be read" in one_line(["eval", "run"], capsys)
+    (run / "experiment.yaml").write_text("environment: Catch-v0\nalgorithm: {name: a3c}\nspeed: 3\n")
+    assert "experiment.yaml: these settings cannot be used" in one_line(["eval", "run"], capsys)
+
+
+def test_a_checkpoint_of_another_environment(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run / "experiment.yaml"
+    path.write_text(path.read_text().replace("Catch-v0", "CartPole-v1"))
+    assert "trained on Catch-v0, not on CartPole-v1" in one_line(["eval", "run"], capsys)
+
+
+def test_a_crash_is_exit_code_1(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "test/Crash-v0", "--runtime", "serial", "--run-dir", "run"]) == 1
+    error = capsys.readouterr().err
+    assert "worker 0 failed" in error
+    assert "ZeroDivisionError: the simulator broke" in error
+    assert main(["eval", "run", "--episodes", "1"]) in (0, 1)  # what was learned can be loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("500000", 500_000),
+        ("500k", 500_000),
+        ("2M", 2_000_000),
+        ("1e6", 1_000_000),
+        ("1.5m", 1_500_000),
+        ("1_000", 1000),
+    ],
+)
+def test_counts_of_steps(text: str, steps: int) -> None:
+    assert parse_steps(text) == steps
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "k", "1e400", "nan"])
+def test_what_is_no_count(text: str) -> None:
+    with pytest.raises(ValueError, match="not a count of steps"):
+        parse_steps(text)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["--version"]])
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    code = f"import sys; from asyncrl.cli import main\ntry: main({arguments!r})\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 10
+    assert done.stdout
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["presets"]) == 0
+    out = capsys.readouterr().out
+    assert "paper/a3c-ff" in out
+    assert "tuned/atari" in out
+    assert main(["algorithms"]) == 0
+    assert "a3c" in capsys.readouterr().out
+    assert main(["doctor"]) in (0, 1)
+    assert "torch" in capsys.readouterr().out
