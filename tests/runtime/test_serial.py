@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_environment_or_network_is_refused(tmp_path: Pat
 
 def test_a_goal_ends_the_run_early(tmp_path: Path) -> None:
     outcome, _, _ = run(tmp_path / "run", until_return=-1.0, steps=100_000)
-    assert outcome.status == "done"
+    assert (outcome.status, outcome.summary["ended_by"]) == ("done", "goal")
     assert outcome.summary["steps"] < 20_000
 
 

@@ -106,13 +106,13 @@ def _headline(experiment: Experiment) -> str:
 def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str:
     mean = summary["return_mean"]
     result = "no episode was finished" if mean is None else f"mean return of the last 100 episodes: {mean:.2f}"
-    goal = experiment.until_return
-    if summary["status"] == "stopped":
-        end = "stopped by a signal; a checkpoint was written"
-    elif goal is not None and mean is not None and mean >= goal:
-        end = f"reached a mean return of {goal:g}"
-    else:
-        end = "done"
+    match summary["ended_by"]:
+        case "steps":
+            end = "done"
+        case "goal":
+            end = f"reached a mean return of {experiment.until_return:g}"
+        case name:
+            end = f"stopped by {name}, a checkpoint was written,"
     lines = [
         f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
         f"  run:    {run}",

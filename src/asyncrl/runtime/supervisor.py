@@ -98,7 +98,7 @@ class Supervisor:
 
     def run(self, sinks: Sequence[Sink]) -> Outcome:
         """Trains until the steps are done, the goal is reached, a signal comes or a worker fails."""
-        status, exit_code, error, workers = "done", 0, "", None
+        status, ended_by, exit_code, error, workers = "done", "steps", 0, "", None
         with _stop_signals() as received:
             try:
                 workers = self._start_workers()
@@ -107,6 +107,7 @@ class Supervisor:
                     for report in workers.poll(0.05):
                         self.telemetry.add(report)
                     if self.telemetry.reached(self.experiment.until_return):
+                        ended_by = "goal"
                         break
                     if time.monotonic() - written_at >= METRICS_SECONDS:
                         written_at = time.monotonic()
@@ -114,14 +115,15 @@ class Supervisor:
                     if time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
                         self._save()
             except (RunError, UserError) as failure:
-                status, exit_code, error = "failed", 2 if isinstance(failure, UserError) else 1, str(failure)
+                status, ended_by, error = "failed", "failure", str(failure)
+                exit_code = 2 if isinstance(failure, UserError) else 1
             if received:
-                status, exit_code = "stopped", 128 + received[0]
+                status, ended_by, exit_code = "stopped", signal.Signals(received[0]).name, 128 + received[0]
             for report in workers.stop() if workers else []:
                 self.telemetry.add(report)
             self._write_line(sinks)
             self._save()
-            summary = self._summary(status, error)
+            summary = self._summary(status, ended_by, error)
             self.folder.write_summary(summary)
         for sink in sinks:
             sink.close()
@@ -177,10 +179,11 @@ class Supervisor:
         for name, vector in self.shared.statistics.items():
             vector.tensor.copy_(checkpoint.tensors[f"optimizer/{name}"])
 
-    def _summary(self, status: str, error: str) -> dict[str, Any]:
+    def _summary(self, status: str, ended_by: str, error: str) -> dict[str, Any]:
         return {
             **self.last_line,
-            "status": status,
+            "status": status,  # done, stopped or failed
+            "ended_by": ended_by,  # steps, goal, failure, or a signal's name
             **({"error": error} if error else {}),
             "environment": self.info.id,
             "algorithm": algorithm_name(self.experiment.algorithm),
