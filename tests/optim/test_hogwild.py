@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from asyncrl.optim.hogwild import BLOCK, SharedAdam, SharedRMSProp, clip, gradients
+from asyncrl.optim.hogwild import SharedAdam, SharedRMSProp, clip, gradients
 from asyncrl.runtime.shared import Counter, SharedVector
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def test_rmsprop_equals_the_papers_formula() -> None:
-    size = BLOCK + 17  # more than one block
+    size = 40_000
     random = torch.Generator().manual_seed(0)
     theta, g = torch.randn(size, generator=random), torch.zeros(size)
     expected, statistic = theta.double().numpy(), np.zeros(size)
@@ -35,7 +35,7 @@ def test_rmsprop_equals_the_papers_formula() -> None:
 
 def test_adam_equals_torchs() -> None:
     random = torch.Generator().manual_seed(0)
-    theta = torch.randn(BLOCK + 5, generator=random)
+    theta = torch.randn(40_000, generator=random)
     reference = nn.Parameter(theta.clone())
     torch_adam = torch.optim.Adam([reference], lr=0.01, betas=(0.9, 0.99), eps=1e-5)
     count = 0

@@ -15,9 +15,6 @@ from torch import Tensor, nn
 
 from asyncrl.config import OptimizerSettings
 
-BLOCK = 32_768
-"""Entries updated at a time: the few vectors an update touches stay in the processor's cache between its steps."""
-
 
 class HogwildOptimizer(Protocol):
     """Applies gradients to shared parameters."""
@@ -41,9 +38,9 @@ class SharedRMSProp:
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
-        for theta, g, d in _blocks(self.parameters, self.square_average, gradient):
-            g.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
-            theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
+        g, d = self.square_average, gradient
+        g.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+        self.parameters.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +64,10 @@ class SharedAdam:
         count = self.updates() + 1
         scale = (1 - self.decay**count) ** -0.5
         rate = learning_rate / (1 - self.momentum**count)
-        for theta, m, v, d in _blocks(self.parameters, self.average, self.square_average, gradient):
-            m.mul_(self.momentum).add_(d, alpha=1 - self.momentum)
-            v.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
-            theta.addcdiv_(m, v.sqrt().mul_(scale).add_(self.epsilon), value=-rate)
+        m, v, d = self.average, self.square_average, gradient
+        m.mul_(self.momentum).add_(d, alpha=1 - self.momentum)
+        v.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+        self.parameters.addcdiv_(m, v.sqrt().mul_(scale).add_(self.epsilon), value=-rate)
 
 
 STATISTICS: Mapping[str, tuple[str, ...]] = {
@@ -113,7 +110,3 @@ def clip(gradient: Tensor, max_norm: float) -> tuple[Tensor, float]:
     if norm > max_norm:
         gradient.mul_(max_norm / norm)
     return gradient, norm
-
-
-def _blocks(*vectors: Tensor) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(torch.split(vector, BLOCK) for vector in vectors), strict=True))

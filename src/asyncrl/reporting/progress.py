@@ -6,7 +6,10 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from asyncrl.reporting.sink import Sink
 
@@ -19,26 +22,27 @@ def make_progress(console: Console, steps: int) -> Sink:
 
 
 class LiveProgress:
-    """A bar with steps, frames, speed, mean return, entropy and the time left."""
+    """A bar over the steps, and below it the numbers people watch; long lines wrap on narrow terminals."""
 
     def __init__(self, console: Console, steps: int) -> None:
-        self.progress = Progress(
-            BarColumn(bar_width=20),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[text]}"),
-            console=console,
-        )
-        self.task = self.progress.add_task("", total=steps, text="starting workers")
-        self.steps = steps
-        self.progress.start()
+        self.bar, self.steps = ProgressBar(total=steps, width=None), steps
+        self.live = Live(self._view("starting workers"), console=console, refresh_per_second=4)
+        self.live.start()
 
     def write(self, metrics: dict[str, Any]) -> None:
         """Moves the bar."""
-        self.progress.update(self.task, completed=metrics["steps"], text=describe(metrics, self.steps))
+        self.bar.update(min(metrics["steps"], self.steps))
+        self.live.update(self._view(describe(metrics, self.steps)))
 
     def close(self) -> None:
         """Leaves the bar where it stands."""
-        self.progress.stop()
+        self.live.stop()
+
+    def _view(self, text: str) -> Table:
+        table = Table.grid(expand=True)
+        table.add_row(self.bar)
+        table.add_row(Text(text))
+        return table
 
 
 class PlainProgress:
@@ -66,7 +70,7 @@ class PlainProgress:
 
 def describe(metrics: dict[str, Any], total: int) -> str:
     """The numbers people watch, in one line."""
-    parts = [f"steps {short(metrics['steps'])}/{short(total)}"]
+    parts = [f"steps {short(metrics['steps'])}/{short(total)} ({100 * min(1.0, metrics['steps'] / total):.0f} %)"]
     if metrics["frames"] != metrics["steps"]:
         parts.append(f"frames {short(metrics['frames'])}")
     parts.append(f"{short(metrics['steps_per_second'])} steps/s")

@@ -1,0 +1,60 @@
+"""Agents: predict for one observation and for many, with and without memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import asyncrl
+import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl import UserError
+
+QUICK = {"runtime": "serial", "workers": 1, "steps": 600, "until_return": None}
+
+
+def test_predict_for_one_and_for_many(in_tmp: Path) -> None:
+    agent = asyncrl.train("CartPole-v1", run_dir="run", **QUICK).load()
+    action, state = agent.predict(np.zeros(4), deterministic=True)
+    assert np.shape(action) == ()
+    assert state == ()
+    actions, _ = agent.predict(np.zeros((3, 4)), deterministic=True)
+    assert actions.tolist() == [int(action)] * 3
+    with pytest.raises(ValueError, match=r"observations of shape \(4,\)"):
+        agent.predict(np.zeros(5))
+
+
+def test_predict_carries_its_memory(in_tmp: Path) -> None:
+    agent = asyncrl.train("CatchMemory", run_dir="run", memory="lstm", **QUICK).load()
+    env = gymnasium.make("CatchMemory-v0")
+    observation, _ = env.reset(seed=0)
+    _, state = agent.predict(observation)
+    assert [tuple(tensor.shape) for tensor in state] == [(1, 64)] * 2
+    _, later = agent.predict(observation, state)
+    assert not np.array_equal(state[0], later[0])
+
+
+def test_actions_that_do_not_start_at_zero(in_tmp: Path) -> None:
+    agent = asyncrl.train("test/Rooms-v0", run_dir="run", **QUICK).load()  # refuses actions other than 5 and 6
+    actions, _ = agent.predict(np.zeros((50, 5)))
+    assert set(actions.tolist()) <= {5, 6}
+    assert agent.evaluate(episodes=3).episodes == 3
+
+
+def test_every_environment_plays_its_share_of_an_evaluation(in_tmp: Path) -> None:
+    agent = asyncrl.train("CartPole-v1", run_dir="run", **QUICK).load()
+    one, two = (agent.evaluate(episodes=21, seed=5) for _ in range(2))
+    assert one == two
+    assert one.episodes == 21
+    assert one.return_min <= one.return_mean <= one.return_max
+    assert one.return_mean == pytest.approx(one.length_mean)  # CartPole pays 1 a step
+
+
+def test_wrong_settings_are_named(in_tmp: Path) -> None:
+    with pytest.raises(UserError, match="unknown setting 'learning_rat'"):
+        asyncrl.train("CartPole-v1", learning_rat=1)
+    with pytest.raises(UserError, match="unknown setting 'network'"):
+        asyncrl.train("CartPole-v1", network="big")
+    assert not list(in_tmp.iterdir())
