@@ -191,7 +191,11 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
         TensorBoard(folder.tensorboard),
         make_progress(console, experiment.steps),
     ]
-    outcome = supervisor.run(sinks)
+    try:
+        outcome = supervisor.run(sinks)
+    finally:
+        for sink in sinks:
+            sink.close()
     plot_runs([folder], folder.curve_file)
     return Result(folder.path, outcome.summary, outcome.exit_code)
 

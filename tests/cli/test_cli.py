@@ -58,7 +58,7 @@ def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[s
     assert (summary["status"], summary["environment"], summary["algorithm"]) == ("done", "Catch-v0", "a3c")
     assert run.read_metrics()[-1]["steps"] == summary["steps"]
 
-    next_commands = [line.split()[1:] for line in out.splitlines() if line.startswith("  asyncrl ")]
+    next_commands = [line.split("asyncrl ")[1].split() for line in out.splitlines() if "asyncrl eval" in line or "asyncrl watch" in line]
     assert [command[0] for command in next_commands] == ["eval", "watch"]
     for command in next_commands:  # what the farewell proposes works as it stands
         assert main(command) == 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -113,14 +116,25 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
             end = f"reached a mean return of {experiment.until_return:g}"
         case name:
             end = f"stopped by {name}, a checkpoint was written,"
+    command = _own_command()
     lines = [
         f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
         f"  run:    {run}",
         f"  curve:  {run / 'learning_curve.png'}",
         "next:",
-        f"  asyncrl eval {run} --episodes 100",
-        f"  asyncrl watch {run} --video {run}/episode.mp4",
+        f"  {command} eval {run} --episodes 100",
+        f"  {command} watch {run} --video {run}/episode.mp4",
     ]
     if summary["status"] == "stopped":
-        lines.append(f"  asyncrl train --resume --run-dir {run}")
+        lines.append(f"  {command} train --resume --run-dir {run}")
     return "\n".join(lines)
+
+
+def _own_command() -> str:
+    """How to call this program again from the present folder."""
+    called = Path(sys.argv[0])
+    if shutil.which("asyncrl"):
+        return "asyncrl"
+    if called.name == "asyncrl":
+        return os.path.relpath(called)
+    return f"{os.path.relpath(sys.executable)} -m asyncrl"

@@ -131,7 +131,7 @@ def make_environments(
 
 def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium.Env[Any, Any]:
     keywords: dict[str, Any] = {"render_mode": "rgb_array", **options} if render else options
-    env = gymnasium.make(spec, **keywords)
+    env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # it would warn once in each worker
     if isinstance(env.observation_space, Box):
         return env
     try:

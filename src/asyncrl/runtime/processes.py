@@ -119,10 +119,15 @@ class ProcessWorkers:
                 continue  # another worker's failure ended the run, or this one's did just now
         for process in self.processes:
             process.join(max(0.0, deadline - time.monotonic()))
+        self.kill()
+        return reports
+
+    def kill(self) -> None:
+        """Makes sure that no worker is left, however the run ended."""
+        for process in self.processes:
             if process.is_alive():
                 process.kill()
                 process.join()
-        return reports
 
     def _raise_if_dead(self, number: int) -> None:
         process = self.processes[number]

@@ -29,7 +29,8 @@ from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
 from asyncrl.types import EnvironmentInfo, Report
 
-METRICS_SECONDS = 2.0
+METRICS_SECONDS = (0.2, 2.0)
+"""Between two lines of metrics: at a run's start, so that short runs have a curve too, and later."""
 CHECKPOINT_SECONDS = 60.0
 
 
@@ -47,6 +48,10 @@ class Workers(Protocol):
 
     def stop(self) -> list[Report]:
         """Ends all workers and returns their last reports."""
+        ...
+
+    def kill(self) -> None:
+        """Makes sure that no worker is left, however the run ended."""
         ...
 
 
@@ -98,36 +103,40 @@ class Supervisor:
 
     def run(self, sinks: Sequence[Sink]) -> Outcome:
         """Trains until the steps are done, the goal is reached, a signal comes or a worker fails."""
-        status, ended_by, exit_code, error, workers = "done", "steps", 0, "", None
-        with _stop_signals() as received:
+        with _stop_signals() as received, self._started_workers() as workers:
+            status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
-                workers = self._start_workers()
-                written_at = time.monotonic()
-                while workers.running and not received:
-                    for report in workers.poll(0.05):
-                        self.telemetry.add(report)
-                    if self.telemetry.reached(self.experiment.until_return):
-                        ended_by = "goal"
-                        break
-                    if time.monotonic() - written_at >= METRICS_SECONDS:
-                        written_at = time.monotonic()
-                        self._write_line(sinks)
-                    if time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
-                        self._save()
+                self._watch(workers, received, sinks)
+                if self.telemetry.reached(self.experiment.until_return):
+                    ended_by = "goal"
             except (RunError, UserError) as failure:
                 status, ended_by, error = "failed", "failure", str(failure)
                 exit_code = 2 if isinstance(failure, UserError) else 1
             if received:
                 status, ended_by, exit_code = "stopped", signal.Signals(received[0]).name, 128 + received[0]
-            for report in workers.stop() if workers else []:
+            for report in workers.stop():
                 self.telemetry.add(report)
             self._write_line(sinks)
             self._save()
             summary = self._summary(status, ended_by, error)
             self.folder.write_summary(summary)
-        for sink in sinks:
-            sink.close()
         return Outcome(status, exit_code, summary, error)
+
+    def _watch(self, workers: Workers, received: Sequence[int], sinks: Sequence[Sink]) -> None:
+        """Takes in reports, and writes metrics and checkpoints in their time, until the run should end."""
+        shortest, longest = METRICS_SECONDS
+        started = written_at = time.monotonic()
+        while workers.running and not received:
+            for report in workers.poll(0.05):
+                self.telemetry.add(report)
+            if self.telemetry.reached(self.experiment.until_return):
+                return
+            now = time.monotonic()
+            if now - written_at >= min(longest, max(shortest, (now - started) / 20)):
+                written_at = now
+                self._write_line(sinks)
+            if time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+                self._save()
 
     def _allocate(self) -> SharedState:
         context, size = process_context(), self.parameters.numel()
@@ -137,15 +146,22 @@ class Supervisor:
             Counter(self.experiment.worker_count, context),
         )
 
-    def _start_workers(self) -> Workers:
+    @contextmanager
+    def _started_workers(self) -> Iterator[Workers]:
         seeds = np.random.SeedSequence([self.experiment.seed, self.sessions]).spawn(self.experiment.worker_count)
         setups = [
             WorkerSetup(number, self.experiment, self.info, self.shared, seed) for number, seed in enumerate(seeds)
         ]
+        workers: Workers
         if self.experiment.runtime == "serial":
             torch.set_num_threads(1)
-            return SerialWorkers(setups)
-        return ProcessWorkers(setups, process_context())
+            workers = SerialWorkers(setups)
+        else:
+            workers = ProcessWorkers(setups, process_context())
+        try:
+            yield workers
+        finally:
+            workers.kill()
 
     def _write_line(self, sinks: Sequence[Sink]) -> None:
         steps, updates = self.shared.counter.steps, self.shared.counter.updates
