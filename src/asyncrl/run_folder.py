@@ -57,6 +57,13 @@ class RunFolder:
         with contextlib.suppress(OSError):  # it is not empty
             self.path.rmdir()
 
+    def keep_old_experiment(self) -> None:
+        """Copies the settings to `experiment-N.yaml`, N counting from 1, before others take their place."""
+        number = 1
+        while (old := self.path / f"experiment-{number}.yaml").exists():
+            number += 1
+        shutil.copyfile(self.experiment_file, old)
+
     def write_experiment(self, experiment: Experiment) -> None:
         """Saves the settings."""
         write_text(self.experiment_file, yaml.safe_dump(to_dict(experiment), sort_keys=False, allow_unicode=True))

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from asyncrl.agent import Agent
     from asyncrl.reporting.sink import Sink
 
-MAY_CHANGE = frozenset({"steps", "until_return", "workers", "envs_per_worker", "runtime", "preset"})
-"""Settings that a resumed run may change."""
-
 
 @dataclass(frozen=True)
 class Result:
@@ -141,19 +138,26 @@ def find_run(environment: str, algorithm: str, run_dir: Path | None) -> RunFolde
 
 
 def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment]) -> Experiment:
-    """The saved experiment after a change.
+    """The saved experiment after a change; what it was before is kept beside it.
 
     Raises:
-        UserError: The change touches what a run cannot change half-way.
+        UserError: The change touches what the checkpoint depends on.
     """
     saved = folder.read_experiment()
     experiment = change(saved)
-    for field in dataclasses.fields(Experiment):
-        if field.name not in MAY_CHANGE and getattr(saved, field.name) != getattr(experiment, field.name):
+    fixed: dict[str, Callable[[Experiment], object]] = {
+        "environment": lambda settings: (settings.environment, settings.environment_options),
+        "algorithm": lambda settings: type(settings.algorithm),
+        "network": lambda settings: settings.network,
+        "optimizer": lambda settings: settings.optimizer.optimizer,
+    }
+    for name, part in fixed.items():
+        if part(experiment) != part(saved):
             raise UserError(
-                f"a resumed run cannot change its {field.name}: resume {folder.path} without that option, "
-                "or start a new run"
+                f"a resumed run cannot change its {name}: resume {folder.path} without that option, or start a new run"
             )
+    if experiment != saved:
+        folder.keep_old_experiment()
     return experiment
 
 

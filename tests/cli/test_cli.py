@@ -58,7 +58,11 @@ def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[s
     assert (summary["status"], summary["environment"], summary["algorithm"]) == ("done", "Catch-v0", "a3c")
     assert run.read_metrics()[-1]["steps"] == summary["steps"]
 
-    next_commands = [line.split("asyncrl ")[1].split() for line in out.splitlines() if "asyncrl eval" in line or "asyncrl watch" in line]
+    next_commands = [
+        line.split("asyncrl ")[1].split()
+        for line in out.splitlines()
+        if "asyncrl eval" in line or "asyncrl watch" in line
+    ]
     assert [command[0] for command in next_commands] == ["eval", "watch"]
     for command in next_commands:  # what the farewell proposes works as it stands
         assert main(command) == 0
@@ -94,8 +98,12 @@ def test_resume_and_overwrite(run: Path, capsys: pytest.CaptureFixture[str]) -> 
         ["train", "Catch", *QUICK, "--run-dir", "run"], capsys
     )
     lines = len(RunFolder(run).read_metrics())
-    assert main(["train", "--resume", "--run-dir", "run", "--steps", "4k"]) == 0
+    before = RunFolder(run).read_experiment()
+    assert main(["train", "--resume", "--run-dir", "run", "--steps", "4k", "--entropy-weight", "0.02"]) == 0
     metrics = RunFolder(run).read_metrics()
+    assert RunFolder(run).read_experiment().algorithm.entropy_weight == 0.02  # type: ignore[attr-defined]
+    (run / "experiment-1.yaml").replace(run / "experiment.yaml")  # what it was before is kept
+    assert RunFolder(run).read_experiment() == before
     assert len(metrics) > lines
     assert metrics[-1]["steps"] >= 4000
     assert "cannot change its network" in one_line(["train", "--resume", "--run-dir", "run", "--hidden", "99"], capsys)
