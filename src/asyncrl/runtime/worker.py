@@ -39,7 +39,7 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
     """
     experiment, algorithm = setup.experiment, setup.experiment.algorithm
     counter, parameters = setup.shared.counter, setup.shared.parameters.tensor
-    environment_seed, action_seed = (int(seed) for seed in setup.seed.generate_state(2))
+    environment_seed, action_seed = (int(seed) >> 2 for seed in setup.seed.generate_state(2))  # emulators take 31 bits
 
     random = torch.Generator().manual_seed(action_seed)
     networks = Networks(online=make_network(experiment, setup.info))
