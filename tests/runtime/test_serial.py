@@ -121,3 +121,10 @@ def test_a_crash_in_the_environment_names_the_worker_and_saves(tmp_path: Path) -
     assert "worker 0 failed" in outcome.error
     assert "ZeroDivisionError: the simulator broke" in outcome.error
     assert load_newest(tmp_path / "run" / "checkpoints")[0].state["steps"] > 0
+
+
+def test_atari_takes_every_workers_seed(tmp_path: Path) -> None:
+    # the emulator refuses seeds of 32 bits, and half of what a SeedSequence gives has 32
+    outcome, _, _ = run(tmp_path / "run", environment="ALE/Pong-v5", workers=4, envs_per_worker=1, steps=20)
+    assert outcome.error == ""
+    assert outcome.summary["frames"] == 4 * outcome.summary["steps"]
