@@ -16,6 +16,8 @@ from asyncrl.errors import UserError
 
 Settings = TypeVar("Settings")
 
+LARGEST_SEED = 2**30
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -103,12 +105,21 @@ class Experiment:
             "--episode-rollouts needs --envs-per-worker 1: several environments do not end their episodes together",
         )
         _require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
-        _require(self.seed >= 0, f"--seed must not be negative, not {self.seed}")
+        check_seed(self.seed)
 
     @property
     def worker_count(self) -> int:
         """Number of workers, `auto` resolved on this machine."""
         return available_cores() if self.workers == "auto" else self.workers
+
+
+def check_seed(seed: int) -> None:
+    """Refuses seeds that some emulator or random generator would not take.
+
+    Raises:
+        UserError: It is negative or too large.
+    """
+    _require(0 <= seed <= LARGEST_SEED, f"--seed must lie between 0 and {LARGEST_SEED}, not {seed}")
 
 
 def available_cores() -> int:

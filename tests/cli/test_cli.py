@@ -133,6 +133,8 @@ def test_resume_and_overwrite(run: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["train", "Catch", "--env-option", "rows=1"], "at least 2 rows"),
         (["train", "Catch", "--env-option", "colour=1"], "Catch-v0 cannot be made"),
         (["train", "Catch", "--torso", "resnet"], "unknown torso 'resnet'"),
+        (["train", "Catch", "--seed", "9999999999"], "--seed must lie between"),
+        (["eval", "nowhere", "--seed", "-1"], "--seed must lie between"),
         (["train", "Pendulum-v1"], "is not supported"),
         (["train", "Catch", "--resume"], "there is no run of a3c on Catch-v0"),
         (["train", "--resume"], "what should be resumed?"),

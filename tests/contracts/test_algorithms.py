@@ -47,7 +47,7 @@ def rollout(networks: Networks, dummies: tuple[tuple[int, int], ...] = (), seed:
 def loss_and_gradient(algorithm: Any, networks: Networks, data: Rollout) -> tuple[float, torch.Tensor]:
     (experience,) = algorithm.experience(data, algorithm.make_memory(), torch.Generator())
     loss = algorithm.loss(networks, experience).total
-    return float(loss), gradients(loss, networks.online)
+    return float(loss.detach()), gradients(loss, networks.online)
 
 
 @pytest.mark.parametrize(("name", "memory"), CASES)

@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse
+from asyncrl.config import check_seed
 from asyncrl.errors import UserError
 
 
@@ -37,8 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(Arguments, "eval", arguments)
     if given.episodes < 1:
         raise UserError(f"--episodes must be at least 1, not {given.episodes}")
-    if given.seed < 0:
-        raise UserError(f"--seed must not be negative, not {given.seed}")
+    check_seed(given.seed)
 
     import torch
 

@@ -13,6 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse
+from asyncrl.config import check_seed
 from asyncrl.errors import UserError
 
 
@@ -37,8 +38,9 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Writes the video or shows the window."""
     given = parse(Arguments, "watch", arguments)
-    if given.episodes < 1 or given.seed < 0 or (given.max_steps is not None and given.max_steps < 1):
-        raise UserError("--episodes and --max-steps must be at least 1, --seed not negative")
+    if given.episodes < 1 or (given.max_steps is not None and given.max_steps < 1):
+        raise UserError("--episodes and --max-steps must be at least 1")
+    check_seed(given.seed)
     if given.video is not None and given.video.suffix not in (".mp4", ".gif"):
         raise UserError(f"videos end in .mp4 or .gif, not {given.video.name!r}")
     if given.video is None and not _has_display():
