@@ -115,7 +115,7 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
         case "goal":
             end = f"reached a mean return of {experiment.until_return:g}"
         case name:
-            end = f"stopped by {name}, a checkpoint was written,"
+            end = f"stopped by {name} with a checkpoint"
     command = _own_command()
     lines = [
         f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
