@@ -57,4 +57,7 @@ def test_wrong_settings_are_named(in_tmp: Path) -> None:
         asyncrl.train("CartPole-v1", learning_rat=1)
     with pytest.raises(UserError, match="unknown setting 'network'"):
         asyncrl.train("CartPole-v1", network="big")
+    for wrong in ({"memory": "LSTM"}, {"runtime": "thread"}, {"steps": "20k"}, {"optimizer": "adam"}):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            asyncrl.train("CartPole-v1", **wrong)
     assert not list(in_tmp.iterdir())

@@ -15,11 +15,16 @@ def import_object(path: str, what: str) -> Any:
         UserError: There is no such module or no such name in it.
     """
     module_name, _, name = path.partition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    find_modules_here()
     try:
         return getattr(importlib.import_module(module_name), name)
     except ImportError as error:
         raise UserError(f"cannot import the {what} {path!r}: {error}") from error
     except AttributeError:
         raise UserError(f"cannot import the {what} {path!r}: {module_name} has no {name!r}") from None
+
+
+def find_modules_here() -> None:
+    """Lets modules of the current folder be imported, also by the installed command."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
-from asyncrl.config import Experiment
-from asyncrl.envs.make import find_spec
+from asyncrl.config import Experiment, from_dict, to_dict
+from asyncrl.envs.make import describe, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
 from asyncrl.run_folder import RunFolder, new_run_folder, newest_run_folder, open_run_folder
@@ -73,8 +73,10 @@ def train(
         experiment = resumed(folder, lambda saved: with_settings(saved, settings))
     else:
         experiment = with_settings(starting_point(environment, preset, algorithm), settings)
-        folder = new_run_folder(experiment, algorithm_name(experiment.algorithm), path, overwrite)
+        folder = prepare_folder(experiment, path, overwrite)
     result = run(experiment, folder, resume, Console())
+    if result.exit_code == 2:
+        raise UserError(result.summary["error"])
     if result.exit_code == 1:
         raise RunError(result.summary["error"])
     return result
@@ -106,18 +108,28 @@ def with_settings(experiment: Experiment, settings: dict[str, Any]) -> Experimen
     """The experiment with some settings replaced, each found by its own name in the tree.
 
     Raises:
-        UserError: There is no such setting.
+        UserError: There is no such setting, or its value has the wrong type or makes no sense.
     """
     parts: dict[str, Any] = {name: getattr(experiment, name) for name in ("algorithm", "network", "optimizer")}
     parts[""] = experiment
-    changes: dict[str, dict[str, Any]] = {name: {} for name in parts}
+    data = to_dict(experiment)
     for key, value in settings.items():
         owner = next((n for n, part in parts.items() if key in {f.name for f in dataclasses.fields(part)}), None)
         if owner is None or (owner == "" and key in parts):
             raise UserError(f"unknown setting {key!r}: 'asyncrl train --help' lists all, with - in place of _")
-        changes[owner][key] = value
-    changed = {name: dataclasses.replace(parts[name], **changes[name]) for name in parts if name and changes[name]}
-    return dataclasses.replace(experiment, **changed, **changes[""])
+        (data[owner] if owner else data)[key] = value
+    return from_dict(data)
+
+
+def prepare_folder(experiment: Experiment, run_dir: Path | None, overwrite: bool) -> RunFolder:
+    """An empty folder for the experiment; an old run is only thrown away for an environment that can be made.
+
+    Raises:
+        UserError: The environment cannot be made, or the folder cannot be used.
+    """
+    if overwrite:
+        describe(experiment.environment, experiment.environment_options)
+    return new_run_folder(experiment, algorithm_name(experiment.algorithm), run_dir, overwrite)
 
 
 def find_run(environment: str, algorithm: str, run_dir: Path | None) -> RunFolder:
@@ -173,7 +185,6 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
         start_fork_server()
 
     from asyncrl.analysis.curves import plot_runs
-    from asyncrl.envs.make import describe
     from asyncrl.reporting.json_lines import JsonLines
     from asyncrl.reporting.progress import make_progress
     from asyncrl.reporting.tensorboard import TensorBoard

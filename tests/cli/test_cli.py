@@ -108,6 +108,10 @@ def test_resume_and_overwrite(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert metrics[-1]["steps"] >= 4000
     assert "cannot change its network" in one_line(["train", "--resume", "--run-dir", "run", "--hidden", "99"], capsys)
     assert "is of Catch-v0, not of CartPole" in one_line(["train", "CartPole", "--resume", "--run-dir", "run"], capsys)
+    assert "cannot be made" in one_line(
+        ["train", "Catch", "--run-dir", "run", "--overwrite", "--env-option", "colour=1"], capsys
+    )
+    assert (run / "summary.json").exists()  # nothing is thrown away for a run that cannot start
     assert "choose one" in one_line(["train", "--resume", "--overwrite", "--run-dir", "run"], capsys)
     assert main(["train", "Catch", *QUICK, "--run-dir", "run", "--overwrite"]) == 0
     assert RunFolder(run).read_metrics()[-1]["steps"] < 4000

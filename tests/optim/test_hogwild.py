@@ -69,6 +69,12 @@ def test_clip_scales_to_the_norm() -> None:
     torch.testing.assert_close(untouched, torch.tensor([0.3, 0.4]))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_is_stopped(bad: float) -> None:
+    with pytest.raises(FloatingPointError, match="not finite"):
+        clip(torch.tensor([1.0, bad]), 1.0)
+
+
 def _apply_many(parameters: SharedVector, statistic: SharedVector, times: int, barrier: Any) -> None:
     torch.set_num_threads(1)
     optimizer = SharedRMSProp(parameters.tensor, statistic.tensor, decay=0.99, epsilon=1.0)

@@ -55,6 +55,13 @@ def test_a_resumed_run_goes_on_counting() -> None:
     assert line["steps_per_second"] > 0
 
 
+def test_the_best_mean_never_falls() -> None:
+    telemetry = Telemetry(1)
+    telemetry.add(Report(0, 0, episodes(*[0.0] * 100)))
+    telemetry.add(Report(0, 0, episodes(*[-1.0] * 50)))
+    assert telemetry.best_return_mean == 0.0
+
+
 def test_reports_add_up() -> None:
     total = Report(3, 1, episodes(1.0), {"a": 1.0}) + Report(3, 2, episodes(2.0), {"a": 2.0, "b": 5.0})
     assert (total.worker, total.updates, len(total.episodes), dict(total.totals)) == (3, 3, 2, {"a": 3.0, "b": 5.0})

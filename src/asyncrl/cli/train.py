@@ -28,8 +28,7 @@ DESCRIPTION = (
 
 def main(arguments: Sequence[str]) -> int:
     """Trains, and prints where the run is and what to do next."""
-    from asyncrl.run_folder import new_run_folder
-    from asyncrl.training import find_run, resumed, run, starting_point
+    from asyncrl.training import find_run, prepare_folder, resumed, run, starting_point
 
     given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
     environment, algorithm = given.experiment.environment, given.algorithm
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError("which environment? for example: asyncrl train CartPole-v1")
         start = starting_point(environment, given.experiment.preset or None, algorithm)
         experiment = _experiment(_parse(arguments, start), start)
-        folder = new_run_folder(experiment, algorithm_name(experiment.algorithm), given.run_dir, given.overwrite)
+        folder = prepare_folder(experiment, given.run_dir, given.overwrite)
 
     console = Console()
     console.print(_headline(experiment), soft_wrap=True, highlight=False)

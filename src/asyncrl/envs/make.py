@@ -15,6 +15,7 @@ from gymnasium.wrappers import FlattenObservation
 
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
 from asyncrl.errors import UserError
+from asyncrl.importing import find_modules_here
 from asyncrl.types import EnvironmentInfo
 
 ADDED_BY = {
@@ -146,6 +147,7 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
 
 
 def _import(module: str, message: str) -> Any:
+    find_modules_here()
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -6,6 +6,7 @@ Every worker applies its gradients to the same θ and the same statistics whenev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -105,8 +106,14 @@ def gradients(loss: Tensor, network: nn.Module) -> Tensor:
 
 
 def clip(gradient: Tensor, max_norm: float) -> tuple[Tensor, float]:
-    """The gradient [P], scaled down in place to a global norm of at most `max_norm`; and its norm before that."""
+    """The gradient [P], scaled down in place to a global norm of at most `max_norm`; and its norm before that.
+
+    Raises:
+        FloatingPointError: The gradient is not finite; it must not reach the shared parameters.
+    """
     norm = float(torch.linalg.vector_norm(gradient))
+    if not math.isfinite(norm):
+        raise FloatingPointError("the gradient is not finite: check rewards and observations, or lower --learning-rate")
     if norm > max_norm:
         gradient.mul_(max_norm / norm)
     return gradient, norm

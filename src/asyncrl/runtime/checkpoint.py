@@ -45,9 +45,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         state = {"format_version": FORMAT_VERSION, "sha256": hashlib.sha256(data).hexdigest(), **checkpoint.state}
         _write(staging / TENSORS, data)
         _write(staging / STATE, json.dumps(state, indent=1).encode())
-        if target.exists():
-            shutil.rmtree(target)
+        if target.exists():  # resumed, and stopped again before the first update
+            target.rename(folder / f".replaced-{target.name}")
         staging.rename(target)
+        shutil.rmtree(folder / f".replaced-{target.name}", ignore_errors=True)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

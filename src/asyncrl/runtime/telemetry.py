@@ -44,7 +44,9 @@ class Telemetry:
             self.episodes += 1
             self.recent.append((episode.total_reward, episode.length))
             if len(self.recent) == EPISODES:
-                self.best_return_mean = max(self.best_return_mean or -float("inf"), self._mean(0) or 0.0)
+                mean = self._mean(0)
+                if mean is not None and (self.best_return_mean is None or mean > self.best_return_mean):
+                    self.best_return_mean = mean
 
     @property
     def wall_seconds(self) -> float:
