@@ -65,4 +65,4 @@ def policy_head(space: Space[Any]) -> HeadFactory:
     if isinstance(space, Discrete):
         actions = int(space.n)
         return lambda features: CategoricalHead(features, actions)
-    raise UserError(f"the action space {space} is not supported: a3c takes Discrete actions")
+    raise UserError(f"the action space {space} is not supported: agents here take Discrete actions")

@@ -70,7 +70,7 @@ class ImageTorso(nn.Module):
 
 
 def is_image(space: Box) -> bool:
-    """Whether a space is treated as images: three axes, one of them a small number of channels."""
+    """Whether a space is treated as images: it has three axes."""
     return len(space.shape) == 3
 
 

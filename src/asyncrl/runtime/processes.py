@@ -143,12 +143,13 @@ class ProcessWorkers:
 
 
 def _main(setup: WorkerSetup, outbox: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when to stop
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
     import torch
 
     from asyncrl.runtime.worker import work
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when to stop
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
