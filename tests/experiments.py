@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from asyncrl.config import Experiment
@@ -22,6 +21,4 @@ def small(environment: str = "Catch-v0", **settings: Any) -> Experiment:
         "hidden": (16,),
         "memory_size": 8,
     }
-    names = {field.name for field in dataclasses.fields(Experiment)}
-    assert {"runtime", "workers"} <= names
     return with_settings(experiment, {**defaults, **settings})

@@ -29,7 +29,7 @@ class Result:
 
     run_dir: Path
     summary: dict[str, Any]
-    exit_code: int  # 0 done, 1 failed, 130 or 143 stopped by a signal
+    exit_code: int  # 0 done, 130 or 143 stopped by a signal
 
     def load(self) -> Agent:
         """The agent it trained."""
@@ -74,12 +74,7 @@ def train(
     else:
         experiment = with_settings(starting_point(environment, preset, algorithm), settings)
         folder = prepare_folder(experiment, path, overwrite)
-    result = run(experiment, folder, resume, Console())
-    if result.exit_code == 2:
-        raise UserError(result.summary["error"])
-    if result.exit_code == 1:
-        raise RunError(result.summary["error"])
-    return result
+    return run(experiment, folder, resume, Console())
 
 
 def starting_point(environment: str, preset: str | None, algorithm: str | None) -> Experiment:
@@ -178,6 +173,7 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
 
     Raises:
         UserError: The environment or the checkpoint cannot be used.
+        RunError: A worker failed; what was learned is saved.
     """
     from asyncrl.runtime.processes import start_fork_server
 
@@ -212,6 +208,10 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
         for sink in sinks:
             sink.close()
     plot_runs([folder], folder.curve_file)
+    if outcome.exit_code == 2:
+        raise UserError(outcome.error)
+    if outcome.exit_code == 1:
+        raise RunError(f"{outcome.error}\nwhat was learned is saved in {folder.path}")
     return Result(folder.path, outcome.summary, outcome.exit_code)
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
 from asyncrl.config import Experiment
-from asyncrl.errors import RunError, UserError
+from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
 
@@ -47,10 +47,6 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     console.print(_headline(experiment), soft_wrap=True, highlight=False)
     result = run(experiment, folder, given.resume, console)
-    if result.exit_code == 2:
-        raise UserError(result.summary["error"])
-    if result.exit_code == 1:
-        raise RunError(f"{result.summary['error']}\nwhat was learned is saved in {folder.path}")
     console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
     return result.exit_code
 
