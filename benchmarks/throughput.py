@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 
 from asyncrl.config import available_cores
-from asyncrl.envs.make import make_environments
+from asyncrl.envs.make import make_vector
 from asyncrl.training import starting_point
 
 
 def raw_worker(environment: str, count: int, seconds: float, seed: int) -> float:
     """Steps per second of one vector with random actions."""
-    environments = make_environments(environment, {}, count)
+    environments = make_vector(environment, {}, count)
     actions = int(environments.single_action_space.n)  # type: ignore[attr-defined]
     environments.reset(seed=seed)
     random = np.random.default_rng(seed)

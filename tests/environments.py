@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
 
@@ -67,5 +67,45 @@ class Rooms(gymnasium.Env[Any, np.int64]):
         return self.observation_space.sample(), float(action == 6), bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Crash", "Rooms"):
+class Levers(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
+    """MultiDiscrete actions; pays 1 for each component that equals the number shown."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = Box(0, 1, (2,), np.float32)
+        self.action_space = MultiDiscrete([2, 2])
+        self.shown = np.zeros(2, np.int64)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.shown = self.np_random.integers(2, size=2)
+        return self.shown.astype(np.float32), {}
+
+    def step(self, action: NDArray[np.int64]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        assert action in self.action_space
+        reward = float((action == self.shown).sum())
+        return self.reset()[0], reward, bool(self.np_random.random() < 0.2), False, {}
+
+
+class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
+    """Box actions; the nearer the action is to the number shown, the less it costs."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = Box(-1, 1, (1,), np.float64)
+        self.action_space = Box(-2, 6, (1,), np.float32)
+        self.shown = np.zeros(1)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.shown = self.np_random.uniform(-1, 1, 1)
+        return self.shown, {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        assert action in self.action_space
+        cost = abs(float(action[0]) - 2 - 3 * float(self.shown[0]))  # 2 is the middle of the bounds
+        return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
+
+
+for _name in ("Clock", "Crash", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

@@ -8,9 +8,9 @@ from asyncrl.config import Experiment
 from asyncrl.training import starting_point, with_settings
 
 
-def small(environment: str = "Catch-v0", **settings: Any) -> Experiment:
+def small(environment: str = "Catch-v0", algorithm: str | None = None, **settings: Any) -> Experiment:
     """A short serial experiment with one worker; any setting can be replaced by its name."""
-    experiment = starting_point(environment, None, None)
+    experiment = starting_point(environment, None, algorithm)
     defaults: dict[str, Any] = {
         "runtime": "serial",
         "workers": 1,

@@ -38,7 +38,7 @@ def test_predict_carries_its_memory(in_tmp: Path) -> None:
 
 def test_actions_that_do_not_start_at_zero(in_tmp: Path) -> None:
     agent = asyncrl.train("test/Rooms-v0", run_dir="run", **QUICK).load()  # refuses actions other than 5 and 6
-    actions, _ = agent.predict(np.zeros((50, 5)))
+    actions, _ = agent.predict({"light": np.zeros((50, 2)), "room": np.zeros((50, 3))})
     assert set(actions.tolist()) <= {5, 6}
     assert agent.evaluate(episodes=3).episodes == 3
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrl.config import from_dict, to_dict
+from asyncrl.algorithms import algorithm_name
+from asyncrl.config import from_dict, to_dict, with_drawn_learning_rate
 from asyncrl.errors import UserError
 from asyncrl.presets import PRESETS, default_preset, find_preset
 from asyncrl.run_folder import RunFolder
@@ -19,14 +22,16 @@ from asyncrl.training import starting_point, with_settings
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
 def test_an_experiment_survives_its_file(tmp_path: Path, preset: object) -> None:
-    experiment = preset.make("ALE/Pong-v5")  # type: ignore[attr-defined]
-    folder = RunFolder(tmp_path)
-    folder.write_experiment(experiment)
-    assert folder.read_experiment() == experiment
+    for algorithm in preset.algorithms:  # type: ignore[attr-defined]
+        experiment = preset.settings("ALE/Pong-v5", algorithm)  # type: ignore[attr-defined]
+        assert algorithm_name(experiment.algorithm) == algorithm
+        folder = RunFolder(tmp_path)
+        folder.write_experiment(experiment)
+        assert folder.read_experiment() == experiment
 
 
 def test_the_paper_preset_is_the_papers() -> None:
-    experiment = find_preset("paper/a3c-lstm").make("ALE/Pong-v5")
+    experiment = find_preset("paper/atari-57-lstm").settings("ALE/Pong-v5", None)
     assert experiment.network.memory == "lstm"
     assert experiment.network.memory_size == 256
     assert experiment.optimizer.optimizer == "shared-rmsprop"
@@ -42,12 +47,14 @@ def test_the_paper_preset_is_the_papers() -> None:
         ("CartPole-v1", "tuned/cartpole"),
         ("ALE/Pong-v5", "tuned/atari"),
         ("PongNoFrameskip-v4", "tuned/atari"),
-        ("Acrobot-v1", "tuned/default"),
+        ("Acrobot-v1", "tuned/acrobot"),
+        ("MinAtar/Breakout-v1", "tuned/minatar"),
+        ("HalfCheetah-v5", "tuned/mujoco"),
+        ("Taxi-v3", "tuned/default"),
     ],
 )
 def test_the_default_preset(environment: str, preset: str) -> None:
     assert default_preset(environment).name == preset
-    assert starting_point(environment, None, None).preset == preset
 
 
 def test_settings_are_found_by_name_anywhere_in_the_tree() -> None:
@@ -75,7 +82,7 @@ def test_settings_are_found_by_name_anywhere_in_the_tree() -> None:
     ],
 )
 def test_a_wrong_experiment_file_is_one_line(change: dict[str, object], message: str) -> None:
-    data = {**to_dict(find_preset("tuned/catch").make("Catch-v0")), **change}
+    data = {**to_dict(find_preset("tuned/catch").settings("Catch-v0", None)), **change}
     with pytest.raises(UserError, match=message) as caught:
         from_dict(data)
     assert "\n" not in str(caught.value)
@@ -92,3 +99,32 @@ json_like = st.recursive(
 def test_whatever_the_file_holds_it_is_an_experiment_or_one_error(data: dict[str, object]) -> None:
     with contextlib.suppress(UserError):
         from_dict(yaml.safe_load(yaml.safe_dump(data)))
+
+
+def test_the_study_of_2016_for_each_method() -> None:
+    for algorithm in ("nstep-q", "onestep-q", "sarsa"):
+        experiment = find_preset("paper/atari-study-ff").settings("ALE/Pong-v5", algorithm)
+        method: Any = experiment.algorithm
+        assert (method.rollout_length, method.target_interval, method.exploration_steps) == (5, 40_000, 4_000_000)
+        assert (method.final_epsilons, method.epsilon_probabilities) == ((0.1, 0.01, 0.5), (0.4, 0.3, 0.3))
+
+
+def test_a_learning_rate_is_drawn_log_uniformly_by_the_seed() -> None:
+    experiment = with_settings(starting_point("Catch", None, None), {"learning_rate_range": (1e-4, 1e-2)})
+    rates = [
+        with_drawn_learning_rate(dataclasses.replace(experiment, seed=seed)).optimizer.learning_rate
+        for seed in range(400)
+    ]
+    assert min(rates) >= 1e-4
+    assert max(rates) <= 1e-2
+    assert sum(rate < 1e-3 for rate in rates) == pytest.approx(200, abs=40)  # 1e-3 is the middle
+    assert with_drawn_learning_rate(dataclasses.replace(experiment, seed=7)).optimizer.learning_rate == rates[7]
+    with pytest.raises(UserError, match="--learning-rate-range takes two positive numbers"):
+        with_settings(experiment, {"learning_rate_range": (1e-2, 1e-4)})
+
+
+def test_an_algorithm_keeps_the_environments_preset() -> None:
+    a3c, sarsa = starting_point("Catch", None, None), starting_point("Catch", None, "sarsa")
+    assert sarsa.preset == "tuned/catch"
+    assert algorithm_name(sarsa.algorithm) == "sarsa"
+    assert sarsa.network == a3c.network

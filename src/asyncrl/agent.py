@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Dict, Space
 from numpy.typing import NDArray
 
 from asyncrl.config import Experiment
+from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.networks.assemble import Network, make_network
 from asyncrl.run_folder import open_run_folder
-from asyncrl.runtime.checkpoint import load_newest
+from asyncrl.runtime.checkpoint import load_newest, load_parameters
 from asyncrl.runtime.evaluator import Evaluation, evaluate
-from asyncrl.runtime.supervisor import load_parameters
+from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, State
 
 
@@ -33,38 +36,46 @@ class Agent:
 
     def predict(
         self, observation: Any, state: State | None = None, deterministic: bool = False
-    ) -> tuple[NDArray[np.int64], State]:
+    ) -> tuple[NDArray[Any], State]:
         """Actions for one observation, or for a batch of them.
 
         Args:
-            observation: One observation of the environment's shape, or a batch [B, ...]. Environments whose
-                observations are not arrays give them flattened (`gymnasium.wrappers.FlattenObservation`).
+            observation: One observation of `info.observation_space`, or a batch [B, ...]; for a Dict space a
+                dictionary of them. Environments whose observations are of another kind give them through
+                `asyncrl.envs.observations.ArrayObservations`.
             state: What the last call returned, or None at an episode's start.
-            deterministic: Take the most probable action instead of drawing one.
+            deterministic: Take the best known action instead of drawing one.
 
         Returns:
-            The action [] or actions [B], and the recurrent state for the next call.
+            The action or actions [B, ...] as the environment takes them, and the recurrent state for the next call.
 
         Raises:
             ValueError: The observation has another shape than the environment's.
         """
-        space = self.info.observation_space
-        observations = np.asarray(observation, space.dtype)
-        single = observations.shape == space.shape
-        if observations.shape[-len(space.shape) :] != space.shape or observations.ndim - len(space.shape) > 1:
-            raise ValueError(f"observations of shape {space.shape} or {('B', *space.shape)}, not {observations.shape}")
-        batch = torch.from_numpy(observations[None] if single else observations)
-        count = batch.shape[0]
+        batch, single = _batch(self.info.observation_space, observation)
+        count = len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
         first = torch.zeros(1, count, dtype=torch.bool)
         state = self.network.initial_state(count) if state is None else state
-        actions, state = self.act(batch.unsqueeze(0), state, first, deterministic)
-        chosen = actions[0].numpy() + int(getattr(self.info.action_space, "start", 0))
+        rows = tree_map(lambda array: torch.from_numpy(array).unsqueeze(0), batch)
+        actions, state = self.act(rows, state, first, deterministic)
+        codec = action_codec(self.info.action_space)
+        chosen = codec.to_environment(actions[0].numpy())
         return (chosen[0] if single else chosen), state
 
     def act(
-        self, observations: torch.Tensor, state: State, first: torch.Tensor, deterministic: bool
+        self, observations: Any, state: State, first: torch.Tensor, deterministic: bool
     ) -> tuple[torch.Tensor, State]:
-        """Actions [T, B] for observations [T, B, ...], the state before them and first [T, B]; and the state after."""
+        """The agent's own actions along a rollout, and the recurrent state after it.
+
+        Args:
+            observations: [T, B, ...], or that for each key.
+            state: Before the first observation, each [B, H].
+            first: [T, B] bool, true where an observation is its episode's first.
+            deterministic: Take the best known action.
+
+        Returns:
+            Actions [T, B, ...] as the network gives them (not yet the environment's), and the state.
+        """
         algorithm = self.experiment.algorithm
         with torch.no_grad():
             outputs, state = self.network(observations, state, first)
@@ -90,10 +101,26 @@ def load(run: str | Path, seed: int = 0) -> Agent:
     folder = open_run_folder(Path(run))
     experiment = folder.read_experiment()
     checkpoint, warnings = load_newest(folder.checkpoints)
-    info = describe(experiment.environment, experiment.environment_options)
+    info = describe(experiment)
     network = make_network(experiment, info)
     try:
         load_parameters(network, checkpoint, info)
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
     return Agent(experiment, info, network, torch.Generator().manual_seed(seed), tuple(warnings))
+
+
+def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:
+    """Observations as a batch [B, ...], and whether it was a single one."""
+    if isinstance(space, Dict):
+        if not isinstance(observation, Mapping) or set(space.spaces) - set(observation):
+            raise ValueError(f"observations are dictionaries with the keys {', '.join(space.spaces)}")
+        parts = {key: _batch(part, observation[key]) for key, part in space.spaces.items()}
+        return {key: rows for key, (rows, _) in parts.items()}, all(single for _, single in parts.values())
+    shape = space.shape or ()
+    array = np.asarray(observation, space.dtype)
+    if array.shape == shape:
+        return array[None], True
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
+        raise ValueError(f"observations of shape {shape} or {('B', *shape)}, not {array.shape}")
+    return array, False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -33,6 +35,12 @@ class NetworkSettings:
     """Units of the recurrent core."""
     initialization: Literal["torch", "orthogonal"] = "torch"
     """torch: uniform ±1/√fan_in, as the paper's; orthogonal: with an almost uniform first policy."""
+    separate: bool = False
+    """Give each head a torso and a core of its own, so that policy and value share no parameters."""
+    normalize_observations: bool = False
+    """Shift and scale vectors by their running mean and deviation, which all workers share; images are left alone."""
+    last_action_reward: bool = False
+    """Feed the last action and the last reward to the core beside the torso's features."""
 
     def __post_init__(self) -> None:
         _require(all(units > 0 for units in self.hidden), "--hidden takes positive numbers of units")
@@ -43,21 +51,27 @@ class NetworkSettings:
 class OptimizerSettings:
     """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
 
-    optimizer: Literal["shared-rmsprop", "shared-adam"] = "shared-adam"
-    """shared-rmsprop is the paper's; its ε is inside the root."""
+    optimizer: Literal["shared-rmsprop", "rmsprop", "momentum-sgd", "shared-adam"] = "shared-adam"
+    """The first three are the paper's: rmsprop and momentum-sgd keep statistics for each worker."""
     learning_rate: float = 1e-3
     """η at the start."""
+    learning_rate_range: tuple[float, float] | None = None
+    """Draw the learning rate log-uniformly from this range, by the seed, as the paper did 50 times."""
     schedule: Literal["linear", "constant"] = "linear"
     """linear: to zero at the run's last step."""
     decay: float = 0.99
-    """Of the mean squared gradient [α; Adam's β2]."""
+    """Of the mean squared gradient [α; Adam's β2], or of the momentum."""
     epsilon: float = 1e-5
-    """Keeps the division finite [ε]: inside the root in shared-rmsprop, outside in shared-adam."""
+    """Keeps the division finite [ε]: inside the root in RMSProp, outside in shared-adam."""
     max_gradient_norm: float = 0.5
     """Gradients are scaled down to this global norm."""
+    lock: bool = False
+    """Workers take turns to read and to change the shared parameters: an ablation, the paper has no lock."""
 
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "--learning-rate must be positive")
+        low, high = self.learning_rate_range or (1.0, 1.0)
+        _require(0 < low <= high, "--learning-rate-range takes two positive numbers, the smaller one first")
         _require(0 <= self.decay < 1, "--decay must lie in [0, 1)")
         _require(self.epsilon > 0, "--epsilon must be positive")
         _require(self.max_gradient_norm > 0, "--max-gradient-norm must be positive (a huge one turns clipping off)")
@@ -113,6 +127,16 @@ class Experiment:
         return available_cores() if self.workers == "auto" else self.workers
 
 
+def with_drawn_learning_rate(experiment: Experiment) -> Experiment:
+    """The experiment with its learning rate drawn LogUniform(`learning_rate_range`) by its seed, if it has a range."""
+    if experiment.optimizer.learning_rate_range is None:
+        return experiment
+    low, high = (math.log(bound) for bound in experiment.optimizer.learning_rate_range)
+    rate = math.exp(random.Random(experiment.seed).uniform(low, high))
+    optimizer = dataclasses.replace(experiment.optimizer, learning_rate=float(f"{rate:.4g}"))
+    return dataclasses.replace(experiment, optimizer=optimizer)
+
+
 def check_seed(seed: int) -> None:
     """Refuses seeds that some emulator or random generator would not take.
 
@@ -133,8 +157,14 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     """Plain data (strings, numbers, lists, dicts) that `from_dict` reads back."""
     data = dataclasses.asdict(experiment)
     data["algorithm"] = {"name": algorithm_name(experiment.algorithm), **data["algorithm"]}
-    data["network"]["hidden"] = list(experiment.network.hidden)
-    return data
+    return _with_lists(data)  # type: ignore[no-any-return]
+
+
+def _with_lists(value: Any) -> Any:
+    """YAML has no tuples."""
+    if isinstance(value, Mapping):
+        return {key: _with_lists(part) for key, part in value.items()}
+    return [_with_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
 def from_dict(data: object) -> Experiment:

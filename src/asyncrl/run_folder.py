@@ -138,18 +138,17 @@ def open_run_folder(path: Path) -> RunFolder:
     return folder
 
 
-def newest_run_folder(environment: str, algorithm: str) -> RunFolder:
-    """The run of that environment and algorithm under `runs/` that was started last.
+def newest_run_folder(environment: str, algorithm: str | None) -> RunFolder:
+    """The run of that environment (and algorithm, if one is named) under `runs/` that was written to last.
 
     Raises:
         UserError: There is none.
     """
-    name = f"{environment}-{algorithm}".replace("/", "-").replace(":", "-")
+    name = f"{environment}-{algorithm or '*'}".replace("/", "-").replace(":", "-")
     found = [path for path in Path("runs").glob(f"{name}-*") if (path / "experiment.yaml").is_file()]
     if not found:
-        raise UserError(
-            f"there is no run of {algorithm} on {environment} under runs/ to resume: name it with --run-dir"
-        )
+        what = f"of {algorithm} on {environment}" if algorithm else f"on {environment}"
+        raise UserError(f"there is no run {what} under runs/ to resume: name it with --run-dir")
     return RunFolder(max(found, key=lambda path: path.stat().st_mtime))
 
 

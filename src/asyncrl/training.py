@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
-from asyncrl.config import Experiment, from_dict, to_dict
+from asyncrl.config import Experiment, from_dict, to_dict, with_drawn_learning_rate
 from asyncrl.envs.make import describe, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
@@ -69,10 +69,11 @@ def train(
     _refuse_unguarded_script()
     path = None if run_dir is None else Path(run_dir)
     if resume:
-        folder = find_run(environment, algorithm or "a3c", path)
+        folder = find_run(environment, algorithm, path)
         experiment = resumed(folder, lambda saved: with_settings(saved, settings))
     else:
         experiment = with_settings(starting_point(environment, preset, algorithm), settings)
+        experiment = with_drawn_learning_rate(experiment)
         folder = prepare_folder(experiment, path, overwrite)
     return run(experiment, folder, resume, Console())
 
@@ -87,8 +88,8 @@ def starting_point(environment: str, preset: str | None, algorithm: str | None) 
     cls = algorithm_class(algorithm) if algorithm else None
     identifier = full_id(environment)
     chosen = chosen or default_preset(identifier.rpartition(":")[2])
-    experiment = dataclasses.replace(chosen.make(identifier), preset=chosen.name)
-    if cls is not None and not isinstance(experiment.algorithm, cls):
+    experiment = dataclasses.replace(chosen.settings(identifier, algorithm), preset=chosen.name)
+    if cls is not None and type(experiment.algorithm) is not cls:
         experiment = dataclasses.replace(experiment, algorithm=cls())
     return experiment
 
@@ -123,12 +124,12 @@ def prepare_folder(experiment: Experiment, run_dir: Path | None, overwrite: bool
         UserError: The environment cannot be made, or the folder cannot be used.
     """
     if overwrite:
-        describe(experiment.environment, experiment.environment_options)
+        describe(experiment)
     return new_run_folder(experiment, algorithm_name(experiment.algorithm), run_dir, overwrite)
 
 
-def find_run(environment: str, algorithm: str, run_dir: Path | None) -> RunFolder:
-    """The run to resume: the named one, or the newest of an environment and an algorithm.
+def find_run(environment: str, algorithm: str | None, run_dir: Path | None) -> RunFolder:
+    """The run to resume: the named one, or the newest of an environment (and an algorithm, if one is named).
 
     Raises:
         UserError: It is not there, or is of another environment.
@@ -191,7 +192,7 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     for warning in warnings:
         console.print(f"warning: {warning}; going on from an older one", style="yellow", soft_wrap=True)
     try:
-        info = describe(experiment.environment, experiment.environment_options)
+        info = describe(experiment)
         supervisor = Supervisor(experiment, info, folder, checkpoint)
     except UserError:
         folder.remove_if_empty()

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gymnasium.spaces import Box, Space
+    from gymnasium.spaces import Space
     from torch import Tensor
 
 State = tuple["Tensor", ...]
 """Recurrent state, each tensor [B, H]; the empty tuple for a feed-forward network."""
+
+Observations = "Tensor | Mapping[str, Tensor]"
+"""One tensor, or one for each key of a Dict observation."""
 
 Outputs = Mapping[str, "Tensor"]
 """A network's heads by name, each [T, B, ...]."""
@@ -25,13 +28,14 @@ class Rollout:
     starts at the episode's final observation, its action is ignored and `valid` is false there.
     """
 
-    observations: Tensor  # [T+1, B, ...]
-    actions: Tensor  # [T, B]
+    observations: Any  # Observations: [T+1, B, ...], or that for each key
+    actions: Tensor  # [T, B], or [T, B, D] where an action has several components
     rewards: Tensor  # [T, B], as learned from (clipped if the experiment says so)
     discounts: Tensor  # [T, B], γ, or 0 after a terminal state
     valid: Tensor  # [T, B] bool, false on dummy steps
     first: Tensor  # [T+1, B] bool, true where an observation is its episode's first
     state: State  # recurrent state before observations[0]
+    next_actions: Tensor | None = None  # [B, ...], already chosen for observations[T] if the algorithm looks ahead
 
     @property
     def steps(self) -> int:
@@ -76,6 +80,6 @@ class EnvironmentInfo:
     """What the rest of the package needs to know of an environment without running it."""
 
     id: str  # the full id, with its version
-    observation_space: Box  # of one environment, after flattening
+    observation_space: Space[Any]  # of one environment as the agent sees it: a Box, or a Dict of them; no float64
     action_space: Space[Any]  # of one environment
     frames_per_step: int  # emulator frames per agent decision

@@ -139,8 +139,8 @@ def test_resume_and_overwrite(run: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["train", "Catch", "--torso", "resnet"], "unknown torso 'resnet'"),
         (["train", "Catch", "--seed", "9999999999"], "--seed must lie between"),
         (["eval", "nowhere", "--seed", "-1"], "--seed must lie between"),
-        (["train", "Pendulum-v1"], "is not supported"),
-        (["train", "Catch", "--resume"], "there is no run of a3c on Catch-v0"),
+        (["train", "Pendulum-v1", "--algorithm", "sarsa"], "needs Discrete actions"),
+        (["train", "Catch", "--resume"], "there is no run on Catch-v0"),
         (["train", "--resume"], "what should be resumed?"),
         (["train", "Catch", "--run-dir", "/dev/null/run"], "cannot make the run folder"),
         (["eval", "nowhere"], "there is no run folder nowhere"),
@@ -246,7 +246,7 @@ def test_help_does_not_import_torch(arguments: list[str]) -> None:
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets"]) == 0
     out = capsys.readouterr().out
-    assert "paper/a3c-ff" in out
+    assert "paper/atari-57-ff" in out
     assert "tuned/atari" in out
     assert main(["algorithms"]) == 0
     assert "a3c" in capsys.readouterr().out

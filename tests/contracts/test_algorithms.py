@@ -1,33 +1,76 @@
-"""What every algorithm must keep, for every memory."""
+"""What every algorithm must keep, for every kind of action and every memory."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from torch import Tensor
 
-from asyncrl.algorithms import ALGORITHMS
+from asyncrl.algorithms import ALGORITHMS, VALUE_BASED
 from asyncrl.algorithms.base import Networks
+from asyncrl.algorithms.nstep_q import NStepQ
+from asyncrl.envs.actions import action_codec
+from asyncrl.errors import UserError
 from asyncrl.networks.assemble import make_network
 from asyncrl.optim.hogwild import gradients
 from asyncrl.types import EnvironmentInfo, Rollout
 from tests.experiments import small
 
 T, B, A = 6, 3, 4
-INFO = EnvironmentInfo("x", Box(-1, 1, (5,), np.float32), Discrete(A), 1)
-CASES = [(name, memory) for name in ALGORITHMS for memory in ("none", "lstm", "gru")]
+OBSERVATIONS = Box(-1, 1, (5,), np.float32)
+ACTIONS: dict[str, Space[Any]] = {
+    "discrete": Discrete(A),
+    "multi-discrete": MultiDiscrete([2, 3]),
+    "box": Box(-2, 2, (2,), np.float32),
+}
+Settings = dict[str, Any]
+VARIANTS: dict[str, Settings] = {"double": {"double": True}, "dueling": {"dueling": True}}
 
 
-def setup(algorithm: str, memory: str) -> tuple[Any, Networks]:
-    experiment = small(memory=memory, initialization="torch")
-    assert isinstance(experiment.algorithm, ALGORITHMS[algorithm])
-    return experiment.algorithm, Networks(make_network(experiment, INFO))
+def _cases() -> Iterator[Any]:
+    for name in ALGORITHMS:
+        for actions in ACTIONS if name == "a3c" else ("discrete",):
+            for memory in ("none", "lstm", "gru"):
+                yield pytest.param(name, actions, memory, {}, id=f"{name}-{actions}-{memory}")
+                if name == "a3c":
+                    yield pytest.param(
+                        name, actions, memory, {"separate": True}, id=f"{name}-{actions}-{memory}-separate"
+                    )
+        if name in VALUE_BASED:
+            for variant, settings in VARIANTS.items():
+                if (name, variant) != ("sarsa", "double"):
+                    yield pytest.param(name, "discrete", "lstm", settings, id=f"{name}-{variant}")
 
 
-def rollout(networks: Networks, dummies: tuple[tuple[int, int], ...] = (), seed: int = 0) -> Rollout:
+CASES = pytest.mark.parametrize(("name", "actions", "memory", "settings"), list(_cases()))
+
+
+def setup(name: str, actions: str, memory: str, settings: dict[str, Any]) -> tuple[Any, Networks]:
+    experiment = small(algorithm=name, memory=memory, initialization="torch", **settings)
+    assert isinstance(experiment.algorithm, ALGORITHMS[name])
+    info = EnvironmentInfo("x", OBSERVATIONS, ACTIONS[actions], 1)
+    network = make_network(experiment, info)
+    if experiment.algorithm.target_interval is None:
+        return experiment.algorithm, Networks(network)
+    return experiment.algorithm, Networks(network, make_network(dataclasses.replace(experiment, seed=2), info))
+
+
+def some_actions(space: Space[Any], *shape: int, seed: int) -> Tensor:
+    space.seed(seed)
+    codec = action_codec(space)
+    flat = np.stack([np.asarray(space.sample()) for _ in range(int(np.prod(shape)))])
+    return torch.from_numpy(flat.reshape(*shape, *codec.shape).astype(codec.dtype))
+
+
+def rollout(
+    networks: Networks, actions: str = "discrete", dummies: tuple[tuple[int, int], ...] = (), seed: int = 0
+) -> Rollout:
     random = torch.Generator().manual_seed(seed)
     valid = torch.ones(T, B, dtype=torch.bool)
     first = torch.zeros(T + 1, B, dtype=torch.bool)
@@ -35,73 +78,172 @@ def rollout(networks: Networks, dummies: tuple[tuple[int, int], ...] = (), seed:
         valid[t, b], first[t + 1, b] = False, True
     return Rollout(
         observations=torch.randn(T + 1, B, 5, generator=random),
-        actions=torch.randint(A, (T, B), generator=random),
+        actions=some_actions(ACTIONS[actions], T, B, seed=seed),
         rewards=torch.randn(T, B, generator=random),
         discounts=torch.full((T, B), 0.9),
         valid=valid,
         first=first,
         state=networks.online.initial_state(B),
+        next_actions=some_actions(ACTIONS[actions], B, seed=seed + 1),
     )
 
 
-def loss_and_gradient(algorithm: Any, networks: Networks, data: Rollout) -> tuple[float, torch.Tensor]:
-    (experience,) = algorithm.experience(data, algorithm.make_memory(), torch.Generator())
+def loss_and_gradient(algorithm: Any, networks: Networks, data: Rollout) -> tuple[float, Tensor]:
+    memory = algorithm.make_memory(networks, B)
+    (experience,) = algorithm.experience(data, memory, networks, torch.Generator())
     loss = algorithm.loss(networks, experience).total
     return float(loss.detach()), gradients(loss, networks.online)
 
 
-@pytest.mark.parametrize(("name", "memory"), CASES)
-def test_finite_repeatable_and_the_gradient_reaches_every_parameter(name: str, memory: str) -> None:
-    algorithm, networks = setup(name, memory)
-    data = rollout(networks, dummies=((3, 1),))
+@CASES
+def test_finite_repeatable_and_the_gradient_reaches_every_parameter(
+    name: str, actions: str, memory: str, settings: dict[str, Any]
+) -> None:
+    algorithm, networks = setup(name, actions, memory, settings)
+    data = rollout(networks, actions, dummies=((3, 1),))
     loss, gradient = loss_and_gradient(algorithm, networks, data)
     again, same = loss_and_gradient(algorithm, networks, data)
     assert np.isfinite(loss)
     assert loss == again
     assert torch.equal(gradient, same)
+    if networks.target is not None:  # its parameters are the shared θ⁻: no gradient may reach them
+        memory = algorithm.make_memory(networks, B)
+        (experience,) = algorithm.experience(data, memory, networks, torch.Generator())
+        assert not gradients(algorithm.loss(networks, experience).total, networks.target).any()
     sizes = [parameter.numel() for parameter in networks.online.parameters()]
     parts = dict(zip(dict(networks.online.named_parameters()), gradient.split(sizes), strict=True))  # type: ignore[no-untyped-call]
     assert [key for key, part in parts.items() if not part.any()] == []
 
 
-@pytest.mark.parametrize(("name", "memory"), CASES)
-def test_permuting_environments_leaves_the_loss_unchanged(name: str, memory: str) -> None:
-    algorithm, networks = setup(name, memory)
-    data = rollout(networks, dummies=((2, 0), (4, 2)))
+@CASES
+def test_permuting_environments_leaves_the_loss_unchanged(
+    name: str, actions: str, memory: str, settings: dict[str, Any]
+) -> None:
+    algorithm, networks = setup(name, actions, memory, settings)
+    data = rollout(networks, actions, dummies=((2, 0), (4, 2)))
     order = torch.tensor([2, 0, 1])
+    assert data.next_actions is not None
     fields = ("observations", "actions", "rewards", "discounts", "valid", "first")
-    shuffled = Rollout(**{f: getattr(data, f)[:, order] for f in fields}, state=data.state)
+    rows = {field: getattr(data, field)[:, order] for field in fields}
+    shuffled = Rollout(**rows, state=data.state, next_actions=data.next_actions[order])
     one, two = loss_and_gradient(algorithm, networks, data), loss_and_gradient(algorithm, networks, shuffled)
     assert one[0] == pytest.approx(two[0], rel=1e-5)
     torch.testing.assert_close(one[1], two[1], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "memory"), CASES)
-def test_what_a_dummy_step_holds_does_not_matter(name: str, memory: str) -> None:
-    algorithm, networks = setup(name, memory)
-    data = rollout(networks, dummies=((3, 1),))
+@CASES
+def test_what_a_dummy_step_holds_does_not_matter(
+    name: str, actions: str, memory: str, settings: dict[str, Any]
+) -> None:
+    algorithm, networks = setup(name, actions, memory, settings)
+    data = rollout(networks, actions, dummies=((3, 1),))
     before = loss_and_gradient(algorithm, networks, data)
-    data.rewards[3, 1], data.actions[3, 1], data.discounts[3, 1] = 1e3, (data.actions[3, 1] + 1) % A, 0.0
+    data.rewards[3, 1], data.discounts[3, 1] = 1e3, 0.0
+    if name != "sarsa":  # its last real step learns from the action it would take in the final observation
+        data.actions[3, 1] = 1 - data.actions[3, 1].clamp(max=1)
     after = loss_and_gradient(algorithm, networks, data)
     assert before[0] == after[0]
     assert torch.equal(before[1], after[1])
 
 
-@pytest.mark.parametrize(("name", "memory"), CASES)
-def test_acting_fits_the_action_space(name: str, memory: str) -> None:
-    algorithm, networks = setup(name, memory)
-    network = networks.online
-    outputs, _ = network(torch.randn(1, 50, 5), network.initial_state(50), torch.ones(1, 50, dtype=torch.bool))
-    drawn = algorithm.act(network, outputs, torch.Generator().manual_seed(0))
-    best = algorithm.act_greedily(network, outputs)
-    assert drawn.shape == best.shape == (1, 50)
-    assert set(drawn.unique().tolist()) == set(range(A))  # an untrained agent tries everything
-    assert torch.equal(best, outputs["policy"].argmax(-1))
+@CASES
+@torch.no_grad()
+def test_acting_fits_the_action_space(name: str, actions: str, memory: str, settings: Settings) -> None:
+    algorithm, networks = setup(name, actions, memory, settings)
+    network, random, space = networks.online, torch.Generator().manual_seed(0), ACTIONS[actions]
+    outputs, _ = network(torch.randn(1, 100, 5), network.initial_state(100), torch.ones(1, 100, dtype=torch.bool))
+    codec = action_codec(space)
+    explored = algorithm.explorer(network, 100, random)(outputs, 0)
+    for chosen in (explored, algorithm.act(network, outputs, random), algorithm.act_greedily(network, outputs)):
+        assert chosen.shape == (1, 100, *codec.shape)
+        assert all(action in space for action in codec.to_environment(chosen[0].numpy()))
+    distinct = {tuple(np.atleast_1d(action)) for action in explored[0].numpy()}
+    assert len(distinct) == {"discrete": A, "multi-discrete": 6, "box": 100}[actions]  # a new agent tries everything
+
+
+@pytest.mark.parametrize("name", VALUE_BASED)
+@pytest.mark.parametrize("actions", ["multi-discrete", "box"])
+def test_value_based_methods_refuse_other_actions_in_one_line(name: str, actions: str) -> None:
+    with pytest.raises(UserError, match=r"needs Discrete actions, not .*: take --algorithm a3c"):
+        setup(name, actions, "none", {})
+
+
+@pytest.mark.parametrize("name", VALUE_BASED)
+@pytest.mark.parametrize("double", [False, True])
+def test_value_based_losses_equal_the_papers_sums(name: str, double: bool) -> None:
+    if (name, double) == ("sarsa", True):
+        with pytest.raises(UserError, match="--double needs a maximum"):
+            setup(name, "discrete", "none", {"double": True})
+        return
+    algorithm, networks = setup(name, "discrete", "none", {"double": double})
+    data = rollout(networks, dummies=((3, 1),))
+    data.discounts[4, 2] = 0.0  # a terminal state without its dummy step, to keep the arithmetic visible
+    assert networks.target is not None
+    assert data.next_actions is not None
+    online = networks.online(data.observations, (), data.first)[0]["q"].detach()
+    target = networks.target(data.observations, (), data.first)[0]["q"].detach()
+
+    def best(t: int, b: int) -> float:
+        return float(target[t, b, online[t, b].argmax()] if double else target[t, b].max())
+
+    def y(t: int, b: int) -> float:
+        reward, discount = float(data.rewards[t, b]), float(data.discounts[t, b])
+        if name == "onestep-q":
+            return reward + discount * best(t + 1, b)
+        if name == "sarsa":
+            following = data.actions[t + 1, b] if t + 1 < T else data.next_actions[b]  # type: ignore[index]
+            return reward + discount * float(target[t + 1, b, following])
+        ends = t + 1 == T or not data.valid[t + 1, b]
+        return reward + discount * (best(t + 1, b) if ends else y(t + 1, b))
+
+    total = sum(
+        (y(t, b) - float(online[t, b, data.actions[t, b]])) ** 2 for b in range(B) for t in range(T) if data.valid[t, b]
+    )
+    loss, _ = loss_and_gradient(algorithm, networks, data)
+    assert loss == pytest.approx(total / B, rel=1e-4)
+
+
+def test_the_target_network_remembers_for_itself() -> None:
+    # two rollouts of T steps must give the same target values as one of 2T, whatever the acting network remembers
+    algorithm, networks = setup("nstep-q", "discrete", "lstm", {})
+    assert networks.target is not None
+    one, two = rollout(networks, seed=1), rollout(networks, seed=2)
+    two.observations[0] = one.observations[-1]
+    memory = algorithm.make_memory(networks, B)
+    parts = []
+    for data in (one, two):
+        ((experience),) = algorithm.experience(data, memory, networks, torch.Generator())
+        parts.append(experience.target_values)
+    joined = torch.cat([one.observations[:-1], two.observations])
+    first = torch.zeros(2 * T + 1, B, dtype=torch.bool)
+    whole = networks.target(joined, networks.target.initial_state(B), first)[0]["q"].detach()
+    torch.testing.assert_close(torch.cat([parts[0][:-1], parts[1]]), whole)
+    torch.testing.assert_close(parts[0][-1], parts[1][0])
+
+
+def test_epsilons_are_drawn_for_each_environment_and_fall_to_their_final_values() -> None:
+    _, networks = setup("nstep-q", "discrete", "none", {})
+    algorithm = NStepQ(exploration_steps=1000)  # and the paper's final values
+    count, random = 3000, torch.Generator().manual_seed(0)
+    explore = algorithm.explorer(networks.online, count, random)
+    outputs = {"q": torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(1, count, A)}  # action 3 is the best
+
+    def random_share(steps: int) -> Tensor:
+        drawn = torch.stack([explore(outputs, steps)[0] != 3 for _ in range(400)]).float().mean(0)
+        return drawn * A / (A - 1)  # a random action is the best one in 1 of A cases
+
+    assert float(random_share(0).mean()) == pytest.approx(1.0, abs=0.02)
+    final = random_share(5000)
+    shares = [
+        float(((low < final) & (final < high)).float().mean()) for low, high in ((0.05, 0.2), (-1, 0.05), (0.35, 1))
+    ]
+    assert shares == pytest.approx([0.4, 0.3, 0.3], abs=0.05)
+    assert float(random_share(500).mean()) == pytest.approx((1 + float(final.mean())) / 2, abs=0.02)
 
 
 def test_a3c_loss_equals_the_papers_sum() -> None:
     # one environment, no end of an episode: the literal sum of Algorithm S3 with §4's entropy term
-    algorithm, networks = setup("a3c", "none")
+    algorithm, networks = setup("a3c", "discrete", "none", {})
     data = rollout(networks)
     network = networks.online
     outputs, _ = network(data.observations, (), data.first)

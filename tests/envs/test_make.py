@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from ale_py.vector_env import AtariVectorEnv
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from gymnasium.vector import SyncVectorEnv
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.envs import atari
+from asyncrl.envs.actions import action_codec
 from asyncrl.envs.catch import CatchVectorEnv
-from asyncrl.envs.make import describe, find_spec, frames_per_step, make_environments
+from asyncrl.envs.make import describe, find_spec, frames_per_step, make_environments, make_vector
+from asyncrl.envs.observations import ArrayObservations
 from asyncrl.errors import UserError
+from tests.experiments import small
 
 
 def test_each_id_takes_its_fastest_way() -> None:
-    assert isinstance(make_environments("Catch-v0", {}, 2), CatchVectorEnv)
-    assert type(make_environments("CartPole-v1", {}, 2)).__name__ == "CartPoleVectorEnv"
-    assert isinstance(make_environments("Acrobot-v1", {}, 2), SyncVectorEnv)
-    assert isinstance(make_environments("ALE/Pong-v5", {}, 2), AtariVectorEnv)
+    assert isinstance(make_vector("Catch-v0", {}, 2), CatchVectorEnv)
+    assert type(make_vector("CartPole-v1", {}, 2)).__name__ == "CartPoleVectorEnv"
+    assert isinstance(make_vector("Acrobot-v1", {}, 2), SyncVectorEnv)
+    assert isinstance(make_vector("ALE/Pong-v5", {}, 2), AtariVectorEnv)
 
 
 def test_a_missing_version_means_the_newest() -> None:
@@ -50,23 +56,75 @@ def test_a_missing_package_names_its_install_line(monkeypatch: pytest.MonkeyPatc
         find_spec("MiniGrid-Empty-5x5-v0")
     monkeypatch.setitem(sys.modules, "Box2D", None)
     monkeypatch.setitem(sys.modules, "gymnasium.envs.box2d", None)
-    with pytest.raises(UserError, match=r"pip install .gymnasium\[box2d\]"):
-        make_environments("LunarLander-v3", {}, 1)
+    with pytest.raises(UserError, match=r"pip install .asyncrl\[box2d\]"):
+        make_vector("LunarLander-v3", {}, 1)
 
 
 def test_wrong_options_are_one_line() -> None:
     with pytest.raises(UserError, match="Catch-v0 cannot be made") as caught:
-        make_environments("Catch-v0", {"colour": 3}, 1)
+        make_vector("Catch-v0", {"colour": 3}, 1)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="ALE/Pong-v5 does not take these options"):
-        make_environments("ALE/Pong-v5", {"colour": 3}, 1)
+        make_vector("ALE/Pong-v5", {"colour": 3}, 1)
 
 
-def test_dict_observations_are_flattened() -> None:
-    info = describe("test/Rooms-v0", {})
-    assert info.observation_space.shape == (5,)  # one of three rooms, two lights
-    assert isinstance(info.observation_space, Box)
-    assert isinstance(info.action_space, Discrete)
+def test_observations_become_a_flat_dict_of_arrays() -> None:
+    info = describe(small("test/Rooms-v0"))
+    assert isinstance(info.observation_space, Dict)
+    shapes = {key: space.shape for key, space in info.observation_space.spaces.items()}
+    assert shapes == {"light": (2,), "room": (3,)}  # one of three rooms, two lights
+    arm = Dict({"joint": Box(-1, 1, (2, 2)), "grip": Discrete(2)})
+    inner = Dict({"arm": arm, "pair": Tuple((Discrete(3), Box(0, 1)))})
+    environment = ArrayObservations(Fixed(inner))
+    assert isinstance(environment.observation_space, Dict)
+    assert set(environment.observation_space.spaces) == {"arm/joint", "arm/grip", "pair/0", "pair/1"}
+    observation, _ = environment.reset(seed=0)
+    assert observation in environment.observation_space
+    assert ArrayObservations(Fixed(Discrete(4))).reset()[0].tolist() in np.eye(4).tolist()
+
+
+def test_float64_is_seen_as_float32() -> None:
+    info = describe(small("test/Wide-v0"))
+    assert info.observation_space.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("space", "agent", "environment"),
+    [
+        (Discrete(3, start=5), [0, 2], [5, 7]),
+        (MultiDiscrete([2, 3], start=[1, 10]), [[0, 0], [1, 2]], [[1, 10], [2, 12]]),
+        (Box(np.float32([0, -3]), np.float32([10, 3])), [[-1, 1], [0, 0.5]], [[0, 3], [5, 1.5]]),
+        (Box(-2, 2, (1, 2), np.float64), [[-7, 1]], [[[-2, 2]]]),  # clipped, in the space's own shape
+        (Box(-np.inf, np.inf, (1,)), [[123.0]], [[123.0]]),
+    ],
+)
+def test_actions_reach_the_environment_in_its_own_terms(space: Any, agent: Any, environment: Any) -> None:
+    codec = action_codec(space)
+    given = codec.to_environment(np.array(agent, codec.dtype))
+    np.testing.assert_allclose(given, environment)
+    assert all(action in space for action in given)
+
+
+def test_one_hot_actions() -> None:
+    assert action_codec(Discrete(3, start=5)).one_hot(np.array([5, 7])).tolist() == [[1, 0, 0], [0, 0, 1]]
+    multi = action_codec(MultiDiscrete([2, 3]))
+    assert multi.one_hot(np.array([[1, 2]])).tolist() == [[0, 1, 0, 0, 1]]
+    assert action_codec(Box(-2, 2, (2,))).one_hot(np.array([[0.5, 2.0]])).tolist() == [[0.5, 2.0]]
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_last_action_and_reward_are_zero_where_an_episode_starts(truncate: bool) -> None:
+    experiment = small("test/Clock-v0", last_action_reward=True, reward_clip=2.0)
+    experiment = dataclasses.replace(experiment, environment_options={"length": 3, "truncate": truncate})
+    environments = make_environments(experiment, 1)
+    observations, _ = environments.reset(seed=0)
+    seen = [observations]
+    for action in (1, 0, 1, 1, 0):  # the third ends the episode, the fourth is the dummy that resets it
+        seen.append(environments.step(np.array([action]))[0])
+    assert [o["last_action"][0].tolist() for o in seen] == [[0, 0], [0, 1], [1, 0], [0, 1], [0, 0], [1, 0]]
+    assert [float(o["last_reward"][0, 0]) for o in seen] == [0, 1, 2, 2, 0, 1]  # rewards 1, 2, 3 clipped to 2
+    assert [o["observation"][0].tolist() for o in seen][4] == [1, 0]
+    assert describe(experiment).observation_space == environments.single_observation_space
 
 
 def test_atari_keeps_what_its_id_promises() -> None:
@@ -80,12 +138,12 @@ def test_atari_keeps_what_its_id_promises() -> None:
     assert frames_per_step("ALE/Pong-v5", {}) == 4
     assert frames_per_step("CartPole-v1", {}) == 1
     with pytest.raises(UserError, match="take ALE/Pong-v5"):
-        make_environments("Pong-v4", {}, 1)
+        make_vector("Pong-v4", {}, 1)
 
 
 def test_the_atari_screen_stays_in_step_with_the_game() -> None:
-    environment = make_environments("ALE/Breakout-v5", {}, 1, render=True)
-    plain = make_environments("ALE/Breakout-v5", {}, 1)
+    environment = make_vector("ALE/Breakout-v5", {}, 1, render=True)
+    plain = make_vector("ALE/Breakout-v5", {}, 1)
     observation, _ = environment.reset(seed=3)
     same, _ = plain.reset(seed=3)
     assert np.array_equal(observation, same)
@@ -104,3 +162,17 @@ def test_the_atari_screen_stays_in_step_with_the_game() -> None:
         small = grey[: 84 * 2, : 84 * 1].mean()
         assert abs(small - float(observation[0, -1, : int(84 * 168 / 210), : int(84 * 84 / 160)].mean())) < 6
     assert len(frames) > 100
+
+
+class Fixed(gymnasium.Env[Any, Any]):
+    """Observes anything in a space."""
+
+    def __init__(self, space: Any) -> None:
+        self.observation_space, self.action_space = space, Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.observation_space.seed(0)
+        return self.observation_space.sample(), {}
+
+
+gymnasium.register(id="test/Wide-v0", entry_point=lambda **_: Fixed(Box(-np.inf, np.inf, (2,), np.float64)))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from asyncrl.functional import categorical, policy_gradient, schedules, value_learning
+from asyncrl.functional import categorical, exploration, gaussian, moments, policy_gradient, schedules, value_learning
 
 
 def test_policy_gradient_is_the_score_times_the_advantage() -> None:
@@ -68,3 +68,59 @@ def test_linear_schedule() -> None:
     assert schedules.linear(2.0, 0.0, 25, 100) == 1.5
     assert schedules.linear(2.0, 0.0, 100, 100) == 0.0
     assert schedules.linear(2.0, 0.0, 150, 100) == 0.0
+
+
+def test_gaussian_equals_torchs() -> None:
+    random = torch.Generator().manual_seed(0)
+    mean, variance = torch.randn(4, 3, 2, generator=random), torch.rand(4, 3, generator=random) + 0.1
+    reference = torch.distributions.Normal(mean, variance.sqrt().unsqueeze(-1))
+    actions = torch.randn(4, 3, 2, generator=random)
+    torch.testing.assert_close(gaussian.log_probability(mean, variance, actions), reference.log_prob(actions).sum(-1))
+    torch.testing.assert_close(gaussian.entropy(variance, 2), reference.entropy().sum(-1))
+
+
+def test_gaussian_samples_have_their_mean_and_variance() -> None:
+    random = torch.Generator().manual_seed(0)
+    drawn = gaussian.sample(torch.tensor([1.0, -2.0]).expand(50_000, 2), torch.full((50_000,), 0.25), random)
+    assert drawn.mean(0).tolist() == pytest.approx([1.0, -2.0], abs=0.01)
+    assert drawn.var(0).tolist() == pytest.approx([0.25, 0.25], abs=0.01)
+
+
+def test_differential_entropy_rises_with_the_variance_so_that_a_bonus_widens_the_policy() -> None:
+    # the paper writes the cost -1/2 (log 2πσ² + 1): minus the entropy, to be minimised
+    variance = torch.tensor(0.01, requires_grad=True)
+    entropy = gaussian.entropy(variance, 1)
+    assert float(entropy.detach()) == pytest.approx(0.5 * (math.log(2 * math.pi * 0.01) + 1))
+    assert float(entropy.detach()) < 0  # a density may have a negative one
+    (gradient,) = torch.autograd.grad(-entropy, [variance])
+    assert float(gradient) < 0  # descending on the cost makes the variance larger
+
+
+def test_epsilon_greedy() -> None:
+    random = torch.Generator().manual_seed(0)
+    values = torch.tensor([0.0, 3.0, 1.0, 2.0]).expand(20_000, 2, 4)
+    actions = exploration.epsilon_greedy(values, torch.tensor([0.0, 0.4]), random)
+    assert (actions[:, 0] == 1).all()
+    counts = torch.bincount(actions[:, 1], minlength=4) / 20_000
+    assert counts.tolist() == pytest.approx([0.1, 0.7, 0.1, 0.1], abs=0.01)
+
+
+def test_one_step_targets_and_taken_values() -> None:
+    rewards, discounts = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.9], [0.0]])
+    targets = value_learning.one_step_targets(rewards, discounts, torch.tensor([[10.0], [1000.0]]))
+    assert targets.tolist() == [[10.0], [2.0]]
+    assert value_learning.taken(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0])).tolist() == [2.0, 3.0]
+
+
+def test_moments_of_parts_are_those_of_the_whole() -> None:
+    random = torch.Generator().manual_seed(0)
+    vectors = torch.randn(1000, 3, generator=random) * torch.tensor([1.0, 100.0, 1e-3]) + 1e4
+    nothing = moments.Moments(torch.zeros((), dtype=torch.float64), torch.zeros(3).double(), torch.zeros(3).double())
+    total = nothing
+    for part in (vectors[:1], vectors[1:10], vectors[10:700], vectors[700:]):
+        total = total + moments.moments_of(part)
+    assert float(total.count) == 1000
+    torch.testing.assert_close(total.mean, vectors.double().mean(0))
+    torch.testing.assert_close(total.deviation, vectors.double().std(0, correction=0), rtol=1e-6, atol=1e-9)
+    assert (nothing + nothing).deviation.tolist() == [1, 1, 1]
+    torch.testing.assert_close((nothing + total).mean, total.mean)

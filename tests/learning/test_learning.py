@@ -1,9 +1,9 @@
-"""A3C learns: the optimal actions of a small decision process, Catch, and what only memory can solve."""
+"""Every method learns: the truth of a small decision process, Catch, and what only memory can solve."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from asyncrl.agent import load
+from asyncrl.algorithms import ALGORITHMS
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
@@ -68,7 +69,7 @@ def test_the_optimal_policy_and_its_values_on_a_chain(tmp_path: Path, workers: i
         learning_rate=0.01,
         entropy_weight=0.001,
     )
-    supervisor = Supervisor(experiment, describe(experiment.environment, {}), RunFolder(tmp_path))
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
     supervisor.run([])
     network = supervisor.network
     observations = torch.eye(STATES).unsqueeze(0)
@@ -79,12 +80,96 @@ def test_the_optimal_policy_and_its_values_on_a_chain(tmp_path: Path, workers: i
     assert float((outputs["value"][0].detach() - truth).abs().max()) < 0.1
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_catch_with_real_workers(in_tmp: Path, seed: int) -> None:
-    result = train("Catch", seed=seed, workers=2, run_dir="run")
+SLIP, GAMMA = 0.2, 0.9
+
+
+class SlipperyChain(Chain):
+    """The chain in which an action does its opposite with probability 0.2."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        slipped = self.np_random.random() < SLIP
+        return super().step(np.int64(1 - action if slipped else action))
+
+
+gymnasium.register(
+    id="test/SlipperyChain-v0", entry_point="tests.learning.test_learning:SlipperyChain", max_episode_steps=30
+)
+
+
+def true_action_values(policy_epsilon: float | None) -> NDArray[np.float64]:
+    """Q(s, a) [5, 2] by dynamic programming: of the best policy, or of the ε-greedy one if an ε is given."""
+    values = np.zeros((STATES, 2))
+    for _ in range(1000):
+        best = values.max(1)
+        following = best if policy_epsilon is None else (1 - policy_epsilon) * best + policy_epsilon * values.mean(1)
+        left = np.array([0.1, *(GAMMA * following[:-1])])  # what moving left is worth from each state
+        right = np.array([*(GAMMA * following[1:]), 1.0])
+        values = np.stack([(1 - SLIP) * left + SLIP * right, (1 - SLIP) * right + SLIP * left], 1)
+    return values
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    ("algorithm", "settings", "epsilon"),
+    [
+        ("onestep-q", {}, None),
+        ("onestep-q", {"double": True, "dueling": True}, None),
+        ("sarsa", {}, 0.3),  # learns the values of the policy that it follows
+        ("nstep-q", {}, 0.0),  # its rewards on the way are those of its policy too: act greedily in the end
+    ],
+)
+def test_action_values_reach_those_of_dynamic_programming(
+    tmp_path: Path, algorithm: str, settings: dict[str, Any], epsilon: float | None, workers: int
+) -> None:
+    experiment = small(
+        "test/SlipperyChain-v0",
+        algorithm,
+        workers=workers,
+        steps=60_000,
+        envs_per_worker=8,
+        rollout_length=8,
+        discount=GAMMA,
+        hidden=(32,),
+        learning_rate=0.005,
+        target_interval=500,
+        final_epsilons=(0.3 if epsilon is None else epsilon,),
+        epsilon_probabilities=(1.0,),
+        exploration_steps=30_000,
+        **settings,
+    )
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+    supervisor.run([])
+    observations = torch.eye(STATES).unsqueeze(0)
+    outputs, _ = supervisor.network(observations, (), torch.ones(1, STATES, dtype=torch.bool))
+    learned, truth = outputs["q"][0].detach().numpy(), true_action_values(epsilon)
+    chosen = truth.argmax(1)
+    assert (learned.argmax(1) == chosen).all()
+    if epsilon == 0.0:  # actions that a greedy policy never takes are not learned
+        learned, truth = learned[np.arange(STATES), chosen], truth[np.arange(STATES), chosen]
+    assert np.abs(learned - truth).max() < MAX_ERROR
+
+
+MAX_ERROR = 0.05
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
+def test_catch_with_real_workers(in_tmp: Path, algorithm: str, memory: Literal["none", "lstm", "gru"]) -> None:
+    result = train("Catch", algorithm=algorithm, memory=memory, workers=2, run_dir="run")
     assert result.summary["ended_by"] == "goal"
-    assert result.summary["steps"] < 400_000
-    assert load("run").evaluate(episodes=200, deterministic=True).return_mean >= 0.99
+    assert result.summary["steps"] < 300_000
+    assert load("run").evaluate(episodes=200, deterministic=True).return_mean >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("environment", "goal"),
+    [("tests.environments:test/Levers-v0", 0.8 * 2 * 5), ("tests.environments:test/Reach-v0", -0.5 * 5)],
+)
+def test_several_and_continuous_actions(in_tmp: Path, environment: str, goal: float) -> None:
+    # episodes have 5 steps on average; Levers pays 2 a step to the perfect agent and 1 to a random one, Reach costs
+    # 0 and about 2.4 (a Gaussian of standard deviation 0.83 around the middle, in units of half the range)
+    result = train(environment, workers=2, run_dir="run", steps=120_000, entropy_weight=1e-3)
+    assert result.load().evaluate(episodes=200, deterministic=True).return_mean > goal
 
 
 @pytest.mark.long

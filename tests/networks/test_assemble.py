@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
 from asyncrl.config import NetworkSettings
+from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
+from asyncrl.functional.moments import moments_of
 from asyncrl.networks.assemble import Network, flatten_parameters, make_network
-from asyncrl.networks.heads import ValueHead, policy_head
-from asyncrl.networks.torso import make_torso
+from asyncrl.networks.heads import ActionValueHead, ValueHead, policy_head
+from asyncrl.networks.normalization import Normalizer
+from asyncrl.networks.torso import ImageTorso, VectorTorso, make_torso
 from asyncrl.types import EnvironmentInfo
 from tests.experiments import small
 
@@ -84,7 +87,7 @@ def test_the_same_seed_draws_the_same_parameters_and_leaves_the_global_state_alo
 
 
 def test_torch_initialization_is_uniform_in_one_over_root_fan_in() -> None:
-    weight = network(Box(-1, 1, (400,), np.float32), initialization="torch").torso.layers[0].weight
+    weight = network(Box(-1, 1, (400,), np.float32), initialization="torch").bodies[0].torso.layers[0].weight
     assert float(weight.abs().max()) <= 400**-0.5
     assert float(weight.std()) == pytest.approx(400**-0.5 / 3**0.5, rel=0.05)
 
@@ -128,6 +131,73 @@ def test_wrong_torsos_are_one_clear_line() -> None:
 
 
 def test_unsupported_actions() -> None:
-    for space in (Box(-1, 1, (2,), np.float32), MultiDiscrete([2, 3])):
-        with pytest.raises(UserError, match="not supported"):
-            policy_head(space)
+    for space in (MultiBinary(3), Dict({"a": Discrete(2)}), Box(0, 255, (2,), np.uint8)):
+        with pytest.raises(UserError, match="is not supported: take Discrete, MultiDiscrete"):
+            action_codec(space)
+
+
+def test_separate_networks_share_no_parameter_and_no_state() -> None:
+    info = EnvironmentInfo("x", VECTOR, Box(-1, 1, (2,), np.float32), 1)
+    net = make_network(small(memory="lstm", separate=True), info)
+    assert len(net.initial_state(3)) == 4
+    observations, first = torch.randn(4, 3, *VECTOR.shape), torch.zeros(4, 3, dtype=torch.bool)
+    outputs, _ = net(observations, net.initial_state(3), first)
+    policy = torch.autograd.grad(
+        outputs["policy"].square().sum(), list(net.parameters()), allow_unused=True, materialize_grads=True
+    )
+    outputs, _ = net(observations, net.initial_state(3), first)
+    value = torch.autograd.grad(
+        outputs["value"].square().sum(), list(net.parameters()), allow_unused=True, materialize_grads=True
+    )
+    assert all(bool(p.any()) != bool(v.any()) for p, v in zip(policy, value, strict=True))
+    # each state tensor belongs to one of the two
+    changed = tuple(tensor + (1.0 if number < 2 else 0.0) for number, tensor in enumerate(net.initial_state(3)))
+    other, _ = net(observations, changed, first)
+    assert not torch.equal(other["policy"], outputs["policy"])
+    assert torch.equal(other["value"], outputs["value"])
+
+
+def test_dict_observations_have_a_torso_for_each_key() -> None:
+    space = Dict({"camera": Box(0, 255, (36, 36, 3), np.uint8), "arm": Box(-1, 1, (5,), np.float32)})
+    info = EnvironmentInfo("x", space, Discrete(3), 1)
+    net = make_network(small(hidden=(16,), normalize_observations=True), info)
+    arm, camera = net.bodies[0].torso.torsos
+    assert isinstance(camera, ImageTorso)
+    assert isinstance(arm, VectorTorso)
+    observations = {
+        "camera": torch.randint(0, 256, (2, 3, 36, 36, 3), dtype=torch.uint8),
+        "arm": torch.randn(2, 3, 5),
+    }
+    outputs, _ = net(observations, (), torch.zeros(2, 3, dtype=torch.bool))
+    assert outputs["policy"].shape == (2, 3, 3)
+    assert net.normalizer is not None
+    assert net.normalizer.size == 5  # images are left alone
+    named = make_torso(space, NetworkSettings(torso="atari-2013", hidden=(16,)))
+    assert named.output_size == 256 + 16
+
+
+def test_bytes_in_vectors_are_scaled() -> None:
+    torch.manual_seed(0)
+    of_bytes = make_torso(Box(0, 255, (128,), np.uint8), NetworkSettings(hidden=(8,)))
+    torch.manual_seed(0)
+    of_floats = make_torso(Box(0, 1, (128,), np.float32), NetworkSettings(hidden=(8,)))
+    ram = torch.randint(0, 256, (4, 128), dtype=torch.uint8)
+    torch.testing.assert_close(of_bytes(ram), of_floats(ram / 255))
+
+
+def test_dueling_advantages_have_no_mean() -> None:
+    head = ActionValueHead(6, 4, dueling=True)
+    features = torch.randn(2, 3, 6)
+    assert head.value is not None
+    torch.testing.assert_close(head(features).mean(-1), head.value(features).squeeze(-1))
+
+
+def test_normalizer_shifts_scales_and_clips() -> None:
+    normalizer = Normalizer(VECTOR)
+    vectors = torch.randn(500, *VECTOR.shape) * 3 + 7
+    torch.testing.assert_close(normalizer(vectors), vectors.clamp(-10, 10))  # before anything was seen
+    normalizer.set(moments_of(vectors))
+    normal = normalizer(vectors)
+    torch.testing.assert_close(normal.mean(0), torch.zeros(VECTOR.shape), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normal.std(0, correction=0), torch.ones(VECTOR.shape), atol=1e-3, rtol=0)
+    assert float(normalizer(vectors + 1e6).max()) == 10.0

@@ -11,8 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from asyncrl.optim.hogwild import SharedAdam, SharedRMSProp, clip, gradients
-from asyncrl.runtime.shared import Counter, SharedVector
+from asyncrl.config import OptimizerSettings
+from asyncrl.functional.moments import moments_of
+from asyncrl.optim.hogwild import (
+    PRIVATE,
+    STATISTICS,
+    MomentumSGD,
+    RMSProp,
+    SharedAdam,
+    clip,
+    gradients,
+    make_optimizer,
+    statistic_names,
+)
+from asyncrl.runtime.shared import Counter, SharedMoments, SharedVector
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -22,7 +34,7 @@ def test_rmsprop_equals_the_papers_formula() -> None:
     random = torch.Generator().manual_seed(0)
     theta, g = torch.randn(size, generator=random), torch.zeros(size)
     expected, statistic = theta.double().numpy(), np.zeros(size)
-    optimizer = SharedRMSProp(theta, g, decay=0.99, epsilon=0.1)
+    optimizer = RMSProp(theta, g, decay=0.99, epsilon=0.1)
     for _ in range(20):
         d = torch.randn(size, generator=random)
         optimizer.apply(d, learning_rate=0.01)
@@ -51,6 +63,38 @@ def test_adam_equals_torchs() -> None:
     torch.testing.assert_close(theta, reference.detach(), rtol=1e-4, atol=1e-5)
 
 
+def test_momentum_sgd_equals_the_papers_formula() -> None:
+    random = torch.Generator().manual_seed(0)
+    theta, m = torch.randn(1000, generator=random), torch.zeros(1000)
+    expected, momentum = theta.double().numpy(), np.zeros(1000)
+    optimizer = MomentumSGD(theta, m, decay=0.9)
+    for _ in range(20):
+        d = torch.randn(1000, generator=random)
+        optimizer.apply(d, learning_rate=0.1)
+        momentum = 0.9 * momentum + 0.1 * d.double().numpy()
+        expected = expected - 0.1 * momentum
+    np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_statistics_are_shared_or_private_as_the_name_says(name: Any) -> None:
+    settings = OptimizerSettings(optimizer=name)
+    statistics = {key: torch.zeros(5) for key in statistic_names(name, workers=2)}
+    theta = torch.zeros(5)
+    one, two = (make_optimizer(settings, theta, statistics, worker, updates=lambda: 0) for worker in (0, 1))
+    one.apply(torch.ones(5), 0.1)
+    touched = {key for key, vector in statistics.items() if vector.any()}
+    two.apply(torch.ones(5), 0.1)
+    also = {key for key, vector in statistics.items() if vector.any()} - touched
+    if name in PRIVATE:
+        assert {key.rpartition("/")[2] for key in touched} == {"0"}
+        assert {key.rpartition("/")[2] for key in also} == {"1"}
+    else:
+        assert touched == set(statistics)
+        assert not also
+    assert (theta < 0).all()
+
+
 def test_gradients_leave_nothing_behind() -> None:
     network = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
     unused = nn.Linear(1, 1)
@@ -77,7 +121,7 @@ def test_a_gradient_that_is_not_finite_is_stopped(bad: float) -> None:
 
 def _apply_many(parameters: SharedVector, statistic: SharedVector, times: int, barrier: Any) -> None:
     torch.set_num_threads(1)
-    optimizer = SharedRMSProp(parameters.tensor, statistic.tensor, decay=0.99, epsilon=1.0)
+    optimizer = RMSProp(parameters.tensor, statistic.tensor, decay=0.99, epsilon=1.0)
     gradient = torch.zeros_like(parameters.tensor)
     barrier.wait()
     for _ in range(times):
@@ -98,7 +142,7 @@ def test_two_processes_lose_no_whole_update_pattern() -> None:
         worker.join(50)
         assert worker.exitcode == 0
     alone = torch.zeros(1)
-    reference = SharedRMSProp(alone, torch.zeros(1), decay=0.99, epsilon=1.0)
+    reference = RMSProp(alone, torch.zeros(1), decay=0.99, epsilon=1.0)
     for _ in range(2 * times):
         reference.apply(torch.tensor([-1.0]), 1e-3)
     reached = parameters.tensor / alone
@@ -139,3 +183,25 @@ def test_shared_vector_is_shared(tmp_path: Any) -> None:
 
 def _fill(vector: SharedVector) -> None:
     vector.tensor.copy_(torch.arange(1.0, 5.0))
+
+
+def _observe(shared: SharedMoments, worker: int, vectors: torch.Tensor) -> None:
+    for part in vectors.split(10):
+        shared.observe(worker, part)
+
+
+@pytest.mark.timeout(60)
+def test_moments_of_all_workers_and_of_earlier_sessions() -> None:
+    vectors = torch.randn(600, 3, generator=torch.Generator().manual_seed(0)) * 5 + 2
+    shared = SharedMoments(2, 3, CONTEXT)
+    assert shared.combined.deviation.tolist() == [1, 1, 1]
+    shared.resume(moments_of(vectors[:200]))
+    parts = (vectors[200:450], vectors[450:])
+    workers = [CONTEXT.Process(target=_observe, args=(shared, number, part)) for number, part in enumerate(parts)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(50)
+        assert worker.exitcode == 0
+    torch.testing.assert_close(shared.combined.mean, vectors.double().mean(0))
+    torch.testing.assert_close(shared.combined.deviation, vectors.double().std(0, correction=0))

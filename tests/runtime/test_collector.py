@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 import tests.environments  # noqa: F401  (registers the environments)
-from asyncrl.envs.make import make_environments
+from asyncrl.envs.make import make_vector
 from asyncrl.functional.returns import n_step_returns
 from asyncrl.runtime.collector import Collector
 from asyncrl.types import State
@@ -36,7 +36,7 @@ def random_action(actions: int) -> Any:
 
 
 def clock(length: int, truncate: bool, count: int = 1) -> VectorEnv[Any, Any, Any]:
-    return make_environments("test/Clock-v0", {"length": length, "truncate": truncate}, count)
+    return make_vector("test/Clock-v0", {"length": length, "truncate": truncate}, count)
 
 
 def test_a_truncated_episode_bootstraps_from_its_final_observation() -> None:
@@ -109,7 +109,7 @@ def test_rollouts_that_end_with_episodes(truncate: bool) -> None:
 def test_real_vectors_show_the_final_observation_before_the_reset(
     environment: str, options: dict[str, Any], actions: int, limit: int | None
 ) -> None:
-    environments = make_environments(environment, options, 2)
+    environments = make_vector(environment, options, 2)
     rollout = collector(environments, 20).collect(random_action(actions))
     environments.close()
     ends = np.argwhere(~rollout.valid.numpy())

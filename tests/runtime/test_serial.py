@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from asyncrl.envs.make import describe
+from asyncrl.agent import load
+from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import UserError
+from asyncrl.optim.hogwild import STATISTICS
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
+from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.supervisor import Outcome, Supervisor
+from asyncrl.runtime.worker import WorkerSetup, work
 from tests.experiments import small
 
 
@@ -32,7 +36,7 @@ class Recorder:
 
 def run(folder: Path, resume: bool = False, **settings: Any) -> tuple[Outcome, Supervisor, Recorder]:
     experiment = small(**settings)
-    info = describe(experiment.environment, experiment.environment_options)
+    info = describe(experiment)
     checkpoint = load_newest(folder / "checkpoints")[0] if resume else None
     folder.mkdir(exist_ok=True)
     supervisor = Supervisor(experiment, info, RunFolder(folder), checkpoint)
@@ -41,7 +45,7 @@ def run(folder: Path, resume: bool = False, **settings: Any) -> tuple[Outcome, S
 
 
 @pytest.mark.parametrize("memory", ["none", "lstm"])
-@pytest.mark.parametrize("optimizer", ["shared-rmsprop", "shared-adam"])
+@pytest.mark.parametrize("optimizer", STATISTICS)
 def test_two_runs_are_equal_to_the_bit(tmp_path: Path, memory: str, optimizer: str) -> None:
     parameters = []
     for name in ("one", "two"):
@@ -75,7 +79,7 @@ def test_resuming_goes_on_with_counts_parameters_and_statistics(tmp_path: Path) 
     before, first, _ = run(folder, schedule="constant")
     saved, _ = load_newest(folder / "checkpoints")
     assert torch.equal(saved.tensors["optimizer/square_average"], first.shared.statistics["square_average"].tensor)
-    info = describe("Catch-v0", {})
+    info = describe(small())
     second = Supervisor(small(steps=800, schedule="constant"), info, RunFolder(folder), saved)
     assert torch.equal(second.shared.parameters.tensor, first.shared.parameters.tensor)
     assert second.shared.counter.steps == before.summary["steps"]
@@ -128,3 +132,105 @@ def test_atari_takes_every_workers_seed(tmp_path: Path) -> None:
     outcome, _, _ = run(tmp_path / "run", environment="ALE/Pong-v5", workers=4, envs_per_worker=1, steps=20)
     assert outcome.error == ""
     assert outcome.summary["frames"] == 4 * outcome.summary["steps"]
+
+
+def test_the_target_network_is_refreshed_whenever_the_global_step_passes_a_multiple(tmp_path: Path) -> None:
+    experiment = small(algorithm="onestep-q", workers=2, target_interval=100, steps=10_000)
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+    shared = supervisor.shared
+    assert shared.target is not None
+    setups = [
+        WorkerSetup(number, experiment, supervisor.info, shared, np.random.SeedSequence(number)) for number in range(2)
+    ]
+    workers = [work(setup) for setup in setups]
+    before, refreshed_at = shared.target.tensor.clone(), []
+    for turn in range(101):
+        number = turn % 2
+        next(workers[number])
+        if not torch.equal(before, shared.target.tensor):
+            assert number == 0  # one worker alone
+            assert torch.equal(shared.target.tensor, shared.parameters.tensor)
+            before = shared.target.tensor.clone()
+            refreshed_at.append(shared.counter.steps)
+    assert [steps // 100 for steps in refreshed_at] == list(range(1, 1 + len(refreshed_at)))
+    assert len(refreshed_at) == shared.counter.steps // 100
+
+
+def test_sarsa_takes_the_action_it_learned_from(tmp_path: Path) -> None:
+    experiment = small(algorithm="sarsa", rollout_length=3)
+    environments = make_environments(experiment, 2)
+    gatherer = Collector(environments, (), 3, 0.9, None, episode_rollouts=False, seed=0, look_ahead=True)
+    random = torch.Generator().manual_seed(0)
+
+    def policy(observations: Any, state: Any, first: Any) -> tuple[torch.Tensor, Any]:
+        return torch.randint(3, first.shape, generator=random), state
+
+    promised = None
+    for _ in range(10):
+        rollout = gatherer.collect(policy)
+        assert rollout.next_actions is not None
+        if promised is not None:
+            assert torch.equal(rollout.actions[0], promised)
+        promised = rollout.next_actions.clone()
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "momentum-sgd"])
+def test_resuming_restores_the_target_network_and_every_workers_statistics(tmp_path: Path, optimizer: str) -> None:
+    settings: dict[str, Any] = {"algorithm": "nstep-q", "workers": 2, "optimizer": optimizer, "schedule": "constant"}
+    _, first, _ = run(tmp_path / "run", target_interval=300, steps=500, **settings)
+    saved, _ = load_newest(tmp_path / "run" / "checkpoints")
+    experiment = small(target_interval=300, steps=900, **{**settings, "workers": 3})  # one worker more
+    second = Supervisor(experiment, describe(experiment), RunFolder(tmp_path / "run"), saved)
+    assert first.shared.target is not None
+    assert second.shared.target is not None
+    assert torch.equal(second.shared.target.tensor, first.shared.target.tensor)
+    assert not torch.equal(second.shared.target.tensor, second.shared.parameters.tensor)
+    for name, vector in first.shared.statistics.items():
+        assert vector.tensor.any()
+        assert torch.equal(second.shared.statistics[name].tensor, vector.tensor)
+    assert second.run([]).summary["steps"] >= 900
+
+
+def test_observations_are_normalised_by_what_all_workers_saw_and_frozen_in_evaluation(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"environment": "test/Clock-v0", "normalize_observations": True, "workers": 2}
+    _, supervisor, _ = run(tmp_path / "run", **settings)
+    assert supervisor.shared.moments is not None
+    moments = supervisor.shared.moments.combined
+    # Clock observes [episode, step], steps 0, 1, 2 and the final 3: what is acted on has steps 0 to 3
+    assert 0.5 < float(moments.mean[1]) < 2
+    assert float(moments.count) >= 400
+    supervisor.folder.write_experiment(supervisor.experiment)
+    agent = load(tmp_path / "run")
+    assert agent.network.normalizer is not None
+    torch.testing.assert_close(agent.network.normalizer.mean, moments.mean.float())
+    before = agent.network.normalizer.mean.clone()
+    agent.evaluate(episodes=3)
+    assert torch.equal(agent.network.normalizer.mean, before)
+    saved, _ = load_newest(tmp_path / "run" / "checkpoints")
+    resumed = Supervisor(small(**settings), supervisor.info, supervisor.folder, saved)
+    assert resumed.shared.moments is not None
+    torch.testing.assert_close(resumed.shared.moments.combined.squares, moments.squares)
+
+
+@pytest.mark.parametrize("environment", ["test/Rooms-v0", "test/Levers-v0", "test/Reach-v0"])
+@pytest.mark.parametrize("memory", ["none", "gru"])
+def test_every_kind_of_space_trains_plays_and_predicts(tmp_path: Path, environment: str, memory: str) -> None:
+    outcome, supervisor, _ = run(
+        tmp_path / "run", environment=environment, memory=memory, last_action_reward=True, normalize_observations=True
+    )
+    assert outcome.error == ""
+    supervisor.folder.write_experiment(supervisor.experiment)
+    agent = load(tmp_path / "run")
+    assert agent.evaluate(episodes=3).episodes == 3
+    observation = agent.info.observation_space.sample()
+    action, state = agent.predict(observation)
+    assert action in agent.info.action_space
+    assert len(state) == (0 if memory == "none" else 1)
+    with pytest.raises(ValueError, match="dictionaries with the keys"):
+        agent.predict(np.zeros(3))
+
+
+def test_with_a_lock_the_result_is_the_same(tmp_path: Path) -> None:
+    _, one, _ = run(tmp_path / "one", workers=2)
+    _, two, _ = run(tmp_path / "two", workers=2, lock=True)
+    assert torch.equal(one.shared.parameters.tensor, two.shared.parameters.tensor)

@@ -2,10 +2,16 @@
 
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.base import Algorithm
+from asyncrl.algorithms.nstep_q import NStepQ
+from asyncrl.algorithms.onestep_q import OneStepQ
+from asyncrl.algorithms.sarsa import Sarsa
+from asyncrl.algorithms.value_based import ValueBased
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C}
+VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneStepQ, "sarsa": Sarsa}
+
+ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED}
 
 
 def algorithm_class(name: str) -> type[Algorithm]:

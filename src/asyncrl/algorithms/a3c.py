@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Networks, mean, reduce
+from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, mean, reduce
 from asyncrl.errors import UserError
 from asyncrl.types import Loss, Outputs, Rollout
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from asyncrl.networks.assemble import Network
-    from asyncrl.networks.heads import HeadFactory
+    from asyncrl.networks.heads import HeadFactory, PolicyHead
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,9 @@ class A3C:
     The loss is Σ_t [ -log π(a_t|s_t) (R_t - V(s_t)) - β H(π(s_t)) + c (R_t - V(s_t))² ], with n-step returns R_t.
     Algorithm S3 omits the entropy term that the paper's §4 describes and its experiments used.
     """
+
+    target_interval: ClassVar[int | None] = None
+    look_ahead: ClassVar[bool] = False
 
     rollout_length: int = 20
     """Steps of each environment between two updates [t_max]."""
@@ -38,31 +41,34 @@ class A3C:
     """Of the squared value error [c]."""
 
     def __post_init__(self) -> None:
-        if self.rollout_length < 1:
-            raise UserError(f"--rollout-length must be at least 1, not {self.rollout_length}")
-        if not 0 <= self.discount <= 1:
-            raise UserError(f"--discount must lie in [0, 1], not {self.discount}")
+        check_rollouts(self.rollout_length, self.discount)
         if min(self.entropy_weight, self.value_weight) < 0:
             raise UserError("--entropy-weight and --value-weight must not be negative")
 
     def heads(self, action_space: Space[Any]) -> Mapping[str, HeadFactory]:
-        """A policy and a value that share torso and core."""
+        """A policy and a value."""
         from asyncrl.networks.heads import ValueHead, policy_head
 
         return {"policy": policy_head(action_space), "value": ValueHead}
 
+    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
+        """Actions drawn from the policy: it explores by itself."""
+        return lambda outputs, _steps: self.act(network, outputs, random)
+
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """Actions drawn from the policy."""
-        return network.policy.sample(outputs["policy"], random)
+        return _policy(network).sample(outputs["policy"], random)
 
     def act_greedily(self, network: Network, outputs: Outputs) -> Tensor:
         """The policy's most probable actions."""
-        return network.policy.mode(outputs["policy"])
+        return _policy(network).mode(outputs["policy"])
 
-    def make_memory(self) -> None:
+    def make_memory(self, networks: Networks, environments: int) -> None:
         """None: each rollout is used once."""
 
-    def experience(self, rollout: Rollout, memory: None, random: torch.Generator) -> Iterable[Rollout]:
+    def experience(
+        self, rollout: Rollout, memory: None, networks: Networks, random: torch.Generator
+    ) -> Iterable[Rollout]:
         """The rollout itself."""
         yield rollout
 
@@ -73,10 +79,10 @@ class A3C:
         policy, values = outputs["policy"][:-1], outputs["value"]  # [T, B, ...], [T+1, B]
         returns = F.returns.n_step_returns(rollout.rewards, rollout.discounts, values, rollout.valid)  # [T, B]
 
-        log_probabilities = network.policy.log_probability(policy, rollout.actions)  # [T, B]
+        log_probabilities = _policy(network).log_probability(policy, rollout.actions)  # [T, B]
         policy_loss = F.policy_gradient.policy_gradient(log_probabilities, returns - values[:-1])
         value_loss = F.value_learning.squared_error(values[:-1], returns)
-        entropy = network.policy.entropy(policy)
+        entropy = _policy(network).entropy(policy)
 
         losses = policy_loss - self.entropy_weight * entropy + self.value_weight * value_loss
         return Loss(
@@ -88,3 +94,7 @@ class A3C:
                 "value_mean": mean(values[:-1], rollout.valid),
             },
         )
+
+
+def _policy(network: Network) -> PolicyHead:
+    return cast("PolicyHead", network.heads["policy"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from asyncrl.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -15,12 +17,16 @@ if TYPE_CHECKING:
     from asyncrl.networks.heads import HeadFactory
     from asyncrl.types import Loss, Outputs, Rollout
 
+Explorer = Callable[["Outputs", int], "Tensor"]
+"""A worker's way of acting while it learns: heads' outputs [1, B, ...] and the global step give actions [1, B, ...]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """A worker's own networks, copies of the shared parameters θ."""
+    """What a worker learns with."""
 
-    online: Network
+    online: Network  # θ', its own copy of the shared parameters
+    target: Network | None = None  # θ⁻, the shared target parameters themselves, if the algorithm has them
 
 
 @runtime_checkable
@@ -37,6 +43,16 @@ class Algorithm(Protocol):
         """γ."""
         ...
 
+    @property
+    def target_interval(self) -> int | None:
+        """Global steps after which θ⁻ ← θ, or None for an algorithm without a target network."""
+        ...
+
+    @property
+    def look_ahead(self) -> bool:
+        """Whether it learns from the action that follows a rollout, which is then chosen before the update."""
+        ...
+
     def heads(self, action_space: Space[Any]) -> Mapping[str, HeadFactory]:
         """The network's heads by name.
 
@@ -45,25 +61,41 @@ class Algorithm(Protocol):
         """
         ...
 
+    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
+        """How one worker with B environments acts while it learns."""
+        ...
+
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
-        """Exploring actions [...] for the heads' outputs [..., ...]."""
+        """Actions of a trained agent [..., ...] for the heads' outputs [..., ...]."""
         ...
 
     def act_greedily(self, network: Network, outputs: Outputs) -> Tensor:
-        """The best known actions [...] for the heads' outputs [..., ...]."""
+        """The best known actions [..., ...] for the heads' outputs [..., ...]."""
         ...
 
-    def make_memory(self) -> Any:
-        """A worker's own replay memory, or None for an algorithm that learns from each rollout once."""
+    def make_memory(self, networks: Networks, environments: int) -> Any:
+        """What a worker keeps from rollout to rollout, such as a replay memory; or None."""
         ...
 
-    def experience(self, rollout: Rollout, memory: Any, random: torch.Generator) -> Iterable[Any]:
+    def experience(self, rollout: Rollout, memory: Any, networks: Networks, random: torch.Generator) -> Iterable[Any]:
         """What to learn from after a rollout: `loss` is called, and its gradient applied, for each item."""
         ...
 
     def loss(self, networks: Networks, experience: Any) -> Loss:
         """The loss of one item of `experience`."""
         ...
+
+
+def check_rollouts(rollout_length: int, discount: float) -> None:
+    """Refuses settings that no algorithm can use.
+
+    Raises:
+        UserError: One makes no sense.
+    """
+    if rollout_length < 1:
+        raise UserError(f"--rollout-length must be at least 1, not {rollout_length}")
+    if not 0 <= discount <= 1:
+        raise UserError(f"--discount must lie in [0, 1], not {discount}")
 
 
 def reduce(losses: Tensor, valid: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from asyncrl.agent import Agent
+from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
+from asyncrl.tree import tree_map
 
 Frame = NDArray[np.uint8]  # [height, width, 3]
 SMALLEST_SIDE = 320
@@ -36,28 +38,29 @@ def play(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Iterato
         UserError: The environment cannot be shown.
     """
     experiment = agent.experiment
-    environments = make_environments(experiment.environment, experiment.environment_options, 1, render=True)
+    environments = make_environments(experiment, 1, render=True)
     agent.random.manual_seed(seed)
     observations, _ = environments.reset(seed=seed)
-    first_action = int(getattr(agent.info.action_space, "start", 0))
+    codec = action_codec(agent.info.action_space)
     for _ in range(episodes):
         state, first, total = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool), 0.0
         yield Moment(_picture(environments), 0.0, last=False)
         ended = False
         while not ended:
-            batch = torch.from_numpy(np.array(observations, agent.info.observation_space.dtype)).unsqueeze(0)
-            actions, state = agent.act(batch, state, first, deterministic)
-            observations, rewards, terminated, truncated, _ = environments.step(actions[0].numpy() + first_action)
+            rows = tree_map(lambda array: torch.from_numpy(np.array(array)).unsqueeze(0), observations)
+            actions, state = agent.act(rows, state, first, deterministic)
+            chosen = codec.to_environment(actions[0].numpy())
+            observations, rewards, terminated, truncated, _ = environments.step(chosen)
             first, total = torch.zeros(1, 1, dtype=torch.bool), total + float(rewards[0])
             ended = bool(terminated[0] or truncated[0])
             yield Moment(_picture(environments), total, last=ended)
-        observations = environments.step(actions[0].numpy() + first_action)[0]  # the dummy step that resets it
+        observations = environments.step(chosen)[0]  # the dummy step that resets it
     environments.close()
 
 
 def frames_per_second(agent: Agent) -> float:
     """How many steps a second of the environment's own time has."""
-    environments = make_environments(agent.experiment.environment, agent.experiment.environment_options, 1, render=True)
+    environments = make_environments(agent.experiment, 1, render=True)
     rate = float(environments.metadata.get("render_fps") or 30)
     environments.close()
     return rate

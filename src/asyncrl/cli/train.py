@@ -16,7 +16,7 @@ from rich.console import Console
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
-from asyncrl.config import Experiment
+from asyncrl.config import Experiment, with_drawn_learning_rate
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
@@ -35,13 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     if given.resume:
         if given.overwrite:
             raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")
-        folder = find_run(environment, algorithm or "a3c", given.run_dir)
+        folder = find_run(environment, algorithm, given.run_dir)
         experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved))
     else:
         if not environment:
             raise UserError("which environment? for example: asyncrl train CartPole-v1")
         start = starting_point(environment, given.experiment.preset or None, algorithm)
-        experiment = _experiment(_parse(arguments, start), start)
+        experiment = with_drawn_learning_rate(_experiment(_parse(arguments, start), start))
         folder = prepare_folder(experiment, given.run_dir, given.overwrite)
 
     console = Console()
@@ -77,10 +77,11 @@ def _placeholder(arguments: Sequence[str]) -> Experiment:
     """An experiment of the algorithm that the arguments ask for, so that its settings can be parsed."""
     words = [part for argument in arguments for part in argument.split("=", 1)]
     following = dict(itertools.pairwise(words))
-    preset = find_preset(following["--preset"]).make if "--preset" in following else default
-    experiment = dataclasses.replace(preset("x"), environment="")
-    if "--algorithm" in following:
-        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(following["--algorithm"])())
+    algorithm = following.get("--algorithm")
+    make = find_preset(following["--preset"]).settings if "--preset" in following else default
+    experiment = dataclasses.replace(make("x", algorithm), environment="")
+    if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
+        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(algorithm)())
     return experiment
 
 

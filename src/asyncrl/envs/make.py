@@ -11,15 +11,17 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FlattenObservation
 
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
+from asyncrl.config import Experiment
+from asyncrl.envs.actions import action_codec
+from asyncrl.envs.observations import ArrayObservations, WithLastActionAndReward, as_agents_see
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
 from asyncrl.types import EnvironmentInfo
 
 ADDED_BY = {
-    "minatar": ("minatar.gym", "pip install minatar"),
+    "minatar": ("minatar.gym", 'pip install "asyncrl[minatar]"'),
     "minigrid": ("minigrid", "pip install minigrid"),
     "babyai": ("minigrid", "pip install minigrid"),
     "vizdoom": ("vizdoom.gymnasium_wrapper", "pip install vizdoom"),
@@ -27,9 +29,9 @@ ADDED_BY = {
 """Modules that register environments when imported, by (lower-case) prefix of the ids, and how to get them."""
 
 INSTALL_LINES = {
-    "gymnasium.envs.box2d": 'pip install "gymnasium[box2d]"',
-    "gymnasium.envs.mujoco": 'pip install "gymnasium[mujoco]"',
-    "gymnasium.envs.classic_control": 'pip install "gymnasium[classic-control]"',
+    "gymnasium.envs.box2d": 'pip install "asyncrl[box2d]"',
+    "gymnasium.envs.mujoco": 'pip install "asyncrl[mujoco]"',
+    "gymnasium.envs.classic_control": 'pip install "asyncrl[classic-control]"',
     "gymnasium.envs.toy_text": 'pip install "gymnasium[toy-text]"',
 }
 
@@ -63,20 +65,34 @@ def find_spec(environment: str) -> EnvSpec:
         raise UserError(f"unknown environment {name!r}{_nearest(name)}") from None
 
 
-def describe(environment: str, options: dict[str, Any]) -> EnvironmentInfo:
+def describe(experiment: Experiment) -> EnvironmentInfo:
     """Makes one environment, looks at it and closes it.
 
     Raises:
-        UserError: It cannot be made, or its observations cannot be used.
+        UserError: It cannot be made, or its observations or actions cannot be used.
     """
-    environments = make_environments(environment, options, 1)
-    space = environments.single_observation_space
+    environments = make_environments(experiment, 1)
+    observation_space, action_space = environments.single_observation_space, environments.single_action_space
     environments.close()
-    if not isinstance(space, Box):
-        raise UserError(f"{environment} has observations of kind {space}, which cannot be flattened into numbers")
+    action_codec(action_space)
     return EnvironmentInfo(
-        find_spec(environment).id, space, environments.single_action_space, frames_per_step(environment, options)
+        find_spec(experiment.environment).id,
+        as_agents_see(observation_space),
+        action_space,
+        frames_per_step(experiment.environment, experiment.environment_options),
     )
+
+
+def make_environments(experiment: Experiment, num_envs: int, *, render: bool = False) -> VectorEnv[Any, Any, Any]:
+    """A vector of the experiment's environments as its agent sees them.
+
+    Raises:
+        UserError: They cannot be made.
+    """
+    environments = make_vector(experiment.environment, experiment.environment_options, num_envs, render=render)
+    if experiment.network.last_action_reward:
+        return WithLastActionAndReward(environments, experiment.reward_clip)
+    return environments
 
 
 def frames_per_step(environment: str, options: dict[str, Any]) -> int:
@@ -87,13 +103,13 @@ def frames_per_step(environment: str, options: dict[str, Any]) -> int:
     return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
 
 
-def make_environments(
+def make_vector(
     environment: str, options: dict[str, Any], num_envs: int, *, render: bool = False
 ) -> VectorEnv[Any, Any, Any]:
     """A vector of environments that reset themselves on the step after an episode's end (NEXT_STEP).
 
     Atari games use ale-py's native vector, ids with a vector entry point use that, all others Gymnasium's
-    `SyncVectorEnv`, where observations that are not arrays (Dict, Tuple, Discrete) are flattened.
+    `SyncVectorEnv`, where observations that are not arrays become one array or a flat Dict of arrays.
 
     Args:
         environment: Gymnasium id.
@@ -133,17 +149,7 @@ def make_environments(
 def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium.Env[Any, Any]:
     keywords: dict[str, Any] = {"render_mode": "rgb_array", **options} if render else options
     env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # it would warn once in each worker
-    if isinstance(env.observation_space, Box):
-        return env
-    try:
-        flat = FlattenObservation(env)
-        if isinstance(flat.observation_space, Box):
-            return flat
-    except NotImplementedError:
-        pass
-    raise UserError(
-        f"the observations of {spec.id} ({env.observation_space}) cannot be flattened: wrap it to give one array"
-    )
+    return env if isinstance(env.observation_space, Box) else ArrayObservations(env)
 
 
 def _import(module: str, message: str) -> Any:

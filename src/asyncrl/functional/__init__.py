@@ -8,9 +8,27 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncrl.functional import categorical, policy_gradient, returns, schedules, value_learning
+    from asyncrl.functional import (
+        categorical,
+        exploration,
+        gaussian,
+        moments,
+        policy_gradient,
+        returns,
+        schedules,
+        value_learning,
+    )
 
-__all__ = ["categorical", "policy_gradient", "returns", "schedules", "value_learning"]
+__all__ = [
+    "categorical",
+    "exploration",
+    "gaussian",
+    "moments",
+    "policy_gradient",
+    "returns",
+    "schedules",
+    "value_learning",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

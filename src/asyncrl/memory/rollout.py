@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Space
 
+from asyncrl.envs.actions import ActionCodec
+from asyncrl.tree import tree_map
 from asyncrl.types import Rollout, State
 
 
@@ -18,9 +20,9 @@ class RolloutBuffer:
     followed by a dummy step, and the observation after that is an episode's first.
     """
 
-    def __init__(self, length: int, environments: int, space: Box) -> None:
-        self.observations = np.zeros((length + 1, environments, *space.shape), space.dtype)
-        self.actions = np.zeros((length, environments), np.int64)
+    def __init__(self, length: int, environments: int, space: Space[Any], codec: ActionCodec) -> None:
+        self.observations = empty_observations(space, length + 1, environments)
+        self.actions = np.zeros((length, environments, *codec.shape), codec.dtype)
         self.rewards = np.zeros((length, environments), np.float32)  # unclipped
         self.terminated = np.zeros((length, environments), np.bool_)
         self.final = np.zeros((length + 1, environments), np.bool_)
@@ -28,11 +30,13 @@ class RolloutBuffer:
 
     def start(self, observations: Any) -> None:
         """Begins with observations [B, ...] that are their episodes' first."""
-        self.observations[0], self.final[0], self.first[0] = observations, False, True
+        self._observe(0, observations)
+        self.final[0], self.first[0] = False, True
 
     def carry_over(self, length: int) -> None:
         """Begins where a rollout of that length ended."""
-        for rows in (self.observations, self.final, self.first):
+        tree_map(lambda rows: np.copyto(rows[0], rows[length]), self.observations)
+        for rows in (self.final, self.first):
             rows[0] = rows[length]
 
     def write(self, t: int, actions: Any, rewards: Any, terminated: Any, truncated: Any, observations: Any) -> None:
@@ -41,20 +45,34 @@ class RolloutBuffer:
         self.actions[t] = actions
         self.rewards[t] = rewards
         self.terminated[t] = terminated
-        self.observations[t + 1] = observations
+        self._observe(t + 1, observations)
         np.logical_or(terminated, truncated, out=self.final[t + 1])
         self.final[t + 1] &= ~dummy
         self.first[t + 1] = dummy
 
-    def rollout(self, length: int, state: State, discount: float, reward_clip: float | None) -> Rollout:
+    def rollout(
+        self, length: int, state: State, discount: float, reward_clip: float | None, next_actions: Any = None
+    ) -> Rollout:
         """The first `length` steps, with the recurrent state before them."""
         rewards = torch.from_numpy(self.rewards[:length])
         return Rollout(
-            observations=torch.from_numpy(self.observations[: length + 1]),
+            observations=tree_map(lambda rows: torch.from_numpy(rows[: length + 1]), self.observations),
             actions=torch.from_numpy(self.actions[:length]),
             rewards=rewards if reward_clip is None else rewards.clamp(-reward_clip, reward_clip),
             discounts=torch.from_numpy(np.where(self.terminated[:length], np.float32(0), np.float32(discount))),
             valid=torch.from_numpy(~self.final[:length]),
             first=torch.from_numpy(self.first[: length + 1]),
             state=state,
+            next_actions=next_actions,
         )
+
+    def _observe(self, t: int, observations: Any) -> None:
+        tree_map(lambda rows, new: np.copyto(rows[t], new, casting="same_kind"), self.observations, observations)
+
+
+def empty_observations(space: Space[Any], *leading: int) -> Any:
+    """Zeros [*leading, ...] for a Box, or that for each key of a Dict."""
+    if isinstance(space, Dict):
+        return {key: empty_observations(part, *leading) for key, part in space.spaces.items()}
+    assert isinstance(space, Box)
+    return np.zeros((*leading, *space.shape), space.dtype)

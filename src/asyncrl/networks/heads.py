@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from gymnasium.spaces import Discrete, Space
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from torch import Tensor, nn
 
 from asyncrl.errors import UserError
-from asyncrl.functional import categorical
+from asyncrl.functional import categorical, gaussian
 
 HeadFactory = Callable[[int], nn.Module]
 """Makes a head for a number of features."""
+
+SMALLEST_VARIANCE = 1e-4
 
 
 class PolicyHead(Protocol):
     """A head whose output, the parameters of a distribution over actions, can be drawn from and scored."""
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
-        """Actions [...] drawn from the distributions."""
+        """Actions [...] drawn from the distributions; [..., D] where they have several components."""
         ...
 
     def mode(self, parameters: Tensor) -> Tensor:
-        """Each distribution's most probable action [...]."""
+        """Each distribution's most probable action."""
         ...
 
     def log_probability(self, parameters: Tensor, actions: Tensor) -> Tensor:
@@ -36,8 +39,29 @@ class PolicyHead(Protocol):
         ...
 
 
-class CategoricalHead(nn.Linear):
+class Output(nn.Linear):
+    """A last layer; `gain` is that of its orthogonal initial weights."""
+
+    def __init__(self, features: int, outputs: int, gain: float = 1.0) -> None:
+        super().__init__(features, outputs)
+        self.gain = gain
+
+
+POLICY_GAIN = 0.01
+"""Makes the first policy almost the same everywhere."""
+
+
+class CategoricalHead(nn.Module):
     """Logits [..., A] of a categorical policy."""
+
+    def __init__(self, features: int, actions: int) -> None:
+        super().__init__()
+        self.logits = Output(features, actions, POLICY_GAIN)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [..., F] give logits [..., A]."""
+        logits: Tensor = self.logits(features)
+        return logits
 
     sample = staticmethod(categorical.sample)
     mode = staticmethod(categorical.mode)
@@ -45,15 +69,105 @@ class CategoricalHead(nn.Linear):
     entropy = staticmethod(categorical.entropy)
 
 
-class ValueHead(nn.Linear):
+class MultiCategoricalHead(nn.Module):
+    """Logits [..., ΣA_k] of K independent categorical distributions; actions are [..., K]."""
+
+    def __init__(self, features: int, choices: tuple[int, ...]) -> None:
+        super().__init__()
+        self.choices = choices
+        self.logits = Output(features, sum(choices), POLICY_GAIN)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [..., F] give logits [..., ΣA_k]."""
+        logits: Tensor = self.logits(features)
+        return logits
+
+    def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions [..., K]."""
+        return torch.stack([categorical.sample(part, generator) for part in self._parts(parameters)], -1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """Actions [..., K]."""
+        return torch.stack([categorical.mode(part) for part in self._parts(parameters)], -1)
+
+    def log_probability(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Σ_k log π_k(a_k) [...]."""
+        pairs = zip(self._parts(parameters), actions.unbind(-1), strict=True)
+        return torch.stack([categorical.log_probability(part, chosen) for part, chosen in pairs]).sum(0)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Σ_k H(π_k) [...]."""
+        return torch.stack([categorical.entropy(part) for part in self._parts(parameters)]).sum(0)
+
+    def _parts(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        parts: tuple[Tensor, ...] = torch.split(parameters, list(self.choices), -1)
+        return parts
+
+
+class GaussianHead(nn.Module):
+    """Mean [D] and scalar variance of a Gaussian policy, both depending on the state: [..., D+1], the variance last.
+
+    The mean is linear, the variance a SoftPlus (Mnih et al. 2016, Supplement 9). Actions [..., D] are not bounded here.
+
+    Deviation: 1e-4 is added to the variance, without which a policy that is sure of itself divides by zero.
+    """
+
+    def __init__(self, features: int, dimensions: int) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+        self.mean = Output(features, dimensions, POLICY_GAIN)
+        self.variance = Output(features, 1, POLICY_GAIN)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [..., F] give [..., D+1]."""
+        variance = nn.functional.softplus(self.variance(features)) + SMALLEST_VARIANCE
+        return torch.cat([self.mean(features), variance], -1)
+
+    def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions [..., D]."""
+        return gaussian.sample(parameters[..., :-1], parameters[..., -1], generator)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """The means [..., D]."""
+        return parameters[..., :-1]
+
+    def log_probability(self, parameters: Tensor, actions: Tensor) -> Tensor:
+        """Log density of actions as they were drawn [...]."""
+        return gaussian.log_probability(parameters[..., :-1], parameters[..., -1], actions)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Differential entropy [...]."""
+        return gaussian.entropy(parameters[..., -1], self.dimensions)
+
+
+class ValueHead(nn.Module):
     """State value [...]."""
 
-    def __init__(self, input_size: int) -> None:
-        super().__init__(input_size, 1)
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.value = Output(features, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [..., F] give V(s) [...]."""
-        return super().forward(features).squeeze(-1)
+        value: Tensor = self.value(features)
+        return value.squeeze(-1)
+
+
+class ActionValueHead(nn.Module):
+    """Action values [..., A]; dueling: Q = V + A - mean_a A (Wang et al. 2016, eq. 9)."""
+
+    def __init__(self, features: int, actions: int, dueling: bool) -> None:
+        super().__init__()
+        self.advantage = Output(features, actions)
+        self.value = Output(features, 1) if dueling else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [..., F] give Q(s, ·) [..., A]."""
+        advantage: Tensor = self.advantage(features)
+        if self.value is None:
+            return advantage
+        value: Tensor = self.value(features)
+        return value + advantage - advantage.mean(-1, keepdim=True)
 
 
 def policy_head(space: Space[Any]) -> HeadFactory:
@@ -65,4 +179,22 @@ def policy_head(space: Space[Any]) -> HeadFactory:
     if isinstance(space, Discrete):
         actions = int(space.n)
         return lambda features: CategoricalHead(features, actions)
-    raise UserError(f"the action space {space} is not supported: agents here take Discrete actions")
+    if isinstance(space, MultiDiscrete):
+        choices = tuple(int(n) for n in space.nvec)
+        return lambda features: MultiCategoricalHead(features, choices)
+    if isinstance(space, Box):
+        dimensions = math.prod(space.shape)
+        return lambda features: GaussianHead(features, dimensions)
+    raise UserError(f"there is no policy for the action space {space}")
+
+
+def action_value_head(space: Space[Any], dueling: bool) -> HeadFactory:
+    """The action values of a Discrete space.
+
+    Raises:
+        UserError: The space has other actions.
+    """
+    if not isinstance(space, Discrete):
+        raise UserError(f"this algorithm needs Discrete actions, not {space}: take --algorithm a3c")
+    actions = int(space.n)
+    return lambda features: ActionValueHead(features, actions, dueling)

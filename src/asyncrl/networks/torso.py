@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
 
 from asyncrl.config import NetworkSettings
+from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
 
@@ -23,7 +26,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
 
 
 class VectorTorso(nn.Module):
-    """Fully-connected ReLU layers on the flattened observation."""
+    """Fully-connected ReLU layers on the flattened observation; bytes are scaled to [0, 1]."""
 
     def __init__(self, space: Box, hidden: Sequence[int]) -> None:
         super().__init__()
@@ -32,11 +35,13 @@ class VectorTorso(nn.Module):
         for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
+        self.scale = byte_scale(space)
         self.output_size = sizes[-1]
 
     def forward(self, observations: Tensor) -> Tensor:
         """Observations [N, ...] give features [N, F]."""
-        features: Tensor = self.layers(observations.flatten(1).to(torch.float32))
+        vectors = observations.flatten(1).to(torch.float32)
+        features: Tensor = self.layers(vectors if self.scale == 1 else vectors * self.scale)
         return features
 
 
@@ -47,7 +52,7 @@ class ImageTorso(nn.Module):
         super().__init__()
         self.channels_last = channels_last(space)
         height, width, channels = image_shape(space)
-        self.scale = 1 / 255 if space.dtype.name == "uint8" else 1.0
+        self.scale = byte_scale(space)
         layers: list[nn.Module] = []
         for outputs, kernel, stride in convolutions:
             layers += [nn.Conv2d(channels, outputs, kernel, stride), nn.ReLU()]
@@ -69,6 +74,34 @@ class ImageTorso(nn.Module):
         return torch.relu(self.dense(features))
 
 
+class DictTorso(nn.Module):
+    """A torso for each key, their features side by side; the last action and reward pass through as they are."""
+
+    def __init__(self, space: Dict, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.keys = tuple(space.spaces)
+        self.torsos = nn.ModuleList(_torso_of_key(key, part, settings) for key, part in space.spaces.items())
+        self.output_size = sum(int(torso.output_size) for torso in self.torsos)  # type: ignore[arg-type,misc]
+
+    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """Observations by key, each [N, ...], give features [N, F]."""
+        return torch.cat([torso(observations[key]) for key, torso in zip(self.keys, self.torsos, strict=True)], -1)
+
+
+def _torso_of_key(key: str, space: Space[Any], settings: NetworkSettings) -> nn.Module:
+    assert isinstance(space, Box)
+    if key in (LAST_ACTION, LAST_REWARD):
+        return VectorTorso(space, ())
+    if settings.torso in CONVOLUTIONS and not is_image(space):
+        settings = dataclasses.replace(settings, torso="auto")
+    return make_torso(space, settings)
+
+
+def byte_scale(space: Box) -> float:
+    """What observations are multiplied with, so that bytes come to lie in [0, 1]."""
+    return 1 / 255 if space.dtype.name == "uint8" else 1.0
+
+
 def is_image(space: Box) -> bool:
     """Whether a space is treated as images: it has three axes."""
     return len(space.shape) == 3
@@ -88,8 +121,10 @@ def image_shape(space: Box) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def make_torso(space: Box, settings: NetworkSettings) -> nn.Module:
+def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
     """The torso that the settings name, or by the observations' shape where they say `auto`.
+
+    A Dict has one for each key; there a torso for images is for those keys that are images.
 
     A torso of your own is named by import path, `module:factory`; the factory is called with the observation space and
     returns a module with an attribute `output_size`.
@@ -98,11 +133,15 @@ def make_torso(space: Box, settings: NetworkSettings) -> nn.Module:
         UserError: The name is unknown or does not fit the observations.
     """
     name = settings.torso
+    if isinstance(space, Dict) and (":" not in name or LAST_ACTION in space.spaces):
+        return DictTorso(space, settings)
     if ":" in name:
         torso: nn.Module = import_object(name, "torso")(space)
         if not hasattr(torso, "output_size"):
             raise UserError(f"the torso {name!r} has no attribute output_size: set it to the number of its features")
         return torso
+    if not isinstance(space, Box):
+        raise UserError(f"observations of kind {space} do not fit any torso")
     if name == "auto":
         name = "mlp" if not is_image(space) else "minatar" if min(image_shape(space)[:2]) < 36 else "atari-2013"
     if name == "mlp":

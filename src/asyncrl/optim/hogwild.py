@@ -26,10 +26,27 @@ class HogwildOptimizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SharedRMSProp:
-    """RMSProp with statistics shared by all workers (Mnih et al. 2016, §4, eq. 8-9): non-centred, ε inside the root.
+class MomentumSGD:
+    """Momentum SGD, each worker with a momentum of its own (Mnih et al. 2016, §4 and Supplement 7).
 
-    g ← α g + (1-α) d²;  θ ← θ - η d / √(g + ε).
+    m ← α m + (1-α) d;  θ ← θ - η m.
+    """
+
+    parameters: Tensor  # θ [P]
+    momentum: Tensor  # m [P]
+    decay: float  # α
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        self.momentum.mul_(self.decay).add_(gradient, alpha=1 - self.decay)
+        self.parameters.add_(self.momentum, alpha=-learning_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class RMSProp:
+    """RMSProp (Mnih et al. 2016, §4, eq. 8-9): non-centred, ε inside the root.
+
+    g ← α g + (1-α) d²;  θ ← θ - η d / √(g + ε). The paper's shared RMSProp if all workers have the same g.
     """
 
     parameters: Tensor  # θ [P]
@@ -73,26 +90,48 @@ class SharedAdam:
 
 STATISTICS: Mapping[str, tuple[str, ...]] = {
     "shared-rmsprop": ("square_average",),
+    "rmsprop": ("square_average",),
+    "momentum-sgd": ("momentum",),
     "shared-adam": ("average", "square_average"),
 }
-"""The vectors beside θ, each [P], that an optimiser keeps in shared memory."""
+"""The vectors beside θ, each [P], that an optimiser keeps."""
+
+PRIVATE = ("rmsprop", "momentum-sgd")
+"""Optimisers of which every worker has statistics of its own."""
+
+
+def statistic_names(optimizer: str, workers: int) -> list[str]:
+    """All vectors of a run: they lie in shared memory, private ones too, so that checkpoints can hold them."""
+    if optimizer in PRIVATE:
+        return [f"{name}/{worker}" for worker in range(workers) for name in STATISTICS[optimizer]]
+    return list(STATISTICS[optimizer])
 
 
 def make_optimizer(
-    settings: OptimizerSettings, parameters: Tensor, statistics: Mapping[str, Tensor], updates: Callable[[], int]
+    settings: OptimizerSettings,
+    parameters: Tensor,
+    statistics: Mapping[str, Tensor],
+    worker: int,
+    updates: Callable[[], int],
 ) -> HogwildOptimizer:
-    """The optimiser that the settings name, on shared vectors [P] allocated before any worker starts."""
-    if settings.optimizer == "shared-rmsprop":
-        return SharedRMSProp(parameters, statistics["square_average"], settings.decay, settings.epsilon)
-    return SharedAdam(
-        parameters,
-        statistics["average"],
-        statistics["square_average"],
-        momentum=0.9,
-        decay=settings.decay,
-        epsilon=settings.epsilon,
-        updates=updates,
-    )
+    """The optimiser that the settings name, as one worker uses it, on vectors allocated before any worker starts."""
+    private = settings.optimizer in PRIVATE
+    own = {name: statistics[f"{name}/{worker}" if private else name] for name in STATISTICS[settings.optimizer]}
+    match settings.optimizer:
+        case "shared-rmsprop" | "rmsprop":
+            return RMSProp(parameters, own["square_average"], settings.decay, settings.epsilon)
+        case "momentum-sgd":
+            return MomentumSGD(parameters, own["momentum"], settings.decay)
+        case "shared-adam":
+            return SharedAdam(
+                parameters,
+                own["average"],
+                own["square_average"],
+                momentum=0.9,
+                decay=settings.decay,
+                epsilon=settings.epsilon,
+                updates=updates,
+            )
 
 
 def gradients(loss: Tensor, network: nn.Module) -> Tensor:

@@ -10,13 +10,16 @@ from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.presets import paper, tuned
 
+FAMILY = ("a3c", "nstep-q", "onestep-q", "sarsa")
+
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for one algorithm, for the environments they were made for."""
+    """Settings for some algorithms, for the environments they were made for."""
 
     name: str
-    make: Callable[[str], Experiment]  # from an environment id
+    make: Callable[[str, str], Experiment]  # from an environment id and one of the algorithms
+    algorithms: tuple[str, ...]  # that it has settings for; the first one if none is asked for
     environments: tuple[str, ...]  # patterns of ids; the first preset that matches is the default
 
     @property
@@ -24,15 +27,29 @@ class Preset:
         """One line on what the settings are for."""
         return (self.make.__doc__ or "").strip().splitlines()[0]
 
+    def settings(self, environment: str, algorithm: str | None) -> Experiment:
+        """The experiment, for that algorithm if the preset knows it, else for its first."""
+        known = algorithm if algorithm in self.algorithms else None
+        return self.make(environment, known or self.algorithms[0])
+
 
 PRESETS: tuple[Preset, ...] = (
-    Preset("tuned/catch", tuned.catch, ("Catch-*",)),
-    Preset("tuned/catch-memory", tuned.catch_memory, ("CatchMemory-*",)),
-    Preset("tuned/cartpole", tuned.cartpole, ("CartPole-*",)),
-    Preset("tuned/atari", tuned.atari, ("ALE/*", "*NoFrameskip-v*")),
-    Preset("tuned/default", tuned.default, ("*",)),
-    Preset("paper/a3c-ff", paper.a3c_ff, ()),
-    Preset("paper/a3c-lstm", paper.a3c_lstm, ()),
+    Preset("tuned/catch", tuned.catch, FAMILY, ("Catch-*",)),
+    Preset("tuned/catch-memory", tuned.catch_memory, FAMILY, ("CatchMemory-*",)),
+    Preset("tuned/cartpole", tuned.cartpole, FAMILY, ("CartPole-*",)),
+    Preset("tuned/acrobot", tuned.acrobot, FAMILY, ("Acrobot-*",)),
+    Preset("tuned/lunarlander", tuned.lunarlander, FAMILY, ("LunarLander-*",)),
+    Preset("tuned/minatar", tuned.minatar, FAMILY, ("MinAtar/*",)),
+    Preset("tuned/pendulum", tuned.pendulum, ("a3c",), ("Pendulum-*",)),
+    Preset("tuned/mujoco", tuned.mujoco, ("a3c",), tuned.MUJOCO),
+    Preset("tuned/atari", tuned.atari, FAMILY, ("ALE/*", "*NoFrameskip-v*")),
+    Preset("tuned/default", tuned.default, FAMILY, ("*",)),
+    Preset("paper/atari-57-ff", paper.atari_57_ff, ("a3c",), ()),
+    Preset("paper/atari-57-lstm", paper.atari_57_lstm, ("a3c",), ()),
+    Preset("paper/atari-study-ff", paper.atari_study_ff, FAMILY, ()),
+    Preset("paper/atari-study-lstm", paper.atari_study_lstm, FAMILY, ()),
+    Preset("paper/mujoco-state", paper.mujoco_state, ("a3c",), ()),
+    Preset("paper/mujoco-pixels", paper.mujoco_pixels, ("a3c",), ()),
 )
 
 

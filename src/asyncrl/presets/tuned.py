@@ -1,53 +1,200 @@
 """Settings found by trying on a machine with two cores; `benchmarks/results` has the runs."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.a3c import A3C
+from asyncrl.algorithms.base import Algorithm
 from asyncrl.config import Experiment, NetworkSettings, OptimizerSettings
 
+MUJOCO = tuple(
+    f"{name}-v*"
+    for name in (
+        "Ant",
+        "HalfCheetah",
+        "Hopper",
+        "Humanoid",
+        "HumanoidStandup",
+        "InvertedDoublePendulum",
+        "InvertedPendulum",
+        "Pusher",
+        "Reacher",
+        "Swimmer",
+        "Walker2d",
+    )
+)
 
-def catch(environment: str) -> Experiment:
+
+def _method(algorithm: str, a3c: A3C, **value_based: Any) -> Algorithm:
+    """The settings of A3C, or of whichever value-based method is asked for."""
+    return a3c if algorithm == "a3c" else VALUE_BASED[algorithm](**value_based)
+
+
+def catch(environment: str, algorithm: str) -> Experiment:
     """Catch until it is solved, in seconds."""
     return Experiment(
         environment,
-        algorithm=A3C(rollout_length=9, entropy_weight=0.01),
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=9, entropy_weight=0.01),
+            rollout_length=9,
+            target_interval=2_000,
+            final_epsilons=(0.01,),
+            epsilon_probabilities=(1.0,),
+            exploration_steps=50_000,
+        ),
         network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
         optimizer=OptimizerSettings(learning_rate=5e-3),
         steps=400_000,
-        until_return=0.99,
+        until_return=0.99 if algorithm == "a3c" else 0.95,
         envs_per_worker=32,
     )
 
 
-def catch_memory(environment: str) -> Experiment:
+def catch_memory(environment: str, algorithm: str) -> Experiment:
     """Catch where the ball is seen once, for agents with an LSTM."""
     return Experiment(
         environment,
-        algorithm=A3C(rollout_length=10, entropy_weight=0.01),
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=10, entropy_weight=0.01),
+            rollout_length=10,
+            target_interval=2_000,
+            final_epsilons=(0.01,),
+            epsilon_probabilities=(1.0,),
+            exploration_steps=200_000,
+        ),
         network=NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal"),
         optimizer=OptimizerSettings(learning_rate=3e-3),
         steps=2_000_000,
-        until_return=0.98,
+        until_return=0.98 if algorithm == "a3c" else 0.95,
         envs_per_worker=32,
     )
 
 
-def cartpole(environment: str) -> Experiment:
+def cartpole(environment: str, algorithm: str) -> Experiment:
     """CartPole-v1 to its limit of 500."""
     return Experiment(
         environment,
-        algorithm=A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),  # returns are large, so is the error
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),  # returns are large, so is the error
+            rollout_length=16,
+            target_interval=4_000,
+            final_epsilons=(0.01,),
+            epsilon_probabilities=(1.0,),
+            exploration_steps=100_000,
+        ),
         network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=4e-3, max_gradient_norm=5.0),
+        optimizer=OptimizerSettings(learning_rate=4e-3 if algorithm == "a3c" else 2e-3, max_gradient_norm=5.0),
         steps=500_000,
         until_return=485.0,
         envs_per_worker=8,
     )
 
 
-def atari(environment: str) -> Experiment:
+def acrobot(environment: str, algorithm: str) -> Experiment:
+    """Acrobot-v1: swing up in under 100 steps."""
+    return Experiment(
+        environment,
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),
+            rollout_length=16,
+            target_interval=4_000,
+            final_epsilons=(0.01,),
+            epsilon_probabilities=(1.0,),
+            exploration_steps=100_000,
+        ),
+        network=NetworkSettings(hidden=(64, 64), initialization="orthogonal", normalize_observations=True),
+        optimizer=OptimizerSettings(learning_rate=3e-3 if algorithm == "a3c" else 2e-3, max_gradient_norm=5.0),
+        steps=500_000,
+        envs_per_worker=8,
+    )
+
+
+def lunarlander(environment: str, algorithm: str) -> Experiment:
+    """LunarLander-v3 to 200."""
+    return Experiment(
+        environment,
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=16, discount=0.995, entropy_weight=0.01, value_weight=0.02),
+            rollout_length=16,
+            discount=0.99,
+            target_interval=10_000,
+            final_epsilons=(0.01,),
+            epsilon_probabilities=(1.0,),
+            exploration_steps=300_000,
+        ),
+        network=NetworkSettings(hidden=(128, 128), initialization="orthogonal", normalize_observations=True),
+        optimizer=OptimizerSettings(learning_rate=2e-3 if algorithm == "a3c" else 1e-3, max_gradient_norm=5.0),
+        steps=1_500_000,
+        until_return=220.0,
+        envs_per_worker=16,
+    )
+
+
+def minatar(environment: str, algorithm: str) -> Experiment:
+    """MinAtar's five small games, with the small convolutional network of their paper."""
+    return Experiment(
+        environment,
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=10, entropy_weight=0.01),
+            rollout_length=10,
+            target_interval=10_000,
+            final_epsilons=(0.05, 0.01),
+            epsilon_probabilities=(0.5, 0.5),
+            exploration_steps=200_000,
+        ),
+        network=NetworkSettings(torso="minatar", initialization="orthogonal"),
+        optimizer=OptimizerSettings(learning_rate=2e-3 if algorithm == "a3c" else 1e-3, max_gradient_norm=5.0),
+        steps=2_000_000,
+        envs_per_worker=16,
+    )
+
+
+def pendulum(environment: str, algorithm: str) -> Experiment:
+    """Pendulum-v1: swing up and balance, continuous torque."""
+    return _continuous(
+        environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3, value_weight=0.1), 400_000
+    )
+
+
+def mujoco(environment: str, algorithm: str) -> Experiment:
+    """MuJoCo's tasks on state vectors, feed-forward, with normalised observations."""
+    return _continuous(
+        environment, A3C(rollout_length=16, discount=0.99, entropy_weight=1e-3, value_weight=0.1), 2_000_000
+    )
+
+
+def _continuous(environment: str, a3c: A3C, steps: int) -> Experiment:
+    return Experiment(
+        environment,
+        algorithm=a3c,
+        network=NetworkSettings(
+            hidden=(64, 64), initialization="orthogonal", separate=True, normalize_observations=True
+        ),
+        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=5.0),
+        steps=steps,
+        envs_per_worker=16,
+    )
+
+
+def atari(environment: str, algorithm: str) -> Experiment:
     """Atari games on a small machine, with the small network of 2013."""
     return Experiment(
         environment,
-        algorithm=A3C(rollout_length=5, entropy_weight=0.01),
+        algorithm=_method(
+            algorithm,
+            A3C(rollout_length=5, entropy_weight=0.01),
+            rollout_length=5,
+            target_interval=40_000,
+            exploration_steps=1_000_000,
+        ),
         network=NetworkSettings(torso="atari-2013", initialization="orthogonal"),
         optimizer=OptimizerSettings(learning_rate=7e-4, max_gradient_norm=2.5),
         reward_clip=1.0,
@@ -56,11 +203,19 @@ def atari(environment: str) -> Experiment:
     )
 
 
-def default(environment: str) -> Experiment:
+def default(environment: str, algorithm: str | None) -> Experiment:
     """A starting point for any other environment."""
     return Experiment(
         environment,
-        algorithm=A3C(rollout_length=16, entropy_weight=0.01),
+        algorithm=_method(
+            algorithm if algorithm in VALUE_BASED else "a3c",
+            A3C(rollout_length=16, entropy_weight=0.01),
+            rollout_length=16,
+            target_interval=10_000,
+            final_epsilons=(0.05, 0.01),
+            epsilon_probabilities=(0.5, 0.5),
+            exploration_steps=200_000,
+        ),
         network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
         optimizer=OptimizerSettings(learning_rate=1e-3),
         steps=1_000_000,

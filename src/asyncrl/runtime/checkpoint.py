@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from asyncrl.errors import UserError
+from asyncrl.types import EnvironmentInfo
 
 FORMAT_VERSION = 1
 TENSORS, STATE = "tensors.safetensors", "state.json"
@@ -100,6 +102,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(safetensors.torch.load(data), state)
     except Exception as error:  # safetensors raises its own kinds
         raise UserError(f"the checkpoint {path} is damaged ({error})") from error
+
+
+def load_parameters(network: torch.nn.Module, checkpoint: Checkpoint, info: EnvironmentInfo) -> None:
+    """Copies a checkpoint's parameters into a network.
+
+    Raises:
+        UserError: The checkpoint belongs to another environment or another network.
+    """
+    if checkpoint.state.get("environment") != info.id:
+        raise UserError(f"the checkpoint was trained on {checkpoint.state.get('environment')}, not on {info.id}")
+    prefix = "parameters/"
+    saved = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if {name: tuple(tensor.shape) for name, tensor in saved.items()} != expected:
+        raise UserError("the checkpoint's parameters do not fit the run's network: was experiment.yaml changed?")
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(saved[name])
 
 
 def _write(path: Path, data: bytes) -> None:

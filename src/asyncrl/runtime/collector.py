@@ -10,11 +10,14 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from asyncrl.envs.actions import action_codec
+from asyncrl.envs.observations import as_agents_see
 from asyncrl.memory.rollout import RolloutBuffer
+from asyncrl.tree import tree_map
 from asyncrl.types import Episode, Rollout, State
 
-Policy = Callable[[Tensor, State, Tensor], tuple[Tensor, State]]
-"""Observations [1, B, ...], state and first [1, B] give actions [1, B] and the next state."""
+Policy = Callable[[Any, State, Tensor], tuple[Tensor, State]]
+"""Observations [1, B, ...], state and first [1, B] give actions [1, B, ...] and the next state."""
 
 
 class Collector:
@@ -28,6 +31,7 @@ class Collector:
         reward_clip: Rewards are clipped to ± this for learning.
         episode_rollouts: End a rollout where its episode ends; for one environment.
         seed: Of the environments.
+        look_ahead: Choose the action for a rollout's last observation too, and begin the next rollout with it.
     """
 
     def __init__(
@@ -39,12 +43,15 @@ class Collector:
         reward_clip: float | None,
         episode_rollouts: bool,
         seed: int,
+        look_ahead: bool = False,
     ) -> None:
         self.environments, self.state, self.length = environments, state, length
         self.discount, self.reward_clip, self.episode_rollouts = discount, reward_clip, episode_rollouts
-        self.first_action = int(getattr(environments.single_action_space, "start", 0))
-        space = environments.single_observation_space
-        self.buffer = RolloutBuffer(length, environments.num_envs, space)  # type: ignore[arg-type]
+        self.look_ahead = look_ahead
+        self.chosen: tuple[Tensor, State] | None = None  # actions [1, B, ...] for the next observation, state after it
+        self.codec = action_codec(environments.single_action_space)
+        space = as_agents_see(environments.single_observation_space)
+        self.buffer = RolloutBuffer(length, environments.num_envs, space, self.codec)
         self.buffer.start(environments.reset(seed=seed)[0])
         self.collected = 0  # steps of the last rollout
         self.returns = np.zeros(environments.num_envs)  # of the running episodes
@@ -55,26 +62,34 @@ class Collector:
         """The next rollout. It is a view of the collector's buffer, good until the next call."""
         self.buffer.carry_over(self.collected)
         if self.episode_rollouts and self.buffer.final[0, 0]:
-            self._take(0, np.zeros(1, np.int64))  # the dummy step that resets the environment
+            self._take(0, np.zeros((1, *self.codec.shape), self.codec.dtype))  # the dummy step that resets it
             self.buffer.carry_over(1)
+            self.chosen = None
         state, length = self.state, 0
         while length < self.length and not (self.episode_rollouts and self.buffer.final[length, 0]):
-            observations = torch.from_numpy(self.buffer.observations[length : length + 1])
-            first = torch.from_numpy(self.buffer.first[length : length + 1])
-            actions, self.state = policy(observations, self.state, first)
+            actions, self.state = self.chosen or self._choose(policy, length)
+            self.chosen = None
             self._take(length, actions[0].numpy())
             length += 1
+        if self.look_ahead:
+            self.chosen = self._choose(policy, length)
         self.collected = length
         self._finish_episodes(length)
-        return self.buffer.rollout(length, state, self.discount, self.reward_clip)
+        next_actions = None if self.chosen is None else self.chosen[0][0]
+        return self.buffer.rollout(length, state, self.discount, self.reward_clip, next_actions)
 
     def pop_finished(self) -> tuple[Episode, ...]:
         """Episodes that ended since the last call."""
         episodes, self.finished = tuple(self.finished), []
         return episodes
 
+    def _choose(self, policy: Policy, t: int) -> tuple[Tensor, State]:
+        observations = tree_map(lambda rows: torch.from_numpy(rows[t : t + 1]), self.buffer.observations)
+        return policy(observations, self.state, torch.from_numpy(self.buffer.first[t : t + 1]))
+
     def _take(self, t: int, actions: Any) -> None:
-        observations, rewards, terminated, truncated, _ = self.environments.step(actions + self.first_action)
+        step = self.environments.step(self.codec.to_environment(actions))
+        observations, rewards, terminated, truncated, _ = step
         self.buffer.write(t, actions, rewards, terminated, truncated, observations)
 
     def _finish_episodes(self, steps: int) -> None:

@@ -44,7 +44,7 @@ def evaluate(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Eva
     experiment = agent.experiment
     agent.random.manual_seed(seed)
     collector = Collector(
-        make_environments(experiment.environment, experiment.environment_options, count),
+        make_environments(experiment, count),
         agent.network.initial_state(count),
         length=ROLLOUT,
         discount=experiment.algorithm.discount,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from asyncrl.functional.moments import Moments, moments_of
 
 
 class SharedVector:
@@ -69,10 +72,53 @@ class Counter:
         return bool(self._array[-1]) or self.steps >= limit
 
 
+class SharedMoments:
+    """Mean and variance of D observed components over all workers, one slot each, put together without a lock.
+
+    A slot has one writer; the slot after the workers' holds what earlier sessions saw.
+    """
+
+    def __init__(self, workers: int, size: int, context: BaseContext) -> None:
+        self._array: Any = context.RawArray(ctypes.c_double, (workers + 1) * (2 * size + 1))
+        self._shape = (workers + 1, 2 * size + 1)
+
+    @property
+    def _slots(self) -> Tensor:
+        return torch.from_numpy(np.frombuffer(self._array, np.float64).reshape(self._shape))
+
+    def observe(self, worker: int, vectors: Tensor) -> None:
+        """Adds vectors [N, D] to a worker's own slot."""
+        self.store(worker, self._load(worker) + moments_of(vectors))
+
+    def store(self, slot: int, moments: Moments) -> None:
+        """Puts moments in the place of a slot's."""
+        self._slots[slot] = torch.cat([moments.count.reshape(1), moments.mean, moments.squares])
+
+    def resume(self, moments: Moments) -> None:
+        """Starts from the moments of a checkpoint."""
+        self.store(self._shape[0] - 1, moments)
+
+    @property
+    def combined(self) -> Moments:
+        """Over all workers and all sessions of the run."""
+        total = self._load(0)
+        for slot in range(1, self._shape[0]):
+            total = total + self._load(slot)
+        return total
+
+    def _load(self, slot: int) -> Moments:
+        row = self._slots[slot]
+        size = (self._shape[1] - 1) // 2
+        return Moments(row[0], row[1 : size + 1], row[size + 1 :])
+
+
 @dataclass(frozen=True)
 class SharedState:
     """Everything that workers share."""
 
     parameters: SharedVector  # θ [P]
+    target: SharedVector | None  # θ⁻ [P], for algorithms that have one
     statistics: Mapping[str, SharedVector]  # the optimiser's, each [P]
+    moments: SharedMoments | None  # of observations, where they are normalised
     counter: Counter
+    lock: AbstractContextManager[Any]  # around every use of θ, or nothing: by default there is no lock

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
@@ -17,14 +17,15 @@ import torch
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
+from asyncrl.functional.moments import Moments
 from asyncrl.networks.assemble import flatten_parameters, make_network
-from asyncrl.optim.hogwild import STATISTICS
+from asyncrl.optim.hogwild import statistic_names
 from asyncrl.reporting.sink import Sink
 from asyncrl.run_folder import RunFolder
-from asyncrl.runtime.checkpoint import Checkpoint, save_checkpoint
+from asyncrl.runtime.checkpoint import Checkpoint, load_parameters, save_checkpoint
 from asyncrl.runtime.processes import ProcessWorkers, process_context
 from asyncrl.runtime.serial import SerialWorkers
-from asyncrl.runtime.shared import Counter, SharedState, SharedVector
+from asyncrl.runtime.shared import Counter, SharedMoments, SharedState, SharedVector
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
 from asyncrl.types import EnvironmentInfo, Report
@@ -95,7 +96,7 @@ class Supervisor:
         self.network = make_network(experiment, info)
         self.parameters = flatten_parameters(self.network)
         self.shared = self._allocate()
-        self.shared.parameters.tensor.copy_(self.parameters)
+        self._share_parameters()
         if checkpoint is not None:
             self._restore(checkpoint)
         self.saved_at = time.monotonic()
@@ -139,12 +140,22 @@ class Supervisor:
                 self._save()
 
     def _allocate(self) -> SharedState:
-        context, size = process_context(), self.parameters.numel()
+        context, size, workers = process_context(), self.parameters.numel(), self.experiment.worker_count
+        settings, normalizer = self.experiment.optimizer, self.network.normalizer
         return SharedState(
-            SharedVector(size, context),
-            {name: SharedVector(size, context) for name in STATISTICS[self.experiment.optimizer.optimizer]},
-            Counter(self.experiment.worker_count, context),
+            parameters=SharedVector(size, context),
+            target=None if self.experiment.algorithm.target_interval is None else SharedVector(size, context),
+            statistics={name: SharedVector(size, context) for name in statistic_names(settings.optimizer, workers)},
+            moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
+            counter=Counter(workers, context),
+            lock=context.Lock() if settings.lock else nullcontext(),
         )
+
+    def _share_parameters(self) -> None:
+        """θ and θ⁻ become the network's parameters."""
+        self.shared.parameters.tensor.copy_(self.parameters)
+        if self.shared.target is not None:
+            self.shared.target.tensor.copy_(self.parameters)
 
     @contextmanager
     def _started_workers(self) -> Iterator[Workers]:
@@ -171,15 +182,26 @@ class Supervisor:
 
     def _save(self) -> None:
         self.parameters.copy_(self.shared.parameters.tensor)
-        tensors = {f"parameters/{name}": tensor for name, tensor in self.network.state_dict().items()}
-        for name, vector in self.shared.statistics.items():
-            tensors[f"optimizer/{name}"] = vector.tensor.clone()
+        shared = self.shared
+        tensors: dict[str, torch.Tensor] = {}
+        if shared.moments is not None and self.network.normalizer is not None:
+            moments = shared.moments.combined
+            self.network.normalizer.set(moments)
+            tensors |= {
+                "moments/count": moments.count,
+                "moments/mean": moments.mean,
+                "moments/squares": moments.squares,
+            }
+        tensors |= {f"parameters/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if shared.target is not None:
+            tensors["target"] = shared.target.tensor.clone()
+        tensors |= {f"optimizer/{name}": vector.tensor.clone() for name, vector in shared.statistics.items()}
         state = {
             "environment": self.info.id,
             "algorithm": algorithm_name(self.experiment.algorithm),
             "optimizer": self.experiment.optimizer.optimizer,
-            "steps": self.shared.counter.steps,
-            "updates": self.shared.counter.updates,
+            "steps": shared.counter.steps,
+            "updates": shared.counter.updates,
             "sessions": self.sessions,
             "telemetry": self.telemetry.state(),
         }
@@ -188,12 +210,18 @@ class Supervisor:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         load_parameters(self.network, checkpoint, self.info)
-        self.shared.parameters.tensor.copy_(self.parameters)
-        self.shared.counter.resume(int(checkpoint.state["steps"]), int(checkpoint.state["updates"]))
+        self._share_parameters()
+        shared, saved = self.shared, checkpoint.tensors
+        shared.counter.resume(int(checkpoint.state["steps"]), int(checkpoint.state["updates"]))
         if checkpoint.state["optimizer"] != self.experiment.optimizer.optimizer:
             raise UserError(f"the run was trained with --optimizer {checkpoint.state['optimizer']}: resume with it")
-        for name, vector in self.shared.statistics.items():
-            vector.tensor.copy_(checkpoint.tensors[f"optimizer/{name}"])
+        if shared.target is not None:
+            shared.target.tensor.copy_(saved["target"])
+        if shared.moments is not None:
+            shared.moments.resume(Moments(saved["moments/count"], saved["moments/mean"], saved["moments/squares"]))
+        for name, vector in shared.statistics.items():
+            if f"optimizer/{name}" in saved:  # a worker that is new in this session begins with none of its own
+                vector.tensor.copy_(saved[f"optimizer/{name}"])
 
     def _summary(self, status: str, ended_by: str, error: str) -> dict[str, Any]:
         return {
@@ -209,24 +237,6 @@ class Supervisor:
             "envs_per_worker": self.experiment.envs_per_worker,
             "best_return_mean": self.telemetry.best_return_mean,
         }
-
-
-def load_parameters(network: torch.nn.Module, checkpoint: Checkpoint, info: EnvironmentInfo) -> None:
-    """Copies a checkpoint's parameters into a network.
-
-    Raises:
-        UserError: The checkpoint belongs to another environment or another network.
-    """
-    if checkpoint.state.get("environment") != info.id:
-        raise UserError(f"the checkpoint was trained on {checkpoint.state.get('environment')}, not on {info.id}")
-    prefix = "parameters/"
-    saved = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if {name: tuple(tensor.shape) for name, tensor in saved.items()} != expected:
-        raise UserError("the checkpoint's parameters do not fit the run's network: was experiment.yaml changed?")
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            tensor.copy_(saved[name])
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from asyncrl.functional import schedules
 from asyncrl.networks.assemble import Network, flatten_parameters, make_network
 from asyncrl.optim.hogwild import clip, gradients, make_optimizer
 from asyncrl.runtime.collector import Collector, Policy
-from asyncrl.runtime.shared import SharedState
-from asyncrl.types import EnvironmentInfo, Report, State
+from asyncrl.runtime.shared import Counter, SharedState
+from asyncrl.tree import tree_map
+from asyncrl.types import EnvironmentInfo, Report, Rollout, State
 
 
 @dataclass(frozen=True)
@@ -42,49 +44,100 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
     environment_seed, action_seed = (int(seed) >> 2 for seed in setup.seed.generate_state(2))  # emulators take 31 bits
 
     random = torch.Generator().manual_seed(action_seed)
-    networks = Networks(online=make_network(experiment, setup.info))
+    networks = make_networks(experiment, setup.info, setup.shared)
     local_parameters = flatten_parameters(networks.online)
+    normalizer, moments = networks.online.normalizer, setup.shared.moments
     statistics = {name: vector.tensor for name, vector in setup.shared.statistics.items()}
-    optimizer = make_optimizer(experiment.optimizer, parameters, statistics, lambda: counter.updates)
-    memory = algorithm.make_memory()
-    policy = exploring_policy(algorithm, networks.online, random)
+    optimizer = make_optimizer(
+        experiment.optimizer, parameters, statistics, setup.number, updates=lambda: counter.updates
+    )
+    memory = algorithm.make_memory(networks, experiment.envs_per_worker)
+    policy = exploring_policy(algorithm, networks.online, experiment.envs_per_worker, counter, random)
     collector = Collector(
-        make_environments(experiment.environment, experiment.environment_options, experiment.envs_per_worker),
+        make_environments(experiment, experiment.envs_per_worker),
         networks.online.initial_state(experiment.envs_per_worker),
         algorithm.rollout_length,
         algorithm.discount,
         experiment.reward_clip,
         experiment.episode_rollouts,
         environment_seed,
+        algorithm.look_ahead,
     )
+    refresh_target = target_refresher(setup)
 
     while not counter.reached(experiment.steps):
-        local_parameters.copy_(parameters)  # θ' ← θ
+        with setup.shared.lock:
+            local_parameters.copy_(parameters)  # θ' ← θ
+        if normalizer is not None and moments is not None:
+            normalizer.set(moments.combined)
         rollout = collector.collect(policy)  # T × B steps
+        if normalizer is not None and moments is not None:
+            moments.observe(setup.number, normalizer.vectors(flat_observations(rollout)))
         updates, totals = 0, defaultdict[str, float](float)
-        for experience in algorithm.experience(rollout, memory, random):
+        for experience in algorithm.experience(rollout, memory, networks, random):
             loss = algorithm.loss(networks, experience)
             gradient, norm = clip(gradients(loss.total, networks.online), experiment.optimizer.max_gradient_norm)
-            optimizer.apply(gradient, learning_rate(experiment, counter.steps))  # lock-free
+            with setup.shared.lock:  # none, unless the experiment asks for one
+                optimizer.apply(gradient, learning_rate(experiment, counter.steps))
             counter.advance(setup.number, updates=1)
             updates += 1
             totals["gradient_norm"] += norm
             for name, value in loss.statistics.items():
                 totals[name] += float(value)
         counter.advance(setup.number, steps=rollout.steps)
+        refresh_target()
         yield Report(setup.number, updates, collector.pop_finished(), totals)
     collector.environments.close()
 
 
-def exploring_policy(algorithm: Algorithm, network: Network, random: torch.Generator) -> Policy:
-    """The algorithm's way of acting while it learns."""
+def make_networks(experiment: Experiment, info: EnvironmentInfo, shared: SharedState) -> Networks:
+    """A worker's own network, and one whose parameters are θ⁻ itself if the algorithm has a target network."""
+    online = make_network(experiment, info)
+    if shared.target is None:
+        return Networks(online)
+    target = make_network(experiment, info)
+    flatten_parameters(target, into=shared.target.tensor)
+    target.normalizer = online.normalizer
+    return Networks(online, target)
 
-    def policy(observations: Tensor, state: State, first: Tensor) -> tuple[Tensor, State]:
+
+def target_refresher(setup: WorkerSetup) -> Callable[[], None]:
+    """Does θ⁻ ← θ whenever the global step has passed a multiple of I_target.
+
+    Worker 0 alone does it, so that it is done once and nobody waits.
+    """
+    shared, interval = setup.shared, setup.experiment.algorithm.target_interval
+    refreshed_at = shared.counter.steps
+
+    def refresh() -> None:
+        nonlocal refreshed_at
+        if shared.target is None or interval is None or setup.number != 0:
+            return
+        steps = shared.counter.steps
+        if steps // interval != refreshed_at // interval:
+            shared.target.tensor.copy_(shared.parameters.tensor)
+            refreshed_at = steps
+
+    return refresh
+
+
+def exploring_policy(
+    algorithm: Algorithm, network: Network, environments: int, counter: Counter, random: torch.Generator
+) -> Policy:
+    """The algorithm's way of acting while it learns."""
+    explore = algorithm.explorer(network, environments, random)
+
+    def policy(observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
         with torch.no_grad():
             outputs, state = network(observations, state, first)
-            return algorithm.act(network, outputs, random), state
+            return explore(outputs, counter.steps), state
 
     return policy
+
+
+def flat_observations(rollout: Rollout) -> Any:
+    """All observations that were acted on, [T·B, ...]."""
+    return tree_map(lambda rows: rows[:-1].flatten(0, 1), rollout.observations)
 
 
 def learning_rate(experiment: Experiment, steps: int) -> float:

@@ -1,0 +1,23 @@
+"""The Gaussian distribution over D continuous actions, with covariance σ²I (Mnih et al. 2016, Supplement 9)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def log_probability(mean: Tensor, variance: Tensor, actions: Tensor) -> Tensor:
+    """Log density: mean and actions [..., D] and variance [...] give [...]."""
+    squares = (actions - mean).square().sum(-1)
+    return -0.5 * (squares / variance + mean.shape[-1] * (math.log(2 * math.pi) + variance.log()))
+
+
+def entropy(variance: Tensor, dimensions: int) -> Tensor:
+    """Differential entropy D/2 (log 2πσ² + 1) in nats: variance [...] gives [...]. It may be negative."""
+    return 0.5 * dimensions * ((2 * math.pi * variance).log() + 1)
+
+
+def sample(mean: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws actions [..., D] for mean [..., D] and variance [...]."""
+    noise = torch.empty_like(mean).normal_(generator=generator)
+    return mean + variance.sqrt().unsqueeze(-1) * noise
