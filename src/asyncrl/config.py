@@ -137,6 +137,23 @@ def with_drawn_learning_rate(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, optimizer=optimizer)
 
 
+def setting(experiment: Experiment, name: str) -> Any:
+    """A setting's value by its own name, wherever in the tree it stands; `algorithm` gives the algorithm's name.
+
+    Raises:
+        UserError: There is no such setting.
+    """
+    if name == "algorithm":
+        return algorithm_name(experiment.algorithm)
+    if name == "workers":
+        return experiment.worker_count
+    parts: tuple[Any, ...] = (experiment, experiment.algorithm, experiment.network, experiment.optimizer)
+    for part in parts:
+        if name in {field.name for field in dataclasses.fields(part)}:
+            return getattr(part, name)
+    raise UserError(f"{algorithm_name(experiment.algorithm)} has no setting {name!r}")
+
+
 def check_seed(seed: int) -> None:
     """Refuses seeds that some emulator or random generator would not take.
 

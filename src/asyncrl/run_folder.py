@@ -83,6 +83,27 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{self.experiment_file}: {error}") from error
 
+    @property
+    def evaluation_file(self) -> Path:
+        """What `asyncrl eval --save` found, as its `--json` prints it."""
+        return self.path / "evaluation.json"
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """How the run ended, or None if it has not.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return _read_json(self.summary_file)
+
+    def read_evaluation(self) -> dict[str, Any] | None:
+        """The saved evaluation, or None if there is none.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return _read_json(self.evaluation_file)
+
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Saves how the run ended."""
         write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
@@ -157,6 +178,16 @@ def write_text(path: Path, text: str) -> None:
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     staging.write_text(text)
     staging.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
+    return data
 
 
 def _first_free(parent: Path, name: str) -> RunFolder:

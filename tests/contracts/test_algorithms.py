@@ -223,7 +223,7 @@ def test_the_target_network_remembers_for_itself() -> None:
 
 def test_epsilons_are_drawn_for_each_environment_and_fall_to_their_final_values() -> None:
     _, networks = setup("nstep-q", "discrete", "none", {})
-    algorithm = NStepQ(exploration_steps=1000)  # and the paper's final values
+    algorithm = NStepQ(exploration_steps=1000, epsilon_probabilities=(0.4, 0.3, 0.3))  # and the paper's final values
     count, random = 3000, torch.Generator().manual_seed(0)
     explore = algorithm.explorer(networks.online, count, random)
     outputs = {"q": torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(1, count, A)}  # action 3 is the best

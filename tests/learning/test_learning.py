@@ -133,7 +133,6 @@ def test_action_values_reach_those_of_dynamic_programming(
         learning_rate=0.005,
         target_interval=500,
         final_epsilons=(0.3 if epsilon is None else epsilon,),
-        epsilon_probabilities=(1.0,),
         exploration_steps=30_000,
         **settings,
     )

@@ -55,8 +55,8 @@ class ValueBased(ABC):
     """Global steps after which the target network becomes the present one [I_target]."""
     final_epsilons: tuple[float, ...] = (0.1, 0.01, 0.5)
     """Share of random actions at the end: one of these for each environment [ε]."""
-    epsilon_probabilities: tuple[float, ...] = (0.4, 0.3, 0.3)
-    """How often each final share is drawn."""
+    epsilon_probabilities: tuple[float, ...] = ()
+    """How often each final share is drawn; empty: all as often. The paper has 0.4 0.3 0.3."""
     exploration_steps: int = 4_000_000
     """Global steps in which the share of random actions falls from 1 to its final value."""
     double: bool = False
@@ -70,7 +70,8 @@ class ValueBased(ABC):
             raise UserError("--target-interval and --exploration-steps must be at least 1")
         if not self.final_epsilons or not all(0 <= epsilon <= 1 for epsilon in self.final_epsilons):
             raise UserError("--final-epsilons takes numbers in [0, 1], such as 0.1 0.01 0.5")
-        if len(self.epsilon_probabilities) != len(self.final_epsilons) or min(self.epsilon_probabilities) < 0:
+        probabilities = self.epsilon_probabilities
+        if probabilities and (len(probabilities) != len(self.final_epsilons) or min(probabilities) < 0):
             raise UserError("--epsilon-probabilities takes one number, not negative, for each of --final-epsilons")
 
     @abstractmethod
@@ -96,7 +97,7 @@ class ValueBased(ABC):
         """ε-greedy, ε falling from 1 to a final value of each environment's own."""
         import torch
 
-        probabilities = torch.tensor(self.epsilon_probabilities)
+        probabilities = torch.tensor(self.epsilon_probabilities or (1.0,) * len(self.final_epsilons))
         drawn = torch.multinomial(probabilities, environments, replacement=True, generator=random)
         final = torch.tensor(self.final_epsilons)[drawn]  # [B]
 

@@ -1,22 +1,34 @@
-"""Learning curves of runs."""
+"""Pictures of runs: learning curves, groups of runs against each other, scores against a setting."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
 
+from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
+from asyncrl.config import setting
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 
 X_LABELS = {"steps": "steps", "frames": "frames", "wall_seconds": "wall-clock seconds"}
 COLOURS = ("#2a6fbb", "#d9622b", "#2e8b57", "#8e5bb5", "#c23b58", "#7a6a53", "#3aa6a6", "#9a9a2e")
+RETURN = "mean return of the last 100 episodes"
+POINTS = 200
+"""Of a curve over several runs."""
+
+Groups = Mapping[str, Sequence[RunFolder]]
+"""Runs by what they have in common."""
 
 
 def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None:
@@ -30,30 +42,127 @@ def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
     """
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
-    titles = set()
-    for number, run in enumerate(runs):
-        lines = [line for line in run.read_metrics() if line["return_mean"] is not None]
+    with _picture(output, runs, X_LABELS[x], RETURN, legend=len(runs) > 1) as axes:
+        for number, run in enumerate(runs):
+            horizontal, returns = _curve(run, x)
+            axes.plot(
+                horizontal,
+                returns,
+                color=_colour(number),
+                linewidth=1.8,
+                marker="o" if len(returns) < 3 else None,
+                label=run.path.name,
+            )
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def plot_groups(groups: Groups, output: Path, x: str = "steps") -> None:
+    """Draws one curve for each group: the interquartile mean over its runs, with a 95 % bootstrap interval.
+
+    A run that reached its goal and ended counts with its last return from there on.
+
+    Raises:
+        UserError: A run has no metrics, or the picture cannot be written.
+    """
+    with _picture(output, _all(groups), X_LABELS[x], RETURN, legend=True) as axes:
+        for number, (name, runs) in enumerate(groups.items()):
+            curves = [curve for curve in (_curve(run, x) for run in runs) if len(curve[0])]
+            if not curves:
+                continue
+            start = max(horizontal[0] for horizontal, _ in curves)
+            grid = np.linspace(start, max(horizontal[-1] for horizontal, _ in curves), POINTS)
+            returns = np.stack([np.interp(grid, horizontal, values) for horizontal, values in curves])
+            low, high = bootstrap_interval(returns)
+            label = f"{name} ({len(curves)} run{'s' if len(curves) > 1 else ''})"
+            axes.plot(grid, interquartile_mean(returns), color=_colour(number), linewidth=1.8, label=label)
+            axes.fill_between(grid, low, high, color=_colour(number), alpha=0.15, linewidth=0)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def plot_scores(groups: Groups, output: Path, name: str) -> None:
+    """Draws each run's score over one of its settings, such as the learning rate (Mnih et al. 2016, figure 2).
+
+    Raises:
+        UserError: A run has no such setting or no score, or the picture cannot be written.
+    """
+    runs = _all(groups)
+    values = [setting(run.read_experiment(), name) for run in runs]
+    numeric = all(isinstance(value, int | float) for value in values)
+    with _picture(output, runs, name.replace("_", " "), "score", legend=len(groups) > 1) as axes:
+        for number, (label, members) in enumerate(groups.items()):
+            horizontal = [setting(run.read_experiment(), name) for run in members]
+            places = horizontal if numeric else [str(value) for value in horizontal]
+            axes.scatter(
+                places, [score(run) for run in members], color=_colour(number), alpha=0.8, s=24, label=label, zorder=2
+            )
+        if numeric and min(values) > 0 and max(values) / min(values) > 20:
+            axes.set_xscale("log")
+
+
+def plot_sorted(groups: Groups, output: Path) -> None:
+    """Draws each group's scores from the best to the worst (Mnih et al. 2016, figure S5): flat is robust.
+
+    Raises:
+        UserError: A run has no score, or the picture cannot be written.
+    """
+    with _picture(output, _all(groups), "runs, the best first", "score", legend=True) as axes:
+        for number, (name, runs) in enumerate(groups.items()):
+            scores = sorted((score(run) for run in runs), reverse=True)
+            axes.plot(range(1, len(scores) + 1), scores, color=_colour(number), marker="o", markersize=3.5, label=name)
+
+
+def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, list[RunFolder]]:
+    """The runs by the values of some of their settings.
+
+    Raises:
+        UserError: A run has no such setting.
+    """
+    groups: dict[str, list[RunFolder]] = {}
+    for run in runs:
         experiment = run.read_experiment()
-        titles.add(experiment.environment)
-        label = run.path.name if len(runs) > 1 else None
-        horizontal = np.array([line[x] for line in lines])
-        axes.plot(
-            horizontal,
-            [line["return_mean"] for line in lines],
-            color=COLOURS[number % len(COLOURS)],
-            linewidth=1.8,
-            marker="o" if len(lines) < 3 else None,
-            label=label,
-        )
-    axes.set_title(", ".join(sorted(titles)))
-    axes.set_xlabel(X_LABELS[x])
-    axes.set_ylabel("mean return of the last 100 episodes")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        groups.setdefault(", ".join(str(setting(experiment, name)) for name in names), []).append(run)
+    return groups
+
+
+def score(run: RunFolder) -> float:
+    """What a run reached: its evaluation if it has one, else the mean return of its last 100 training episodes.
+
+    Raises:
+        UserError: It has neither.
+    """
+    evaluation = run.read_evaluation()
+    if evaluation is not None:
+        return float(evaluation["return_mean"])
+    _, returns = _curve(run, "steps")
+    if not len(returns):
+        raise UserError(f"{run.path} has no score yet: it finished no episode")
+    return float(returns[-1])
+
+
+def _curve(run: RunFolder, x: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lines = [line for line in run.read_metrics() if line["return_mean"] is not None]
+    return np.array([line[x] for line in lines], float), np.array([line["return_mean"] for line in lines], float)
+
+
+def _all(groups: Groups) -> list[RunFolder]:
+    return [run for runs in groups.values() for run in runs]
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+@contextmanager
+def _picture(output: Path, runs: Sequence[RunFolder], x_label: str, y_label: str, legend: bool) -> Iterator[Axes]:
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
+    axes: Any = figure.add_subplot()
+    yield axes
+    axes.set_title(", ".join(sorted({run.read_experiment().environment for run in runs})))
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(runs) > 1:
+    if legend:
         axes.legend(frameon=False, fontsize="small")
     try:
         figure.savefig(output)

@@ -15,6 +15,7 @@ COMMANDS = {
     "eval": "play whole episodes with a trained agent and print its returns",
     "watch": "see a trained agent play, in a window or as a video file",
     "plot": "draw the learning curves of one or many runs",
+    "sweep": "make many runs: a grid or random draws of settings, times seeds",
     "presets": "list the named settings",
     "algorithms": "list the algorithms",
     "doctor": "check that this machine is fit for training",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 import yaml
-from tyro.constructors import PrimitiveConstructorSpec
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from asyncrl.config import Experiment
 from asyncrl.errors import UserError
@@ -19,7 +19,7 @@ SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
 def parse_steps(text: str) -> int:
-    """A count of steps: 500000, 500k, 2M, 1e6.
+    """A whole number such as a count of steps: 500000, 500k, 2M, 1e6.
 
     Raises:
         ValueError: It is none of these.
@@ -32,20 +32,25 @@ def parse_steps(text: str) -> int:
         if steps != int(steps):
             raise ValueError
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a count of steps: write 500000, 500k, 2M or 1e6") from None
+        raise ValueError(f"{text!r} is not a whole number: write 500000, 500k, 2M or 1e6") from None
     return int(steps)
 
 
-Steps = Annotated[
-    int,
-    PrimitiveConstructorSpec(
+REGISTRY = ConstructorRegistry()
+
+
+@REGISTRY.primitive_rule
+def _counts(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
+    """Every whole number on the command line may be written as 200k or 2M."""
+    if kind.type is not int:
+        return None
+    return PrimitiveConstructorSpec(
         nargs=1,
-        metavar="STEPS",
+        metavar="INT",
         instance_from_str=lambda words: parse_steps(words[0]),
-        is_instance=lambda value: isinstance(value, int),
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
         str_from_instance=lambda value: [str(value)],
-    ),
-]
+    )
 
 
 def parse(
@@ -58,6 +63,7 @@ def parse(
         prog=f"asyncrl {command}",
         description=text or None,
         args=list(arguments),
+        registry=REGISTRY,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         **options,
     )
@@ -65,12 +71,11 @@ def parse(
 
 
 def settings_class(experiment: Experiment) -> type[Experiment]:
-    """`Experiment` as the command line shows it: with its algorithm's own settings, and counts such as 2M."""
+    """`Experiment` as the command line shows it: with its algorithm's own settings."""
     fields: list[Any] = [
         ("environment", tyro.conf.Positional[str], ""),
         ("algorithm", type(experiment.algorithm), experiment.algorithm),
         ("environment_options", tyro.conf.Suppress[dict[str, Any]], dataclasses.field(default_factory=dict)),
-        ("steps", Steps, experiment.steps),
     ]
     return dataclasses.make_dataclass("Experiment", fields, bases=(Experiment,), frozen=True)
 

@@ -15,6 +15,7 @@ from tyro.conf import Positional
 from asyncrl.cli.arguments import parse
 from asyncrl.config import check_seed
 from asyncrl.errors import UserError
+from asyncrl.run_folder import RunFolder, write_text
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Arguments:
     """Of environments and actions."""
     json: bool = False
     """Print one JSON object and nothing else."""
+    save: bool = False
+    """Keep the result in the run folder as evaluation.json; 'asyncrl plot' then takes it as the run's score."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
     result = agent.evaluate(given.episodes, given.deterministic, given.seed)
+    if given.save:
+        write_text(RunFolder(given.run).evaluation_file, json.dumps(result.to_dict()) + "\n")
     if given.json:
         print(json.dumps(result.to_dict()))
     else:

@@ -28,20 +28,16 @@ DESCRIPTION = (
 
 def main(arguments: Sequence[str]) -> int:
     """Trains, and prints where the run is and what to do next."""
-    from asyncrl.training import find_run, prepare_folder, resumed, run, starting_point
+    from asyncrl.training import find_run, prepare_folder, resumed, run
 
     given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
-    environment, algorithm = given.experiment.environment, given.algorithm
     if given.resume:
         if given.overwrite:
             raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")
-        folder = find_run(environment, algorithm, given.run_dir)
+        folder = find_run(given.experiment.environment, given.algorithm, given.run_dir)
         experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved))
     else:
-        if not environment:
-            raise UserError("which environment? for example: asyncrl train CartPole-v1")
-        start = starting_point(environment, given.experiment.preset or None, algorithm)
-        experiment = with_drawn_learning_rate(_experiment(_parse(arguments, start), start))
+        experiment = experiment_from(arguments)
         folder = prepare_folder(experiment, given.run_dir, given.overwrite)
 
     console = Console()
@@ -49,6 +45,21 @@ def main(arguments: Sequence[str]) -> int:
     result = run(experiment, folder, given.resume, console)
     console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
     return result.exit_code
+
+
+def experiment_from(arguments: Sequence[str]) -> Experiment:
+    """The experiment that the arguments of a new run describe.
+
+    Raises:
+        UserError: They name no environment, or something unknown.
+    """
+    from asyncrl.training import starting_point
+
+    given = _parse(arguments, _placeholder(arguments))
+    if not given.experiment.environment:
+        raise UserError("which environment? for example: asyncrl train CartPole-v1")
+    start = starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
+    return with_drawn_learning_rate(_experiment(_parse(arguments, start), start))
 
 
 def _parse(arguments: Sequence[str], start: Experiment) -> Any:

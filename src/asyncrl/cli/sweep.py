@@ -1,0 +1,204 @@
+"""`asyncrl sweep`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+from asyncrl.cli.arguments import parse
+from asyncrl.errors import UserError
+from asyncrl.sweep import Ended, Sweep, open_sweep, run_sweep, runs_in, summarise, write_results
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Makes many runs and draws them against each other; the same command again goes on where it stopped.
+
+    Example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q --seeds 1 2 3 --steps 100k.
+    Options of 'asyncrl train' are taken too, and are the same for all runs.
+    """
+
+    environment: Annotated[Positional[str], tyro.conf.arg(metavar="ENV")] = ""
+    """Gymnasium id; may be left out to go on with the sweep in --dir."""
+    grid: tuple[str, ...] = ()
+    """Settings with their values, such as workers=1,2 or lock=true,false; all combinations are run."""
+    draw: tuple[str, ...] = ()
+    """Settings drawn log-uniformly from a range, such as learning_rate=1e-4:1e-2."""
+    draws: int = 1
+    """Draws for each combination and seed."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Seeds of the runs."""
+    dir: Path | None = None
+    """Folder of the sweep; by default sweeps/ENV."""
+    parallel: int | None = None
+    """Runs at the same time; by default as many as the cores allow."""
+    episodes: int = 0
+    """Evaluate each agent with so many episodes; the result is then its score."""
+    deterministic: bool = False
+    """Evaluate with the best known actions."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs what is not done yet, and prints and draws the results."""
+    own, passed = _split(arguments)
+    given = parse(Arguments, "sweep", own)
+    if not given.environment and given.dir is None:
+        raise UserError("which environment? for example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q")
+    if given.draws < 1 or given.episodes < 0 or (given.parallel is not None and given.parallel < 1):
+        raise UserError("--draws and --parallel must be at least 1, --episodes must not be negative")
+    folder = given.dir or Path("sweeps") / given.environment.replace("/", "-").replace(":", "-")
+    asked = _sweep(given, passed) if given.environment else None
+    parallel = given.parallel or _cores_allow(asked or open_sweep(folder, None))
+    sweep = open_sweep(folder, asked)
+
+    trials = sweep.trials()
+    before = len(write_results(folder, sweep))
+    print(f"{len(trials)} runs in {folder}, {before} of them done already, {parallel} at a time", flush=True)
+    count, failed = before, 0
+
+    def report(ended: Ended) -> None:
+        nonlocal count, failed
+        count, failed = count + 1, failed + bool(ended.error)
+        print(f"[{count}/{len(trials)}] {ended.trial.name}: {ended.error or _outcome(ended)}", flush=True)
+
+    finished = run_sweep(folder, sweep, parallel, report)
+    rows = write_results(folder, sweep)
+    if rows:
+        _print_table(summarise(rows, list(sweep.grid)))
+        for picture in _draw(folder, sweep):
+            print(f"wrote {picture}")
+    if not finished:
+        print(f"stopped; go on with: asyncrl sweep --dir {folder}")
+        return 130
+    return 1 if failed else 0
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The sweep's own arguments, and the options that belong to `asyncrl train`."""
+    own: list[str] = []
+    passed: list[str] = []
+    mine = {f"--{name}" for name in Arguments.__dataclass_fields__ if name != "environment"} | {"--help", "-h"}
+    into = own
+    for word in arguments:
+        if word.startswith("-") and not _is_number(word):
+            into = own if word.split("=", 1)[0] in mine else passed
+        into.append(word)
+    return own, passed
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
+    from asyncrl.cli.train import experiment_from
+
+    for forbidden in ("--run-dir", "--resume", "--overwrite", "--seed"):
+        if forbidden in [option.split("=", 1)[0] for option in options]:
+            raise UserError(f"a sweep chooses {forbidden} itself: leave it out")
+    grid = {name: values.split(",") for name, values in _pairs(given.grid, "--grid", "workers=1,2")}
+    draw = {name: _range(name, bounds) for name, bounds in _pairs(given.draw, "--draw", "learning_rate=1e-4:1e-2")}
+    sweep = Sweep(
+        environment=given.environment,
+        grid=grid,
+        draw=draw,
+        draws=given.draws,
+        seeds=list(given.seeds),
+        options=list(options),
+        episodes=given.episodes,
+        deterministic=given.deterministic,
+    )
+    names = [trial.name for trial in sweep.trials()]
+    if len(set(names)) < len(names):
+        raise UserError("two runs of this sweep would be the same: check the seeds, and --draws without --draw")
+    seen: set[str] = set()
+    for trial in sweep.trials():  # what is wrong is found before anything runs
+        key = str(sorted(trial.settings.items()))
+        if key not in seen:
+            experiment_from(trial.arguments(sweep))
+            seen.add(key)
+    return sweep
+
+
+def _pairs(texts: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, _, values) in zip(texts, pairs, strict=True):
+        if not name or not values:
+            raise UserError(f"{option} takes settings like {example}, not {text!r}")
+    return [(name.replace("-", "_"), values) for name, _, values in pairs]
+
+
+def _range(name: str, text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        bounds = float(low), float(high)
+    except ValueError:
+        bounds = (0.0, 0.0)
+    if not 0 < bounds[0] <= bounds[1]:
+        raise UserError(f"--draw takes a range of positive numbers, such as {name}=1e-4:1e-2, not {text!r}")
+    return bounds
+
+
+def _cores_allow(sweep: Sweep) -> int:
+    from asyncrl.cli.train import experiment_from
+    from asyncrl.config import available_cores
+
+    workers = max(experiment_from(trial.arguments(sweep)).worker_count for trial in sweep.trials()[:64])
+    return max(1, available_cores() // workers)
+
+
+def _outcome(ended: Ended) -> str:
+    summary, evaluation = ended.run.read_summary(), ended.run.read_evaluation()
+    assert summary is not None
+    mean = summary["return_mean"]
+    parts = [f"return {mean:.2f}" if mean is not None else "no episode"]
+    if evaluation is not None:
+        parts.append(f"evaluation {evaluation['return_mean']:.2f}")
+    return ", ".join([*parts, f"{summary['steps']:,} steps", f"{summary['wall_seconds']:.0f} s"])
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = [name for name in rows[0] if name not in ("runs", "score", "low", "high", "goals", "steps", "seconds")]
+    table = Table(*grid, "runs", "score", "95 % interval", "goals", "steps", "seconds", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(
+            *(str(row[name]) for name in grid),
+            str(row["runs"]),
+            f"{row['score']:.2f}",
+            f"{row['low']:.2f} to {row['high']:.2f}",
+            str(row["goals"]),
+            f"{row['steps']:,.0f}",
+            f"{row['seconds']:.1f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print("score: interquartile mean over runs; goals: runs that reached --until-return; medians of the others")
+
+
+def _draw(folder: Path, sweep: Sweep) -> list[Path]:
+    from asyncrl.analysis import curves
+
+    runs = runs_in(folder)
+    groups = curves.group_runs(runs, list(sweep.grid)) if sweep.grid else {"all": runs}
+    pictures = [folder / "curves.png", folder / "curves_seconds.png"]
+    curves.plot_groups(groups, pictures[0])
+    curves.plot_groups(groups, pictures[1], "wall_seconds")
+    for name in sweep.draw:
+        pictures.append(folder / f"score_{name}.png")
+        curves.plot_scores(groups, pictures[-1], name)
+    if sweep.draw:
+        pictures.append(folder / "sorted.png")
+        curves.plot_sorted(groups, pictures[-1])
+    return pictures
