@@ -90,6 +90,8 @@ class Experiment:
     """Keyword arguments of the environment."""
     reward_clip: float | None = None
     """Rewards are clipped to ± this for learning; reported returns are never clipped."""
+    reward_scale: float = 1.0
+    """Rewards are then multiplied by this for learning: values near 1 are learned fastest."""
     steps: int = 1_000_000
     """Agent decisions in the whole run, over all workers [T_max]."""
     until_return: float | None = None
@@ -119,6 +121,7 @@ class Experiment:
             "--episode-rollouts needs --envs-per-worker 1: several environments do not end their episodes together",
         )
         _require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
+        _require(self.reward_scale > 0, "--reward-scale must be positive")
         check_seed(self.seed)
 
     @property

@@ -13,12 +13,13 @@ from torch import Tensor
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.envs.make import make_vector
 from asyncrl.functional.returns import n_step_returns
+from asyncrl.memory.rollout import RewardRule
 from asyncrl.runtime.collector import Collector
 from asyncrl.types import State
 
 
 def collector(environments: VectorEnv[Any, Any, Any], length: int, **settings: Any) -> Collector:
-    defaults: dict[str, Any] = {"discount": 0.9, "reward_clip": None, "episode_rollouts": False, "seed": 0}
+    defaults: dict[str, Any] = {"discount": 0.9, "rewards": RewardRule(), "episode_rollouts": False, "seed": 0}
     return Collector(environments, (), length, **{**defaults, **settings})
 
 
@@ -80,10 +81,10 @@ def test_the_next_rollout_goes_on_where_the_last_one_ended() -> None:
     assert not rollout.first[0].any()
 
 
-def test_rewards_are_clipped_for_learning_only() -> None:
-    gatherer = collector(clock(3, truncate=True), 4, reward_clip=1.5)
+def test_rewards_are_clipped_and_scaled_for_learning_only() -> None:
+    gatherer = collector(clock(3, truncate=True), 4, rewards=RewardRule(clip=1.5, scale=0.1))
     rollout = gatherer.collect(first_action)
-    assert rollout.rewards[:3, 0].tolist() == [1.0, 1.5, 1.5]
+    assert rollout.rewards[:3, 0].tolist() == pytest.approx([0.1, 0.15, 0.15])
     assert gatherer.pop_finished()[0].total_reward == 6.0
 
 

@@ -12,6 +12,7 @@ import torch
 from asyncrl.agent import load
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import UserError
+from asyncrl.memory.rollout import RewardRule
 from asyncrl.optim.hogwild import STATISTICS
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
@@ -159,7 +160,7 @@ def test_the_target_network_is_refreshed_whenever_the_global_step_passes_a_multi
 def test_sarsa_takes_the_action_it_learned_from(tmp_path: Path) -> None:
     experiment = small(algorithm="sarsa", rollout_length=3)
     environments = make_environments(experiment, 2)
-    gatherer = Collector(environments, (), 3, 0.9, None, episode_rollouts=False, seed=0, look_ahead=True)
+    gatherer = Collector(environments, (), 3, 0.9, RewardRule(), episode_rollouts=False, seed=0, look_ahead=True)
     random = torch.Generator().manual_seed(0)
 
     def policy(observations: Any, state: Any, first: Any) -> tuple[torch.Tensor, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     check_seed(given.seed)
     if given.video is not None and given.video.suffix not in (".mp4", ".gif"):
         raise UserError(f"videos end in .mp4 or .gif, not {given.video.name!r}")
-    if given.video is None and not _has_display():
+
+    from asyncrl.envs.make import has_display
+
+    if given.video is None and not has_display():
         raise UserError("there is no display to open a window on: write a video with --video FILE.mp4")
 
     import torch
@@ -74,7 +76,3 @@ def main(arguments: Sequence[str]) -> int:
         print(f"wrote {given.video}")
     print("returns: " + (", ".join(f"{total:g}" for total in returns) or "no episode came to its end"))
     return 0
-
-
-def _has_display() -> bool:
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

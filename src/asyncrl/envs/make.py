@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 import warnings
 from typing import Any
 
@@ -11,6 +13,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import AddRenderObservation
 
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
 from asyncrl.config import Experiment
@@ -27,6 +30,9 @@ ADDED_BY = {
     "vizdoom": ("vizdoom.gymnasium_wrapper", "pip install vizdoom"),
 }
 """Modules that register environments when imported, by (lower-case) prefix of the ids, and how to get them."""
+
+PIXELS = "pixels"
+"""Option of environments that draw themselves at any size (MuJoCo's): observe a square picture of that many pixels."""
 
 INSTALL_LINES = {
     "gymnasium.envs.box2d": 'pip install "asyncrl[box2d]"',
@@ -147,9 +153,23 @@ def make_vector(
 
 
 def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium.Env[Any, Any]:
-    keywords: dict[str, Any] = {"render_mode": "rgb_array", **options} if render else options
+    keywords = {name: value for name, value in options.items() if name != PIXELS}
+    size = options.get(PIXELS)
+    if render or size is not None:
+        keywords = {"render_mode": "rgb_array", **keywords}
+        if not has_display():
+            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's way to draw without a window
+    if size is not None:
+        keywords |= {"width": size, "height": size}
     env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # it would warn once in each worker
+    if size is not None:
+        env = AddRenderObservation(env, render_only=True)
     return env if isinstance(env.observation_space, Box) else ArrayObservations(env)
+
+
+def has_display() -> bool:
+    """Whether a window can be opened."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _import(module: str, message: str) -> Any:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, Space
+from torch import Tensor
 
 from asyncrl.envs.actions import ActionCodec
 from asyncrl.tree import tree_map
 from asyncrl.types import Rollout, State
+
+
+@dataclass(frozen=True, slots=True)
+class RewardRule:
+    """What is learned from instead of a reward; what is reported is never changed."""
+
+    clip: float | None = None  # to ± this
+    scale: float = 1.0  # and then multiplied by this
+
+    def apply(self, rewards: Tensor) -> Tensor:
+        """Rewards [T, B] as they are learned from."""
+        clipped = rewards if self.clip is None else rewards.clamp(-self.clip, self.clip)
+        return clipped * self.scale
 
 
 class RolloutBuffer:
@@ -51,14 +66,13 @@ class RolloutBuffer:
         self.first[t + 1] = dummy
 
     def rollout(
-        self, length: int, state: State, discount: float, reward_clip: float | None, next_actions: Any = None
+        self, length: int, state: State, discount: float, rewards: RewardRule, next_actions: Any = None
     ) -> Rollout:
         """The first `length` steps, with the recurrent state before them."""
-        rewards = torch.from_numpy(self.rewards[:length])
         return Rollout(
             observations=tree_map(lambda rows: torch.from_numpy(rows[: length + 1]), self.observations),
             actions=torch.from_numpy(self.actions[:length]),
-            rewards=rewards if reward_clip is None else rewards.clamp(-reward_clip, reward_clip),
+            rewards=rewards.apply(torch.from_numpy(self.rewards[:length])),
             discounts=torch.from_numpy(np.where(self.terminated[:length], np.float32(0), np.float32(discount))),
             valid=torch.from_numpy(~self.final[:length]),
             first=torch.from_numpy(self.first[: length + 1]),

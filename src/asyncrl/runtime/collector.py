@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.observations import as_agents_see
-from asyncrl.memory.rollout import RolloutBuffer
+from asyncrl.memory.rollout import RewardRule, RolloutBuffer
 from asyncrl.tree import tree_map
 from asyncrl.types import Episode, Rollout, State
 
@@ -28,7 +28,7 @@ class Collector:
         state: The network's initial state, each tensor [B, H].
         length: Steps of a rollout [T].
         discount: γ.
-        reward_clip: Rewards are clipped to ± this for learning.
+        rewards: What is learned from instead of a reward.
         episode_rollouts: End a rollout where its episode ends; for one environment.
         seed: Of the environments.
         look_ahead: Choose the action for a rollout's last observation too, and begin the next rollout with it.
@@ -40,13 +40,13 @@ class Collector:
         state: State,
         length: int,
         discount: float,
-        reward_clip: float | None,
+        rewards: RewardRule,
         episode_rollouts: bool,
         seed: int,
         look_ahead: bool = False,
     ) -> None:
         self.environments, self.state, self.length = environments, state, length
-        self.discount, self.reward_clip, self.episode_rollouts = discount, reward_clip, episode_rollouts
+        self.discount, self.rewards, self.episode_rollouts = discount, rewards, episode_rollouts
         self.look_ahead = look_ahead
         self.chosen: tuple[Tensor, State] | None = None  # actions [1, B, ...] for the next observation, state after it
         self.codec = action_codec(environments.single_action_space)
@@ -76,7 +76,7 @@ class Collector:
         self.collected = length
         self._finish_episodes(length)
         next_actions = None if self.chosen is None else self.chosen[0][0]
-        return self.buffer.rollout(length, state, self.discount, self.reward_clip, next_actions)
+        return self.buffer.rollout(length, state, self.discount, self.rewards, next_actions)
 
     def pop_finished(self) -> tuple[Episode, ...]:
         """Episodes that ended since the last call."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asyncrl.envs.make import make_environments
+from asyncrl.memory.rollout import RewardRule
 from asyncrl.runtime.collector import Collector
 from asyncrl.types import Episode
 
@@ -48,7 +49,7 @@ def evaluate(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Eva
         agent.network.initial_state(count),
         length=ROLLOUT,
         discount=experiment.algorithm.discount,
-        reward_clip=None,
+        rewards=RewardRule(),
         episode_rollouts=False,
         seed=seed,
     )

@@ -15,6 +15,7 @@ from asyncrl.algorithms.base import Algorithm, Networks
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.functional import schedules
+from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.assemble import Network, flatten_parameters, make_network
 from asyncrl.optim.hogwild import clip, gradients, make_optimizer
 from asyncrl.runtime.collector import Collector, Policy
@@ -58,7 +59,7 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
         networks.online.initial_state(experiment.envs_per_worker),
         algorithm.rollout_length,
         algorithm.discount,
-        experiment.reward_clip,
+        RewardRule(experiment.reward_clip, experiment.reward_scale),
         experiment.episode_rollouts,
         environment_seed,
         algorithm.look_ahead,
