@@ -183,6 +183,8 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
             f"{row['seconds']:.1f}",
         )
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a log should not be folded
     console.print(table)
     console.print("score: interquartile mean over runs; goals: runs that reached --until-return; medians of the others")
 

@@ -45,7 +45,7 @@ def catch(environment: str, algorithm: str) -> Experiment:
             exploration_steps=50_000,
         ),
         network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=3e-3),
+        optimizer=OptimizerSettings(learning_rate=3e-3 if algorithm == "a3c" else 2e-3),
         steps=400_000,
         until_return=0.99 if algorithm == "a3c" else 0.95,
         envs_per_worker=32,
