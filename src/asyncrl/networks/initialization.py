@@ -6,7 +6,10 @@ from asyncrl.networks.heads import Output
 
 
 def orthogonal(network: nn.Module) -> None:
-    """Orthogonal weights and zero biases: gain √2 in hidden layers, 1 in cells, each last layer's own in heads."""
+    """Orthogonal weights and zero biases: gain √2 in hidden layers, 1 in cells, each last layer's own in heads.
+
+    An LSTM's forget gate has bias 1 (Jozefowicz et al. 2015), so that it remembers from the start.
+    """
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             nn.init.orthogonal_(module.weight, module.gain if isinstance(module, Output) else 2**0.5)
@@ -18,3 +21,5 @@ def orthogonal(network: nn.Module) -> None:
                     nn.init.orthogonal_(parameter)
                 else:
                     nn.init.zeros_(parameter)
+            if isinstance(module, nn.LSTMCell):
+                nn.init.ones_(module.bias_ih[module.hidden_size : 2 * module.hidden_size])  # gates: i, f, g, o

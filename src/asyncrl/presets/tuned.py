@@ -60,12 +60,12 @@ def catch_memory(environment: str, algorithm: str) -> Experiment:
             algorithm,
             A3C(rollout_length=10, entropy_weight=0.01),
             rollout_length=10,
-            target_interval=2_000,
+            target_interval=1_000,
             final_epsilons=(0.01,),
             exploration_steps=200_000,
         ),
         network=NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=3e-3),
+        optimizer=OptimizerSettings(learning_rate=3e-3 if algorithm == "a3c" else 1e-3),
         steps=2_000_000,
         until_return=0.98 if algorithm == "a3c" else 0.95,
         envs_per_worker=32,
@@ -74,18 +74,28 @@ def catch_memory(environment: str, algorithm: str) -> Experiment:
 
 def cartpole(environment: str, algorithm: str) -> Experiment:
     """CartPole-v1 to its limit of 500."""
+    if algorithm == "a3c":
+        return Experiment(
+            environment,
+            algorithm=A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),  # returns are large, errors too
+            network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
+            optimizer=OptimizerSettings(learning_rate=4e-3, max_gradient_norm=5.0),
+            steps=500_000,
+            until_return=485.0,
+            envs_per_worker=8,
+        )
     return Experiment(
         environment,
-        algorithm=_method(
-            algorithm,
-            A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),  # returns are large, so is the error
-            rollout_length=16,
-            target_interval=4_000,
+        algorithm=VALUE_BASED[algorithm](
+            rollout_length=4,
+            target_interval=1_000,
             final_epsilons=(0.01,),
-            exploration_steps=100_000,
+            exploration_steps=50_000,
+            double=algorithm != "sarsa",
         ),
-        network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=4e-3 if algorithm == "a3c" else 2e-3, max_gradient_norm=5.0),
+        network=NetworkSettings(hidden=(64, 64), initialization="orthogonal", normalize_observations=True),
+        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=10.0),
+        reward_scale=0.02 if algorithm == "nstep-q" else 1.0,
         steps=500_000,
         until_return=485.0,
         envs_per_worker=8,
@@ -98,14 +108,15 @@ def acrobot(environment: str, algorithm: str) -> Experiment:
         environment,
         algorithm=_method(
             algorithm,
-            A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),
+            A3C(rollout_length=16, entropy_weight=0.01),
             rollout_length=16,
-            target_interval=4_000,
-            final_epsilons=(0.01,),
+            target_interval=2_000 if algorithm == "nstep-q" else 500,
+            final_epsilons=(0.05,),
             exploration_steps=100_000,
         ),
         network=NetworkSettings(hidden=(64, 64), initialization="orthogonal", normalize_observations=True),
-        optimizer=OptimizerSettings(learning_rate=3e-3 if algorithm == "a3c" else 2e-3, max_gradient_norm=5.0),
+        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=5.0),
+        reward_scale=0.02,
         steps=500_000,
         envs_per_worker=8,
     )
@@ -117,16 +128,17 @@ def lunarlander(environment: str, algorithm: str) -> Experiment:
         environment,
         algorithm=_method(
             algorithm,
-            A3C(rollout_length=16, discount=0.995, entropy_weight=0.01, value_weight=0.02),
-            rollout_length=16,
-            discount=0.99,
-            target_interval=10_000,
+            A3C(rollout_length=8, entropy_weight=0.002),
+            rollout_length=8 if algorithm == "nstep-q" else 4,
+            target_interval=2_000,
             final_epsilons=(0.01,),
             exploration_steps=300_000,
+            double=algorithm != "sarsa",
         ),
         network=NetworkSettings(hidden=(128, 128), initialization="orthogonal", normalize_observations=True),
-        optimizer=OptimizerSettings(learning_rate=2e-3 if algorithm == "a3c" else 1e-3, max_gradient_norm=5.0),
-        steps=1_500_000,
+        optimizer=OptimizerSettings(learning_rate=1.5e-3 if algorithm == "a3c" else 1e-3, max_gradient_norm=5.0),
+        reward_scale=0.02,
+        steps=2_000_000 if algorithm == "a3c" else 1_000_000,
         until_return=220.0,
         envs_per_worker=16,
     )
@@ -154,25 +166,26 @@ def minatar(environment: str, algorithm: str) -> Experiment:
 def pendulum(environment: str, algorithm: str) -> Experiment:
     """Pendulum-v1: swing up and balance, continuous torque."""
     return _continuous(
-        environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3, value_weight=0.1), 400_000
+        environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3), 2e-3, reward_scale=0.02, steps=600_000
     )
 
 
 def mujoco(environment: str, algorithm: str) -> Experiment:
     """MuJoCo's tasks on state vectors, feed-forward, with normalised observations."""
     return _continuous(
-        environment, A3C(rollout_length=16, discount=0.99, entropy_weight=1e-3, value_weight=0.1), 2_000_000
+        environment, A3C(rollout_length=16, entropy_weight=1e-3), 1e-3, reward_scale=0.05, steps=2_000_000
     )
 
 
-def _continuous(environment: str, a3c: A3C, steps: int) -> Experiment:
+def _continuous(environment: str, a3c: A3C, learning_rate: float, *, reward_scale: float, steps: int) -> Experiment:
     return Experiment(
         environment,
         algorithm=a3c,
         network=NetworkSettings(
             hidden=(64, 64), initialization="orthogonal", separate=True, normalize_observations=True
         ),
-        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=5.0),
+        optimizer=OptimizerSettings(learning_rate=learning_rate, max_gradient_norm=5.0),
+        reward_scale=reward_scale,
         steps=steps,
         envs_per_worker=16,
     )
