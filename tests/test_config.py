@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrl.algorithms import algorithm_name
+from asyncrl.cli.train import experiment_from
 from asyncrl.config import from_dict, to_dict, with_drawn_learning_rate
 from asyncrl.errors import UserError
 from asyncrl.presets import PRESETS, default_preset, find_preset
@@ -128,3 +129,16 @@ def test_an_algorithm_keeps_the_environments_preset() -> None:
     assert sarsa.preset == "tuned/catch"
     assert algorithm_name(sarsa.algorithm) == "sarsa"
     assert sarsa.network == a3c.network
+
+
+def test_a_learning_rate_given_by_hand_takes_the_place_of_a_range() -> None:
+    arguments = ["ALE/Pong-v5", "--preset", "paper/atari-study-ff"]
+    assert 1e-4 <= experiment_from(arguments).optimizer.learning_rate <= 1e-2
+    assert experiment_from([*arguments, "--learning-rate", "7e-4"]).optimizer.learning_rate == 7e-4
+    with pytest.raises(UserError, match="cannot both be given"):
+        experiment_from([*arguments, "--learning-rate", "7e-4", "--learning-rate-range", "1e-3", "1e-2"])
+
+
+def test_a_preset_is_for_its_algorithms() -> None:
+    with pytest.raises(UserError, match="paper/atari-57-ff has settings for a3c only"):
+        starting_point("ALE/Pong-v5", "paper/atari-57-ff", "sarsa")

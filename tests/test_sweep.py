@@ -15,8 +15,10 @@ import pytest
 
 from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 from asyncrl.cli import main
+from asyncrl.cli.train import experiment_from
 from asyncrl.config import setting
-from asyncrl.sweep import Sweep, open_sweep, runs_in, summarise
+from asyncrl.errors import UserError
+from asyncrl.sweep import Result, Sweep, Trial, locked, open_sweep, runs_in, summarise
 
 QUICK = ["Catch", "--runtime", "serial", "--workers", "1", "--envs-per-worker", "4", "--hidden", "8", "--steps", "2k"]
 
@@ -48,7 +50,7 @@ def test_the_trials_are_every_combination_and_draws_are_the_same_for_all() -> No
     first = trials[0].arguments(sweep())
     assert first[:4] == ["Catch", "--steps", "2k", "--algorithm"]
     assert "--lock" in first
-    assert "--lock" not in trials[1].arguments(sweep())
+    assert "--no-lock" in trials[1].arguments(sweep())
 
 
 def test_interquartile_mean_and_its_interval() -> None:
@@ -66,17 +68,33 @@ def test_interquartile_mean_and_its_interval() -> None:
 
 
 def test_a_summary_is_over_seeds() -> None:
-    rows = [
-        {"algorithm": name, "seed": seed, "ended_by": end, "steps": steps, "wall_seconds": 1.0, "return_mean": value}
-        for name, seed, end, steps, value in (
-            ("a3c", 1, "goal", 100, 1.0),
-            ("a3c", 2, "steps", 300, 0.0),
-            ("sarsa", 1, "goal", 50, 2.0),
-        )
-    ]
-    one, two = summarise(rows, ["algorithm"])
-    assert (one["algorithm"], one["runs"], one["score"], one["goals"], one["steps"]) == ("a3c", 2, 0.5, 1, 200)
-    assert (two["algorithm"], two["score"], two["low"], two["high"]) == ("sarsa", 2.0, 2.0, 2.0)
+    def result(name: str, seed: int, end: str, steps: int, score: float | None) -> Result:
+        return Result(Trial({"steps": name}, seed, 0), score, score, score, end, steps, 1.0)
+
+    results = [result("1k", 1, "goal", 100, 1.0), result("1k", 2, "steps", 300, 0.0), result("9k", 1, "goal", 50, 2.0)]
+    one, two = summarise([*results, result("9k", 2, "steps", 60, None)], ["steps"])
+    assert (one.settings, one.runs, one.score, one.goals, one.steps_done) == ({"steps": "1k"}, 2, 0.5, 1, 200)
+    assert (two.settings, two.runs, two.score, two.low, two.high) == ({"steps": "9k"}, 2, 2.0, 2.0, 2.0)
+
+
+def test_many_draws_have_many_names() -> None:
+    # the paper's own design: 50 learning rates of one range
+    for seed in range(20):
+        assert len({trial.name for trial in sweep(draws=50, seeds=[seed]).trials()}) == 4 * 50
+
+
+def test_switches_reach_the_run_either_way() -> None:
+    on, off = (
+        experiment_from(["LunarLander-v3", *trial.arguments(sweep())[1:]])
+        for trial in sweep(grid={"normalize_observations": ["true", "false"]}, draw={}, draws=1, seeds=[1]).trials()
+    )
+    assert on.network.normalize_observations
+    assert not off.network.normalize_observations
+
+
+def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(UserError, match="another process works on the sweep"), locked(tmp_path):
+        pass
 
 
 @pytest.mark.timeout(120)
@@ -89,7 +107,7 @@ def test_a_sweep_runs_resumes_and_draws(in_tmp: Path, capsys: pytest.CaptureFixt
     assert "[4/4]" in out
     rows = list(csv.DictReader(Path("s/results.csv").read_text().splitlines()))
     assert len(rows) == 4
-    assert all(-1 <= float(row["eval_return_mean"]) <= 1 for row in rows)
+    assert all(-1 <= float(row["score"]) <= 1 for row in rows)
     for row in rows:
         (run,) = (
             r for r in runs_in(Path("s")) if f"seed={row['seed']}" in r.path.name and row["algorithm"] in r.path.name
@@ -106,7 +124,7 @@ def test_a_sweep_runs_resumes_and_draws(in_tmp: Path, capsys: pytest.CaptureFixt
     assert "2 of them done already" in out
     assert main(["sweep", "--dir", "s"]) == 0  # the folder alone is enough
     assert "4 of them done already" in capsys.readouterr().out
-    assert main([*command[:-1], "1", "--seeds", "1"]) == 2
+    assert main(["sweep", *QUICK, "--seeds", "1", "--dir", "s"]) == 2
     assert "holds another sweep" in capsys.readouterr().err
     assert main(["plot", "s", "--by", "algorithm", "--output", "p.png"]) == 0
     assert main(["plot", "s", "--x", "learning_rate", "--by", "algorithm", "--output", "q.png"]) == 0
@@ -149,6 +167,11 @@ def test_a_failing_run_is_named_and_the_others_go_on(
         (["Catch", "--draw", "learning_rate=0:1"], "takes a range of positive numbers"),
         (["Catch", "--seeds", "1", "1"], "would be the same"),
         (["Catch", "--run-dir", "x"], "chooses --run-dir itself"),
+        (["Catch", "--grid", "seed=1,2"], "chooses --seed itself"),
+        (["Catch", "--grid", "env_option=rows=12,rows=8"], "has no setting 'env_option'"),
+        (["Catch", "--grid", "lock=true", "--grid", "workers=1"], "give --grid once"),
+        (["Catch", "--seeds", "1", "-5"], "--seed must lie between"),
+        (["--dir", "nothing", "--episodes", "5"], "--dir alone goes on"),
         (["Nowhere-v0"], "unknown environment"),
         ([], "which environment?"),
         (["--dir", "nothing"], "there is no sweep in nothing"),
@@ -166,6 +189,6 @@ def test_a_wrong_sweep_is_one_line(
 
 def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("x")
-    with pytest.raises(Exception, match="holds no sweep"):
+    with pytest.raises(UserError, match="holds no sweep"):
         open_sweep(tmp_path, sweep())
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

@@ -140,6 +140,22 @@ def with_drawn_learning_rate(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, optimizer=optimizer)
 
 
+def with_fixed_learning_rate(experiment: Experiment, start: Experiment) -> Experiment:
+    """The experiment with the learning rate that was given by hand, in place of a preset's range.
+
+    Raises:
+        UserError: A range was given by hand too.
+    """
+    given = experiment.optimizer.learning_rate_range
+    _require(
+        given is None or given == start.optimizer.learning_rate_range,
+        "--learning-rate and --learning-rate-range cannot both be given",
+    )
+    return dataclasses.replace(
+        experiment, optimizer=dataclasses.replace(experiment.optimizer, learning_rate_range=None)
+    )
+
+
 def setting(experiment: Experiment, name: str) -> Any:
     """A setting's value by its own name, wherever in the tree it stands; `algorithm` gives the algorithm's name.
 

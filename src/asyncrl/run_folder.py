@@ -57,6 +57,11 @@ class RunFolder:
         with contextlib.suppress(OSError):  # it is not empty
             self.path.rmdir()
 
+    def forget_the_end(self) -> None:
+        """Takes away what was said when an earlier session ended: the run goes on."""
+        for file in (self.summary_file, self.evaluation_file):
+            file.unlink(missing_ok=True)
+
     def keep_old_experiment(self) -> None:
         """Copies the settings to `experiment-N.yaml`, N counting from 1, before others take their place."""
         number = 1

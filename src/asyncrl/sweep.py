@@ -11,18 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder, open_run_folder, write_text
 
 SPECIFICATION = "sweep.yaml"
 RESULTS = "results.csv"
-RUNS = "runs"
+RUNS, LOGS = "runs", "logs"
+
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Sweep:
         """Equal for all combinations, so that they are compared at the same values."""
         source = random.Random(f"{seed} {number}")
         ranges = {name: (math.log(low), math.log(high)) for name, (low, high) in self.draw.items()}
-        return {name: f"{math.exp(source.uniform(low, high)):.3g}" for name, (low, high) in ranges.items()}
+        return {name: f"{math.exp(source.uniform(low, high)):.6g}" for name, (low, high) in ranges.items()}
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Trial:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        parts = [f"{key}={value}" for key, value in self.settings.items()] + [f"seed={self.seed}"]
+        parts = [f"{key}={value}" for key, value in self.settings.items()]
+        parts += [f"seed={self.seed}", *([f"draw={self.number}"] if self.number else [])]
         return ",".join(parts).replace("/", "-").replace(" ", "_")
 
     def arguments(self, sweep: Sweep) -> list[str]:
@@ -75,10 +81,10 @@ class Trial:
 
 
 def _option(key: str, value: str) -> list[str]:
-    name = f"--{key.replace('_', '-')}"
-    if value == "true":
-        return [name]  # a switch
-    return [] if value == "false" else [name, *value.split()]
+    name = key.replace("_", "-")
+    if value in ("true", "false"):
+        return [f"--{name}" if value == "true" else f"--no-{name}"]
+    return [f"--{name}", *value.split()]
 
 
 def open_sweep(folder: Path, sweep: Sweep | None) -> Sweep:
@@ -105,8 +111,26 @@ def open_sweep(folder: Path, sweep: Sweep | None) -> Sweep:
     return sweep
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second sweep out of the folder; the system lifts the lock when this process ends, however it ends.
+
+    Raises:
+        UserError: A sweep is at work there.
+    """
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process works on the sweep {folder}: wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def runs_in(path: Path) -> list[RunFolder]:
-    """The runs of a sweep's folder that have metrics, or the one run that a folder is.
+    """The runs of a sweep's folder that have begun, or the one run that a folder is.
 
     Raises:
         UserError: It is neither, or nothing has run yet.
@@ -118,6 +142,39 @@ def runs_in(path: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"no run of the sweep {path} has begun yet")
     return runs
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial that is done has reached."""
+
+    trial: Trial
+    score: float | None  # mean return in evaluation, or of the last 100 training episodes if there was none
+    return_mean: float | None
+    best_return_mean: float | None
+    ended_by: str
+    steps_done: int
+    seconds: float  # of training
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Settings and outcome side by side."""
+        outcome = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "trial"}
+        return {**self.trial.settings, "seed": self.trial.seed, **outcome}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the trials of one combination of the grid have reached; medians over runs but for the score."""
+
+    settings: dict[str, str]
+    runs: int
+    score: float  # interquartile mean
+    low: float  # of its 95 % interval
+    high: float
+    goals: int  # runs that reached --until-return
+    steps_done: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -141,28 +198,30 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
     Returns:
         Whether it came to its end; false if Ctrl-C or a SIGTERM stopped it, with a checkpoint of each run.
     """
+    (folder / LOGS).mkdir(exist_ok=True)
     waiting = [trial for trial in sweep.trials() if not _done(folder, trial, sweep)]
-    running: dict[subprocess.Popen[str], tuple[Trial, list[list[str]]]] = {}
+    running: dict[subprocess.Popen[bytes], tuple[Trial, list[list[str]]]] = {}
     stopped = False
 
     def stop(_number: int, _frame: Any) -> None:
         nonlocal stopped
         stopped = True
-        for process in running:
-            process.terminate()
 
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         while running or (waiting and not stopped):
             while waiting and len(running) < parallel and not stopped:
                 trial = waiting.pop(0)
                 first, *rest = _commands(folder, trial, sweep)
-                running[_start(first)] = trial, rest
+                running[_start(folder, trial, first)] = trial, rest
             time.sleep(0.05)
+            if stopped:
+                for process in running:
+                    process.terminate()  # again: a run may have begun as the signal came
             for process in [process for process in running if process.poll() is not None]:
                 trial, rest = running.pop(process)
                 if process.returncode == 0 and rest and not stopped:
-                    running[_start(rest[0])] = trial, rest[1:]
+                    running[_start(folder, trial, rest[0])] = trial, rest[1:]
                 elif not stopped:
                     report(_ended(folder, trial, process))
     finally:
@@ -173,29 +232,35 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
     return not stopped
 
 
-def write_results(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
-    """Writes a row for each trial that is done to `results.csv`, and returns the rows."""
-    rows = []
-    for trial in sweep.trials():
-        run = _run(folder, trial)
-        if not _done(folder, trial, sweep):
-            continue
-        summary, evaluation = run.read_summary(), run.read_evaluation()
-        assert summary is not None
-        row: dict[str, Any] = {**trial.settings, "seed": trial.seed}
-        for name in ("ended_by", "steps", "wall_seconds", "return_mean", "best_return_mean"):
-            row[name] = summary[name]
-        if evaluation is not None:
-            row["eval_return_mean"] = evaluation["return_mean"]
-        rows.append(row)
-    if rows:
+def done_runs(folder: Path, sweep: Sweep) -> list[tuple[Trial, RunFolder]]:
+    """The trials that need nothing more, and their runs."""
+    return [(trial, _run(folder, trial)) for trial in sweep.trials() if _done(folder, trial, sweep)]
+
+
+def write_results(folder: Path, sweep: Sweep) -> list[Result]:
+    """Writes a row for each trial that is done to `results.csv`, and returns the same."""
+    results = []
+    for trial, run in done_runs(folder, sweep):
+        summary, evaluation = run.read_summary() or {}, run.read_evaluation() if sweep.episodes else None
+        results.append(
+            Result(
+                trial,
+                score=summary["return_mean"] if evaluation is None else evaluation["return_mean"],
+                return_mean=summary["return_mean"],
+                best_return_mean=summary["best_return_mean"],
+                ended_by=summary["ended_by"],
+                steps_done=summary["steps"],
+                seconds=summary["wall_seconds"],
+            )
+        )
+    if results:
         staging = folder / f".{RESULTS}"
         with staging.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, list(results[0].row))
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(result.row for result in results)
         staging.replace(folder / RESULTS)
-    return rows
+    return results
 
 
 def _plain(sweep: Sweep) -> dict[str, Any]:
@@ -226,56 +291,51 @@ def _commands(folder: Path, trial: Trial, sweep: Sweep) -> Iterator[list[str]]:
             again = ["--overwrite"] if run.experiment_file.exists() else []
             yield ["train", *trial.arguments(sweep), "--run-dir", path, *again]
     if sweep.episodes:
-        drawn = ["--deterministic"] if sweep.deterministic else []
-        yield ["eval", path, "--episodes", str(sweep.episodes), "--json", "--save", *drawn]
+        greedy = ["--deterministic"] if sweep.deterministic else []
+        yield ["eval", path, "--episodes", str(sweep.episodes), "--save", *greedy]
 
 
-def _start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+def _start(folder: Path, trial: Trial, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     # a session of its own: Ctrl-C in the terminal reaches the sweep, which then asks its runs to stop
     command = [sys.executable, "-m", "asyncrl", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    with _log(folder, trial).open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
-def _ended(folder: Path, trial: Trial, process: subprocess.Popen[str]) -> Ended:
+def _ended(folder: Path, trial: Trial, process: subprocess.Popen[bytes]) -> Ended:
     error = ""
     if process.returncode != 0:
-        text = process.stderr.read() if process.stderr else ""
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in _log(folder, trial).read_text(errors="replace").splitlines() if line.strip()]
         error = next((line for line in reversed(lines) if "Error" in line or line.startswith("error")), "")
         error = error or (lines[-1] if lines else f"exit code {process.returncode}")
     return Ended(trial, _run(folder, trial), error)
 
 
-def summarise(rows: Sequence[dict[str, Any]], grid: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each combination of the grid: its runs, score (interquartile mean, 95 % interval), steps, seconds."""
+def _log(folder: Path, trial: Trial) -> Path:
+    return folder / LOGS / f"{trial.name}.log"
+
+
+def summarise(results: Sequence[Result], grid: Sequence[str]) -> list[Summary]:
+    """One summary for each combination of the grid."""
     from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[name] for name in grid), []).append(row)
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(result.trial.settings[name] for name in grid), []).append(result)
     summaries = []
     for values, members in groups.items():
-        scores = [row.get("eval_return_mean", row["return_mean"]) for row in members]
-        scores = [score for score in scores if score is not None]
-        low, high = bootstrap_interval(scores) if scores else (math.nan, math.nan)
+        scores = [result.score for result in members if result.score is not None] or [math.nan]
+        low, high = bootstrap_interval(scores)
         summaries.append(
-            {
-                **dict(zip(grid, values, strict=True)),
-                "runs": len(members),
-                "score": float(interquartile_mean(scores)) if scores else math.nan,
-                "low": float(low),
-                "high": float(high),
-                "goals": sum(row["ended_by"] == "goal" for row in members),
-                "steps": _median([row["steps"] for row in members]),
-                "seconds": _median([row["wall_seconds"] for row in members]),
-            }
+            Summary(
+                settings=dict(zip(grid, values, strict=True)),
+                runs=len(members),
+                score=float(interquartile_mean(scores)),
+                low=float(low),
+                high=float(high),
+                goals=sum(result.ended_by == "goal" for result in members),
+                steps_done=median(result.steps_done for result in members),
+                seconds=median(result.seconds for result in members),
+            )
         )
     return summaries
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

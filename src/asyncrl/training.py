@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from asyncrl.algorithms import algorithm_class, algorithm_name
-from asyncrl.config import Experiment, from_dict, to_dict, with_drawn_learning_rate
+from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
+from asyncrl.config import Experiment, from_dict, to_dict, with_drawn_learning_rate, with_fixed_learning_rate
 from asyncrl.envs.make import describe, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
@@ -72,8 +72,10 @@ def train(
         folder = find_run(environment, algorithm, path)
         experiment = resumed(folder, lambda saved: with_settings(saved, settings))
     else:
-        experiment = with_settings(starting_point(environment, preset, algorithm), settings)
-        experiment = with_drawn_learning_rate(experiment)
+        start = starting_point(environment, preset, algorithm)
+        experiment = with_settings(start, settings)
+        fixed = "learning_rate" in settings
+        experiment = with_fixed_learning_rate(experiment, start) if fixed else with_drawn_learning_rate(experiment)
         folder = prepare_folder(experiment, path, overwrite)
     return run(experiment, folder, resume, Console())
 
@@ -86,6 +88,8 @@ def starting_point(environment: str, preset: str | None, algorithm: str | None) 
     """
     chosen = find_preset(preset) if preset else None  # a wrong name is reported before environments are imported
     cls = algorithm_class(algorithm) if algorithm else None
+    if chosen and algorithm in ALGORITHMS and algorithm not in chosen.algorithms:
+        raise UserError(f"the preset {chosen.name} has settings for {', '.join(chosen.algorithms)} only")
     identifier = full_id(environment)
     chosen = chosen or default_preset(identifier.rpartition(":")[2])
     experiment = dataclasses.replace(chosen.settings(identifier, algorithm), preset=chosen.name)
@@ -118,13 +122,15 @@ def with_settings(experiment: Experiment, settings: dict[str, Any]) -> Experimen
 
 
 def prepare_folder(experiment: Experiment, run_dir: Path | None, overwrite: bool) -> RunFolder:
-    """An empty folder for the experiment; an old run is only thrown away for an environment that can be made.
+    """An empty folder for the experiment; an old run is only thrown away for one that can start.
 
     Raises:
-        UserError: The environment cannot be made, or the folder cannot be used.
+        UserError: The environment cannot be made, the network does not fit it, or the folder cannot be used.
     """
     if overwrite:
-        describe(experiment)
+        from asyncrl.networks.assemble import make_network
+
+        make_network(experiment, describe(experiment))
     return new_run_folder(experiment, algorithm_name(experiment.algorithm), run_dir, overwrite)
 
 
@@ -198,6 +204,7 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
         folder.remove_if_empty()
         raise
     folder.write_experiment(experiment)
+    folder.forget_the_end()
     sinks: list[Sink] = [
         JsonLines(folder.metrics_file),
         TensorBoard(folder.tensorboard),

@@ -109,7 +109,7 @@ def test_one_hot_actions() -> None:
     assert action_codec(Discrete(3, start=5)).one_hot(np.array([5, 7])).tolist() == [[1, 0, 0], [0, 0, 1]]
     multi = action_codec(MultiDiscrete([2, 3]))
     assert multi.one_hot(np.array([[1, 2]])).tolist() == [[0, 1, 0, 0, 1]]
-    assert action_codec(Box(-2, 2, (2,))).one_hot(np.array([[0.5, 2.0]])).tolist() == [[0.5, 2.0]]
+    assert action_codec(Box(-2, 2, (2,))).one_hot(np.array([[0.5, 2.0]])).tolist() == [[0.25, 1.0]]
 
 
 @pytest.mark.parametrize("truncate", [True, False])

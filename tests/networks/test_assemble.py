@@ -201,3 +201,19 @@ def test_normalizer_shifts_scales_and_clips() -> None:
     torch.testing.assert_close(normal.mean(0), torch.zeros(VECTOR.shape), atol=1e-4, rtol=0)
     torch.testing.assert_close(normal.std(0, correction=0), torch.ones(VECTOR.shape), atol=1e-3, rtol=0)
     assert float(normalizer(vectors + 1e6).max()) == 10.0
+
+
+def test_nothing_to_normalise_is_no_normaliser() -> None:
+    assert network(FRAMES, normalize_observations=True).normalizer is None
+    board = network(Box(0, 1, (10, 5), np.float32), normalize_observations=True)
+    assert board.normalizer is not None
+    assert board.normalizer.size == 50
+    ram = network(Box(0, 255, (128,), np.uint8), normalize_observations=True)
+    assert ram.normalizer is not None
+    ram.normalizer.set(moments_of(torch.full((2, 128), 7.0)))
+    observations = torch.full((1, 1, 128), 9, dtype=torch.uint8)
+    first = torch.ones(1, 1, dtype=torch.bool)
+    seen = ram.normalizer(observations[0])
+    assert float(seen.max()) == 10.0  # 2 above a mean with hardly a deviation
+    expected = ram.heads["value"](torch.relu(ram.bodies[0].torso.layers[0](seen)))  # and not divided by 255 again
+    torch.testing.assert_close(ram(observations, (), first)[0]["value"][0], expected)

@@ -71,8 +71,8 @@ class ValueBased(ABC):
         if not self.final_epsilons or not all(0 <= epsilon <= 1 for epsilon in self.final_epsilons):
             raise UserError("--final-epsilons takes numbers in [0, 1], such as 0.1 0.01 0.5")
         probabilities = self.epsilon_probabilities
-        if probabilities and (len(probabilities) != len(self.final_epsilons) or min(probabilities) < 0):
-            raise UserError("--epsilon-probabilities takes one number, not negative, for each of --final-epsilons")
+        if probabilities and (len(probabilities) != len(self.final_epsilons) or min(probabilities) <= 0):
+            raise UserError("--epsilon-probabilities takes one positive number for each of --final-epsilons")
 
     @abstractmethod
     def targets(self, rollout: Rollout, online_values: Tensor, target_values: Tensor) -> Tensor:

@@ -83,18 +83,17 @@ def plot_scores(groups: Groups, output: Path, name: str) -> None:
     """Draws each run's score over one of its settings, such as the learning rate (Mnih et al. 2016, figure 2).
 
     Raises:
-        UserError: A run has no such setting or no score, or the picture cannot be written.
+        UserError: A run has no such setting, or the picture cannot be written.
     """
     runs = _all(groups)
     values = [setting(run.read_experiment(), name) for run in runs]
     numeric = all(isinstance(value, int | float) for value in values)
     with _picture(output, runs, name.replace("_", " "), "score", legend=len(groups) > 1) as axes:
         for number, (label, members) in enumerate(groups.items()):
-            horizontal = [setting(run.read_experiment(), name) for run in members]
+            scores = _scores(members)
+            horizontal = [setting(run.read_experiment(), name) for run in scores]
             places = horizontal if numeric else [str(value) for value in horizontal]
-            axes.scatter(
-                places, [score(run) for run in members], color=_colour(number), alpha=0.8, s=24, label=label, zorder=2
-            )
+            axes.scatter(places, list(scores.values()), color=_colour(number), alpha=0.8, s=24, label=label, zorder=2)
         if numeric and min(values) > 0 and max(values) / min(values) > 20:
             axes.set_xscale("log")
 
@@ -103,11 +102,11 @@ def plot_sorted(groups: Groups, output: Path) -> None:
     """Draws each group's scores from the best to the worst (Mnih et al. 2016, figure S5): flat is robust.
 
     Raises:
-        UserError: A run has no score, or the picture cannot be written.
+        UserError: The picture cannot be written.
     """
     with _picture(output, _all(groups), "runs, the best first", "score", legend=True) as axes:
         for number, (name, runs) in enumerate(groups.items()):
-            scores = sorted((score(run) for run in runs), reverse=True)
+            scores = sorted(_scores(runs).values(), reverse=True)
             axes.plot(range(1, len(scores) + 1), scores, color=_colour(number), marker="o", markersize=3.5, label=name)
 
 
@@ -124,19 +123,21 @@ def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, lis
     return groups
 
 
-def score(run: RunFolder) -> float:
+def score(run: RunFolder) -> float | None:
     """What a run reached: its evaluation if it has one, else the mean return of its last 100 training episodes.
 
-    Raises:
-        UserError: It has neither.
+    None if it has neither.
     """
     evaluation = run.read_evaluation()
     if evaluation is not None:
         return float(evaluation["return_mean"])
     _, returns = _curve(run, "steps")
-    if not len(returns):
-        raise UserError(f"{run.path} has no score yet: it finished no episode")
-    return float(returns[-1])
+    return float(returns[-1]) if len(returns) else None
+
+
+def _scores(runs: Sequence[RunFolder]) -> dict[RunFolder, float]:
+    scores = {run: score(run) for run in runs}
+    return {run: value for run, value in scores.items() if value is not None}
 
 
 def _curve(run: RunFolder, x: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -15,6 +15,7 @@ from asyncrl.agent import Agent
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
+from asyncrl.memory.rollout import empty_observations
 from asyncrl.tree import tree_map
 
 Frame = NDArray[np.uint8]  # [height, width, 3]
@@ -42,12 +43,15 @@ def play(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Iterato
     agent.random.manual_seed(seed)
     observations, _ = environments.reset(seed=seed)
     codec = action_codec(agent.info.action_space)
+    empty = empty_observations(agent.info.observation_space)
     for _ in range(episodes):
         state, first, total = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool), 0.0
         yield Moment(_picture(environments), 0.0, last=False)
         ended = False
         while not ended:
-            rows = tree_map(lambda array: torch.from_numpy(np.array(array)).unsqueeze(0), observations)
+            rows = tree_map(
+                lambda seen, array: torch.from_numpy(np.array(array, seen.dtype))[None], empty, observations
+            )
             actions, state = agent.act(rows, state, first, deterministic)
             chosen = codec.to_environment(actions[0].numpy())
             observations, rewards, terminated, truncated, _ = environments.step(chosen)

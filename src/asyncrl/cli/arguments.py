@@ -56,7 +56,11 @@ def _counts(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
 def parse(
     kind: type[Arguments], command: str, arguments: Sequence[str], default: Any = None, text: str = ""
 ) -> Arguments:
-    """The arguments as `kind`; prints help, or what is wrong and how to mend it, and exits where that is due."""
+    """The arguments as `kind`; prints help, or what is wrong and how to mend it, and exits where that is due.
+
+    With a default, which may have switches on, each switch is taken as --name and as --no-name.
+    """
+    switches = () if default is not None else (tyro.conf.FlagCreatePairsOff,)
     options = {} if default is None else {"default": default}
     parsed: Arguments = tyro.cli(
         kind,
@@ -64,7 +68,7 @@ def parse(
         description=text or None,
         args=list(arguments),
         registry=REGISTRY,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        config=(tyro.conf.OmitArgPrefixes, *switches),
         **options,
     )
     return parsed

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse
 from asyncrl.errors import UserError
-from asyncrl.sweep import Ended, Sweep, open_sweep, run_sweep, runs_in, summarise, write_results
+from asyncrl.run_folder import RunFolder
+from asyncrl.sweep import Ended, Summary, Sweep, done_runs, locked, open_sweep, run_sweep, summarise, write_results
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,23 @@ def main(arguments: Sequence[str]) -> int:
     """Runs what is not done yet, and prints and draws the results."""
     own, passed = _split(arguments)
     given = parse(Arguments, "sweep", own)
-    if not given.environment and given.dir is None:
-        raise UserError("which environment? for example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q")
     if given.draws < 1 or given.episodes < 0 or (given.parallel is not None and given.parallel < 1):
         raise UserError("--draws and --parallel must be at least 1, --episodes must not be negative")
-    folder = given.dir or Path("sweeps") / given.environment.replace("/", "-").replace(":", "-")
-    asked = _sweep(given, passed) if given.environment else None
-    parallel = given.parallel or _cores_allow(asked or open_sweep(folder, None))
-    sweep = open_sweep(folder, asked)
+    if given.environment:
+        asked = _sweep(given, passed)
+        folder = given.dir or Path("sweeps") / given.environment.replace("/", "-").replace(":", "-")
+        sweep = open_sweep(folder, asked)
+    elif given.dir is None:
+        raise UserError("which environment? for example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q")
+    elif passed or replace(given, parallel=None) != Arguments(dir=given.dir):
+        raise UserError("--dir alone goes on with a sweep as it is: name the environment to begin another")
+    else:
+        folder, sweep = given.dir, open_sweep(given.dir, None)
+    with locked(folder):
+        return _run(folder, sweep, given.parallel or _cores_allow(sweep))
 
+
+def _run(folder: Path, sweep: Sweep, parallel: int) -> int:
     trials = sweep.trials()
     before = len(write_results(folder, sweep))
     print(f"{len(trials)} runs in {folder}, {before} of them done already, {parallel} at a time", flush=True)
@@ -67,11 +76,13 @@ def main(arguments: Sequence[str]) -> int:
         print(f"[{count}/{len(trials)}] {ended.trial.name}: {ended.error or _outcome(ended)}", flush=True)
 
     finished = run_sweep(folder, sweep, parallel, report)
-    rows = write_results(folder, sweep)
-    if rows:
-        _print_table(summarise(rows, list(sweep.grid)))
+    results = write_results(folder, sweep)
+    if results:
+        _print_table(summarise(results, list(sweep.grid)))
         for picture in _draw(folder, sweep):
             print(f"wrote {picture}")
+    if failed:
+        print(f"{failed} failed: their output is in {folder / 'logs'}")
     if not finished:
         print(f"stopped; go on with: asyncrl sweep --dir {folder}")
         return 130
@@ -87,6 +98,8 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for word in arguments:
         if word.startswith("-") and not _is_number(word):
             into = own if word.split("=", 1)[0] in mine else passed
+            if into is own and word in own:
+                raise UserError(f"give {word} once, with everything that belongs to it")
         into.append(word)
     return own, passed
 
@@ -101,12 +114,17 @@ def _is_number(word: str) -> bool:
 
 def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     from asyncrl.cli.train import experiment_from
+    from asyncrl.config import check_seed, setting
 
-    for forbidden in ("--run-dir", "--resume", "--overwrite", "--seed"):
-        if forbidden in [option.split("=", 1)[0] for option in options]:
-            raise UserError(f"a sweep chooses {forbidden} itself: leave it out")
+    given_options = {option.split("=", 1)[0].lstrip("-").replace("-", "_") for option in options}
     grid = {name: values.split(",") for name, values in _pairs(given.grid, "--grid", "workers=1,2")}
     draw = {name: _range(name, bounds) for name, bounds in _pairs(given.draw, "--draw", "learning_rate=1e-4:1e-2")}
+    for forbidden in {"run_dir", "resume", "overwrite", "seed"} & {*given_options, *grid, *draw}:
+        raise UserError(f"a sweep chooses --{forbidden.replace('_', '-')} itself: leave it out")
+    if not given.seeds:
+        raise UserError("--seeds takes at least one number")
+    for seed in given.seeds:
+        check_seed(seed)
     sweep = Sweep(
         environment=given.environment,
         grid=grid,
@@ -124,7 +142,9 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     for trial in sweep.trials():  # what is wrong is found before anything runs
         key = str(sorted(trial.settings.items()))
         if key not in seen:
-            experiment_from(trial.arguments(sweep))
+            experiment = experiment_from(trial.arguments(sweep))
+            for name in trial.settings:
+                setting(experiment, name)  # refuses what is no setting and could not be drawn
             seen.add(key)
     return sweep
 
@@ -166,21 +186,21 @@ def _outcome(ended: Ended) -> str:
     return ", ".join([*parts, f"{summary['steps']:,} steps", f"{summary['wall_seconds']:.0f} s"])
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(summaries: Sequence[Summary]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    grid = [name for name in rows[0] if name not in ("runs", "score", "low", "high", "goals", "steps", "seconds")]
-    table = Table(*grid, "runs", "score", "95 % interval", "goals", "steps", "seconds", box=None, pad_edge=False)
-    for row in rows:
+    columns = ("runs", "score", "95 % interval", "goals", "steps", "seconds")
+    table = Table(*summaries[0].settings, *columns, box=None, pad_edge=False)
+    for summary in summaries:
         table.add_row(
-            *(str(row[name]) for name in grid),
-            str(row["runs"]),
-            f"{row['score']:.2f}",
-            f"{row['low']:.2f} to {row['high']:.2f}",
-            str(row["goals"]),
-            f"{row['steps']:,.0f}",
-            f"{row['seconds']:.1f}",
+            *summary.settings.values(),
+            str(summary.runs),
+            f"{summary.score:.2f}",
+            f"{summary.low:.2f} to {summary.high:.2f}",
+            str(summary.goals),
+            f"{summary.steps_done:,.0f}",
+            f"{summary.seconds:.1f}",
         )
     console = Console()
     if not console.is_terminal:
@@ -192,8 +212,9 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
 def _draw(folder: Path, sweep: Sweep) -> list[Path]:
     from asyncrl.analysis import curves
 
-    runs = runs_in(folder)
-    groups = curves.group_runs(runs, list(sweep.grid)) if sweep.grid else {"all": runs}
+    groups: dict[str, list[RunFolder]] = {}
+    for trial, run in done_runs(folder, sweep):
+        groups.setdefault(", ".join(trial.settings[name] for name in sweep.grid) or "all", []).append(run)
     pictures = [folder / "curves.png", folder / "curves_seconds.png"]
     curves.plot_groups(groups, pictures[0])
     curves.plot_groups(groups, pictures[1], "wall_seconds")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
-from asyncrl.config import Experiment, with_drawn_learning_rate
+from asyncrl.config import Experiment, with_drawn_learning_rate, with_fixed_learning_rate
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
@@ -34,9 +34,13 @@ def main(arguments: Sequence[str]) -> int:
     if given.resume:
         if given.overwrite:
             raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")
+        if given.experiment.preset:
+            raise UserError("a resumed run keeps its own settings: leave --preset out")
         folder = find_run(given.experiment.environment, given.algorithm, given.run_dir)
         experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved))
     else:
+        if given.overwrite and given.run_dir is None:
+            raise UserError("--overwrite replaces the run in --run-dir: name it")
         experiment = experiment_from(arguments)
         folder = prepare_folder(experiment, given.run_dir, given.overwrite)
 
@@ -59,7 +63,10 @@ def experiment_from(arguments: Sequence[str]) -> Experiment:
     if not given.experiment.environment:
         raise UserError("which environment? for example: asyncrl train CartPole-v1")
     start = starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
-    return with_drawn_learning_rate(_experiment(_parse(arguments, start), start))
+    experiment = _experiment(_parse(arguments, start), start)
+    if any(word.split("=", 1)[0].replace("_", "-") == "--learning-rate" for word in arguments):
+        return with_fixed_learning_rate(experiment, start)
+    return with_drawn_learning_rate(experiment)
 
 
 def _parse(arguments: Sequence[str], start: Experiment) -> Any:
@@ -89,6 +96,10 @@ def _placeholder(arguments: Sequence[str]) -> Experiment:
     words = [part for argument in arguments for part in argument.split("=", 1)]
     following = dict(itertools.pairwise(words))
     algorithm = following.get("--algorithm")
+    if {"--help", "-h"} & set(arguments) and not arguments[0].startswith("-"):
+        from asyncrl.training import starting_point
+
+        return starting_point(arguments[0], following.get("--preset"), algorithm)  # help shows what ENV starts from
     make = find_preset(following["--preset"]).settings if "--preset" in following else default
     experiment = dataclasses.replace(make("x", algorithm), environment="")
     if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):

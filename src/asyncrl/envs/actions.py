@@ -38,9 +38,10 @@ class ActionCodec:
         return clipped
 
     def one_hot(self, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The environment's actions [B, ...] as numbers that a network can read [B, N]."""
+        """The environment's actions [B, ...] as numbers that a network can read [B, N], continuous ones in ± 1."""
         if isinstance(self.space, Box):
-            return np.asarray(actions, np.float32).reshape(len(actions), -1)
+            flat = np.asarray(actions, np.float32).reshape(len(actions), -1)
+            return np.asarray((flat - self.offset) / self.scale, np.float32)
         sizes = self.sizes
         columns = (actions - self.offset).reshape(len(actions), len(sizes))
         return np.concatenate([np.eye(n, dtype=np.float32)[columns[:, k]] for k, n in enumerate(sizes)], -1)

@@ -28,10 +28,17 @@ def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]
         parts = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
         for key, part in parts:
             yield from leaves(part, f"{path}/{key}" if path else str(key))
-    elif isinstance(space, Box) or space.is_np_flattenable:
+    elif isinstance(space, Box) or _is_flattenable(space):
         yield path, space
     else:
         raise UserError(f"observations of kind {space} cannot be made arrays of fixed size: wrap the environment")
+
+
+def _is_flattenable(space: Space[Any]) -> bool:
+    try:
+        return space.is_np_flattenable
+    except NotImplementedError:  # a space of the environment's own
+        return False
 
 
 def leaf_values(space: Space[Any], value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -77,6 +84,8 @@ class WithLastActionAndReward(VectorWrapper[Any, Any, Any]):
         self.codec = action_codec(env.single_action_space)
         inner = env.single_observation_space
         spaces = dict(inner.spaces) if isinstance(inner, Dict) else {OBSERVATION: inner}
+        if {LAST_ACTION, LAST_REWARD} & set(spaces):
+            raise UserError(f"the environment itself observes {LAST_ACTION!r}: leave out --last-action-reward")
         spaces[LAST_ACTION] = Box(-np.inf, np.inf, (sum(self.codec.sizes),), np.float32)
         spaces[LAST_REWARD] = Box(-np.inf, np.inf, (1,), np.float32)
         self.single_observation_space = Dict(spaces)

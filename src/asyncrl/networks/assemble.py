@@ -42,7 +42,8 @@ class Network(nn.Module):
 
     def __init__(self, space: Space[Any], settings: NetworkSettings, heads: Mapping[str, HeadFactory]) -> None:
         super().__init__()
-        self.normalizer = Normalizer(space) if settings.normalize_observations else None
+        normalizer = Normalizer(space)
+        self.normalizer = normalizer if settings.normalize_observations and normalizer.size else None
         self.bodies = nn.ModuleList(Body(space, settings) for _ in (heads if settings.separate else [None]))
         self.heads = nn.ModuleDict()
         self.body_of: dict[str, int] = {}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.functional.moments import Moments
+from asyncrl.networks.torso import is_image
 
 LIMIT = 10.0
 """Normalised observations are clipped to ± this many deviations."""
@@ -20,7 +21,7 @@ SMALLEST_DEVIATION = 1e-2
 
 
 class Normalizer(nn.Module):
-    """(x - mean) / deviation of each component of the vectors among the observations; images are left alone.
+    """(x - mean) / deviation of each component of the observations that are not images; images are left alone.
 
     The statistics are buffers: they are set from outside (`set`), saved with the agent, and nothing changes them in
     evaluation.
@@ -53,8 +54,6 @@ class Normalizer(nn.Module):
 
     def forward(self, observations: Any) -> Any:
         """Observations [N, ...] of the same form, normalised."""
-        if not self.sizes:
-            return observations
         normal = ((self.vectors(observations) - self.mean) / self.deviation).clamp_(-LIMIT, LIMIT)
         if not isinstance(observations, Mapping):
             return normal
@@ -67,5 +66,5 @@ def _vector_sizes(space: Space[Any]) -> Any:
         for key, part in space.spaces.items():
             if key not in (LAST_ACTION, LAST_REWARD):
                 yield from ((key, size) for _, size in _vector_sizes(part))
-    elif isinstance(space, Box) and len(space.shape) == 1:
+    elif isinstance(space, Box) and not is_image(space):
         yield "", math.prod(space.shape)

@@ -35,13 +35,14 @@ class VectorTorso(nn.Module):
         for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
-        self.scale = byte_scale(space)
         self.output_size = sizes[-1]
 
     def forward(self, observations: Tensor) -> Tensor:
         """Observations [N, ...] give features [N, F]."""
         vectors = observations.flatten(1).to(torch.float32)
-        features: Tensor = self.layers(vectors if self.scale == 1 else vectors * self.scale)
+        if observations.dtype == torch.uint8:  # not normalised before
+            vectors = vectors / 255
+        features: Tensor = self.layers(vectors)
         return features
 
 
@@ -52,7 +53,7 @@ class ImageTorso(nn.Module):
         super().__init__()
         self.channels_last = channels_last(space)
         height, width, channels = image_shape(space)
-        self.scale = byte_scale(space)
+        self.scale = 1 / 255 if space.dtype.name == "uint8" else 1.0
         layers: list[nn.Module] = []
         for outputs, kernel, stride in convolutions:
             layers += [nn.Conv2d(channels, outputs, kernel, stride), nn.ReLU()]
@@ -95,11 +96,6 @@ def _torso_of_key(key: str, space: Space[Any], settings: NetworkSettings) -> nn.
     if settings.torso in CONVOLUTIONS and not is_image(space):
         settings = dataclasses.replace(settings, torso="auto")
     return make_torso(space, settings)
-
-
-def byte_scale(space: Box) -> float:
-    """What observations are multiplied with, so that bytes come to lie in [0, 1]."""
-    return 1 / 255 if space.dtype.name == "uint8" else 1.0
 
 
 def is_image(space: Box) -> bool:

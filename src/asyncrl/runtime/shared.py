@@ -63,6 +63,11 @@ class Counter:
         """Starts from the counts of a checkpoint."""
         self.advance(self._workers, steps=steps, updates=updates)
 
+    @property
+    def steps_before(self) -> int:
+        """Steps of earlier sessions."""
+        return int(self._slots[self._workers, 0])
+
     def stop(self) -> None:
         """Asks every worker to stop after its present rollout."""
         self._array[-1] = 1
@@ -121,4 +126,4 @@ class SharedState:
     statistics: Mapping[str, SharedVector]  # the optimiser's, each [P]
     moments: SharedMoments | None  # of observations, where they are normalised
     counter: Counter
-    lock: AbstractContextManager[Any]  # around every use of θ, or nothing: by default there is no lock
+    lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock

@@ -108,7 +108,7 @@ def target_refresher(setup: WorkerSetup) -> Callable[[], None]:
     Worker 0 alone does it, so that it is done once and nobody waits.
     """
     shared, interval = setup.shared, setup.experiment.algorithm.target_interval
-    refreshed_at = shared.counter.steps
+    refreshed_at = shared.counter.steps_before
 
     def refresh() -> None:
         nonlocal refreshed_at
