@@ -166,6 +166,7 @@ def test_a_failing_run_is_named_and_the_others_go_on(
         (["Catch", "--grid", "algorithm"], "--grid takes settings like"),
         (["Catch", "--draw", "learning_rate=0:1"], "takes a range of positive numbers"),
         (["Catch", "--seeds", "1", "1"], "would be the same"),
+        (["Catch", "--draws", "5"], "--draws says how often --draw draws"),
         (["Catch", "--run-dir", "x"], "chooses --run-dir itself"),
         (["Catch", "--grid", "seed=1,2"], "chooses --seed itself"),
         (["Catch", "--grid", "env_option=rows=12,rows=8"], "has no setting 'env_option'"),

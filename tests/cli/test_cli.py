@@ -165,7 +165,7 @@ def test_bad_input(in_tmp: Path, capsys: pytest.CaptureFixture[str], arguments: 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["train", "Catch", "--steps", "many"], "'many' is not a count of steps"),
+        (["train", "Catch", "--steps", "many"], "'many' is not a whole number"),
         (["train", "Catch", "--stesp", "5"], "--steps"),
         (["train", "Catch", "--memory", "elephant"], "elephant"),
         (["eval", "run", "--episodes", "x"], "--episodes"),
@@ -228,7 +228,7 @@ def test_counts_of_steps(text: str, steps: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1.5", "k", "1e400", "nan"])
 def test_what_is_no_count(text: str) -> None:
-    with pytest.raises(ValueError, match="not a count of steps"):
+    with pytest.raises(ValueError, match="not a whole number"):
         parse_steps(text)
 
 

@@ -121,6 +121,8 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     draw = {name: _range(name, bounds) for name, bounds in _pairs(given.draw, "--draw", "learning_rate=1e-4:1e-2")}
     for forbidden in {"run_dir", "resume", "overwrite", "seed"} & {*given_options, *grid, *draw}:
         raise UserError(f"a sweep chooses --{forbidden.replace('_', '-')} itself: leave it out")
+    if given.draws > 1 and not draw:
+        raise UserError("--draws says how often --draw draws: name a setting with --draw, or give more --seeds")
     if not given.seeds:
         raise UserError("--seeds takes at least one number")
     for seed in given.seeds:
@@ -137,7 +139,7 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     )
     names = [trial.name for trial in sweep.trials()]
     if len(set(names)) < len(names):
-        raise UserError("two runs of this sweep would be the same: check the seeds, and --draws without --draw")
+        raise UserError("two runs of this sweep would be the same: check --seeds and the values in --grid")
     seen: set[str] = set()
     for trial in sweep.trials():  # what is wrong is found before anything runs
         key = str(sorted(trial.settings.items()))
