@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Tuple
 from gymnasium.vector import SyncVectorEnv
@@ -20,6 +21,8 @@ from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe, find_spec, frames_per_step, make_environments, make_vector
 from asyncrl.envs.observations import ArrayObservations
 from asyncrl.errors import UserError
+from asyncrl.memory.rollout import RewardRule
+from asyncrl.runtime.collector import Collector
 from tests.experiments import small
 
 
@@ -58,6 +61,23 @@ def test_a_missing_package_names_its_install_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "gymnasium.envs.box2d", None)
     with pytest.raises(UserError, match=r"pip install .asyncrl\[box2d\]"):
         make_vector("LunarLander-v3", {}, 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "shape"),
+    [("HalfCheetah-v5", (17,)), ("LunarLander-v3", (8,)), ("MinAtar/Breakout-v1", (10, 10, 4))],
+)
+def test_environments_of_the_extras(environment: str, shape: tuple[int, ...]) -> None:
+    experiment = small(environment)
+    info = describe(experiment)
+    assert info.observation_space.shape == shape
+    environments = make_environments(experiment, 2)
+    gatherer = Collector(environments, (), 5, 0.9, RewardRule(), episode_rollouts=False, seed=0)
+    zeros = torch.zeros(1, 2, *gatherer.codec.shape, dtype=torch.from_numpy(gatherer.buffer.actions).dtype)
+    rollout = gatherer.collect(lambda observations, state, first: (zeros, state))
+    environments.close()
+    assert rollout.observations.shape == (6, 2, *shape)
+    assert rollout.observations.dtype != torch.float64
 
 
 def test_wrong_options_are_one_line() -> None:

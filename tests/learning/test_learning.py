@@ -188,3 +188,22 @@ def test_memory_is_needed_and_suffices(in_tmp: Path, seed: int) -> None:
 def test_cartpole(in_tmp: Path, seed: int) -> None:
     train("CartPole-v1", seed=seed, workers=2, run_dir="run")
     assert load("run").evaluate(episodes=100).return_mean >= 475
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("environment", "algorithm", "steps", "score"),
+    [
+        ("CartPole-v1", "nstep-q", 500_000, 400),
+        ("CartPole-v1", "onestep-q", 500_000, 400),
+        ("Acrobot-v1", "nstep-q", 500_000, -150),
+        ("LunarLander-v3", "nstep-q", 1_000_000, 150),
+        ("InvertedPendulum-v5", "a3c", 500_000, 900),
+        ("HalfCheetah-v5", "a3c", 1_000_000, 800),
+        ("MinAtar/Breakout-v1", "nstep-q", 500_000, 3),
+    ],
+)
+def test_real_tasks(in_tmp: Path, environment: str, algorithm: str, steps: int, score: float) -> None:
+    train(environment, algorithm=algorithm, steps=steps, workers=2, run_dir="run")
+    assert load("run").evaluate(episodes=30, deterministic=True).return_mean >= score
