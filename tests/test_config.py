@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from asyncrl.algorithms import algorithm_name
 from asyncrl.cli.train import experiment_from
-from asyncrl.config import from_dict, to_dict, with_drawn_learning_rate
+from asyncrl.config import from_dict, setting, to_dict, with_drawn_learning_rate
 from asyncrl.errors import UserError
 from asyncrl.presets import PRESETS, default_preset, find_preset
 from asyncrl.run_folder import RunFolder
@@ -142,3 +142,11 @@ def test_a_learning_rate_given_by_hand_takes_the_place_of_a_range() -> None:
 def test_a_preset_is_for_its_algorithms() -> None:
     with pytest.raises(UserError, match="paper/atari-57-ff has settings for a3c only"):
         starting_point("ALE/Pong-v5", "paper/atari-57-ff", "sarsa")
+
+
+def test_a_setting_is_read_by_its_own_name() -> None:
+    experiment = starting_point("Catch", None, None)
+    read = {name: setting(experiment, name) for name in ("algorithm", "optimizer", "memory", "envs_per_worker")}
+    assert read == {"algorithm": "a3c", "optimizer": "shared-adam", "memory": "none", "envs_per_worker": 32}
+    with pytest.raises(UserError, match="a3c has no setting 'final_epsilons'"):
+        setting(experiment, "final_epsilons")

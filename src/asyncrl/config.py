@@ -166,8 +166,8 @@ def setting(experiment: Experiment, name: str) -> Any:
         return algorithm_name(experiment.algorithm)
     if name == "workers":
         return experiment.worker_count
-    parts: tuple[Any, ...] = (experiment, experiment.algorithm, experiment.network, experiment.optimizer)
-    for part in parts:
+    parts: tuple[Any, ...] = (experiment.algorithm, experiment.network, experiment.optimizer, experiment)
+    for part in parts:  # the optimizer's own name stands before the group of that name
         if name in {field.name for field in dataclasses.fields(part)}:
             return getattr(part, name)
     raise UserError(f"{algorithm_name(experiment.algorithm)} has no setting {name!r}")
