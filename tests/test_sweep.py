@@ -18,7 +18,8 @@ from asyncrl.cli import main
 from asyncrl.cli.train import experiment_from
 from asyncrl.config import setting
 from asyncrl.errors import UserError
-from asyncrl.sweep import Result, Sweep, Trial, locked, open_sweep, runs_in, summarise
+from asyncrl.sweep.results import Result, summarise
+from asyncrl.sweep.specification import Sweep, Trial, locked, open_sweep, runs_in
 
 QUICK = ["Catch", "--runtime", "serial", "--workers", "1", "--envs-per-worker", "4", "--hidden", "8", "--steps", "2k"]
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"pictures end in .png, .svg or .pdf, not {given.output.name!r}")
 
     from asyncrl.analysis import curves
-    from asyncrl.sweep import runs_in
+    from asyncrl.sweep.specification import runs_in
 
     runs = [run for path in given.runs for run in runs_in(path)]
     names = [name.replace("-", "_") for name in given.by]

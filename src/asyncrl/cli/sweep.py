@@ -13,7 +13,9 @@ from tyro.conf import Positional
 from asyncrl.cli.arguments import parse
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
-from asyncrl.sweep import Ended, Summary, Sweep, done_runs, locked, open_sweep, run_sweep, summarise, write_results
+from asyncrl.sweep.execution import Ended, run_sweep
+from asyncrl.sweep.results import Summary, done_runs, summarise, write_results
+from asyncrl.sweep.specification import Sweep, locked, open_sweep
 
 
 @dataclass(frozen=True)

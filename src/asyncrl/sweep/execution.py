@@ -1,0 +1,110 @@
+"""Makes the runs of a sweep, each a process of its own; what is done is not done again."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asyncrl.run_folder import RunFolder
+from asyncrl.sweep.results import is_done
+from asyncrl.sweep.specification import Sweep, Trial, run_of
+
+LOGS = "logs"
+
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that ended just now, or before."""
+
+    trial: Trial
+    run: RunFolder
+    error: str = ""  # one line; empty if it is done
+
+
+def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended], None]) -> bool:
+    """Makes all runs that are not done yet, `parallel` at a time, each a process of its own.
+
+    Args:
+        folder: Of the sweep.
+        sweep: What to run.
+        parallel: Runs at the same time.
+        report: Called for each trial that ends.
+
+    Returns:
+        Whether it came to its end; false if Ctrl-C or a SIGTERM stopped it, with a checkpoint of each run.
+    """
+    (folder / LOGS).mkdir(exist_ok=True)
+    waiting = [trial for trial in sweep.trials() if not is_done(folder, trial, sweep)]
+    running: dict[subprocess.Popen[bytes], tuple[Trial, list[list[str]]]] = {}
+    stopped = False
+
+    def stop(_number: int, _frame: Any) -> None:
+        nonlocal stopped
+        stopped = True
+
+    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
+    try:
+        while running or (waiting and not stopped):
+            while waiting and len(running) < parallel and not stopped:
+                trial = waiting.pop(0)
+                first, *rest = _commands(folder, trial, sweep)
+                running[_start(folder, trial, first)] = trial, rest
+            time.sleep(0.05)
+            if stopped:
+                for process in running:
+                    process.terminate()  # again: a run may have begun as the signal came
+            for process in [process for process in running if process.poll() is not None]:
+                trial, rest = running.pop(process)
+                if process.returncode == 0 and rest and not stopped:
+                    running[_start(folder, trial, rest[0])] = trial, rest[1:]
+                elif not stopped:
+                    report(_ended(folder, trial, process))
+    finally:
+        for process in running:
+            process.kill()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return not stopped
+
+
+def _commands(folder: Path, trial: Trial, sweep: Sweep) -> Iterator[list[str]]:
+    """What is left to do for a trial: train it (from its checkpoint, if it has one), and evaluate it."""
+    run = run_of(folder, trial)
+    path, summary = str(run.path), run.read_summary()
+    if summary is None or summary["status"] != "done":
+        if any(run.checkpoints.glob("step-*")):
+            yield ["train", "--resume", "--run-dir", path]
+        else:
+            again = ["--overwrite"] if run.experiment_file.exists() else []
+            yield ["train", *trial.arguments(sweep), "--run-dir", path, *again]
+    if sweep.episodes:
+        greedy = ["--deterministic"] if sweep.deterministic else []
+        yield ["eval", path, "--episodes", str(sweep.episodes), "--save", *greedy]
+
+
+def _start(folder: Path, trial: Trial, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    # a session of its own: Ctrl-C in the terminal reaches the sweep, which then asks its runs to stop
+    command = [sys.executable, "-m", "asyncrl", *arguments]
+    with _log(folder, trial).open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def _ended(folder: Path, trial: Trial, process: subprocess.Popen[bytes]) -> Ended:
+    error = ""
+    if process.returncode != 0:
+        lines = [line for line in _log(folder, trial).read_text(errors="replace").splitlines() if line.strip()]
+        error = next((line for line in reversed(lines) if "Error" in line or line.startswith("error")), "")
+        error = error or (lines[-1] if lines else f"exit code {process.returncode}")
+    return Ended(trial, run_of(folder, trial), error)
+
+
+def _log(folder: Path, trial: Trial) -> Path:
+    return folder / LOGS / f"{trial.name}.log"

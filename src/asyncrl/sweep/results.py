@@ -1,0 +1,114 @@
+"""What the runs of a sweep have reached, one by one and over seeds."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from asyncrl.run_folder import RunFolder
+from asyncrl.sweep.specification import Sweep, Trial, run_of
+
+RESULTS = "results.csv"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial that is done has reached."""
+
+    trial: Trial
+    score: float | None  # mean return in evaluation, or of the last 100 training episodes if there was none
+    return_mean: float | None
+    best_return_mean: float | None
+    ended_by: str
+    steps_done: int
+    seconds: float  # of training
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Settings and outcome side by side."""
+        outcome = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "trial"}
+        return {**self.trial.settings, "seed": self.trial.seed, **outcome}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the trials of one combination of the grid have reached; medians over runs but for the score."""
+
+    settings: dict[str, str]
+    runs: int
+    score: float  # interquartile mean
+    low: float  # of its 95 % interval
+    high: float
+    goals: int  # runs that reached --until-return
+    steps_done: float
+    seconds: float
+
+
+def is_done(folder: Path, trial: Trial, sweep: Sweep) -> bool:
+    """Whether nothing is left to do for a trial."""
+    run = run_of(folder, trial)
+    summary = run.read_summary()
+    trained = summary is not None and summary["status"] == "done"
+    return trained and (sweep.episodes == 0 or run.evaluation_file.exists())
+
+
+def done_runs(folder: Path, sweep: Sweep) -> list[tuple[Trial, RunFolder]]:
+    """The trials that need nothing more, and their runs."""
+    return [(trial, run_of(folder, trial)) for trial in sweep.trials() if is_done(folder, trial, sweep)]
+
+
+def write_results(folder: Path, sweep: Sweep) -> list[Result]:
+    """Writes a row for each trial that is done to `results.csv`, and returns the same."""
+    results = []
+    for trial, run in done_runs(folder, sweep):
+        summary, evaluation = run.read_summary() or {}, run.read_evaluation() if sweep.episodes else None
+        results.append(
+            Result(
+                trial,
+                score=summary["return_mean"] if evaluation is None else evaluation["return_mean"],
+                return_mean=summary["return_mean"],
+                best_return_mean=summary["best_return_mean"],
+                ended_by=summary["ended_by"],
+                steps_done=summary["steps"],
+                seconds=summary["wall_seconds"],
+            )
+        )
+    if results:
+        staging = folder / f".{RESULTS}"
+        with staging.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(results[0].row))
+            writer.writeheader()
+            writer.writerows(result.row for result in results)
+        staging.replace(folder / RESULTS)
+    return results
+
+
+def summarise(results: Sequence[Result], grid: Sequence[str]) -> list[Summary]:
+    """One summary for each combination of the grid."""
+    from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
+
+    groups: dict[tuple[str, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(result.trial.settings[name] for name in grid), []).append(result)
+    summaries = []
+    for values, members in groups.items():
+        scores = [result.score for result in members if result.score is not None] or [math.nan]
+        low, high = bootstrap_interval(scores)
+        summaries.append(
+            Summary(
+                settings=dict(zip(grid, values, strict=True)),
+                runs=len(members),
+                score=float(interquartile_mean(scores)),
+                low=float(low),
+                high=float(high),
+                goals=sum(result.ended_by == "goal" for result in members),
+                steps_done=median(result.steps_done for result in members),
+                seconds=median(result.seconds for result in members),
+            )
+        )
+    return summaries
