@@ -20,10 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from asyncrl.presets import PRESETS
+    from asyncrl.presets import FAMILY, PRESETS
 
-    table = Table("preset", "for", "default for", box=None, pad_edge=False)
+    table = Table("preset", "for", "algorithms", "default for", box=None, pad_edge=False)
     for preset in PRESETS:
-        table.add_row(preset.name, preset.description, ", ".join(preset.environments) or "-")
+        algorithms = "all" if preset.algorithms == FAMILY else ", ".join(preset.algorithms)
+        table.add_row(preset.name, preset.description, algorithms, ", ".join(preset.environments) or "-")
     Console().print(table)
     return 0
