@@ -23,6 +23,8 @@ from asyncrl.run_folder import RunFolder
 
 X_LABELS = {"steps": "steps", "frames": "frames", "wall_seconds": "wall-clock seconds"}
 COLOURS = ("#2a6fbb", "#d9622b", "#2e8b57", "#8e5bb5", "#c23b58", "#7a6a53", "#3aa6a6", "#9a9a2e")
+MOST_LABELS = 16
+"""A legend of more would hide the picture."""
 RETURN = "mean return of the last 100 episodes"
 POINTS = 200
 """Of a curve over several runs."""
@@ -42,7 +44,7 @@ def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
     """
-    with _picture(output, runs, X_LABELS[x], RETURN, legend=len(runs) > 1) as axes:
+    with _picture(output, runs, X_LABELS[x], RETURN, legend=1 < len(runs) <= MOST_LABELS) as axes:
         for number, run in enumerate(runs):
             horizontal, returns = _curve(run, x)
             axes.plot(
@@ -64,7 +66,7 @@ def plot_groups(groups: Groups, output: Path, x: str = "steps") -> None:
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
     """
-    with _picture(output, _all(groups), X_LABELS[x], RETURN, legend=True) as axes:
+    with _picture(output, _all(groups), X_LABELS[x], RETURN, legend=len(groups) <= MOST_LABELS) as axes:
         for number, (name, runs) in enumerate(groups.items()):
             curves = [curve for curve in (_curve(run, x) for run in runs) if len(curve[0])]
             if not curves:
@@ -88,7 +90,7 @@ def plot_scores(groups: Groups, output: Path, name: str) -> None:
     runs = _all(groups)
     values = [setting(run.read_experiment(), name) for run in runs]
     numeric = all(isinstance(value, int | float) for value in values)
-    with _picture(output, runs, name.replace("_", " "), "score", legend=len(groups) > 1) as axes:
+    with _picture(output, runs, name.replace("_", " "), "score", legend=1 < len(groups) <= MOST_LABELS) as axes:
         for number, (label, members) in enumerate(groups.items()):
             scores = _scores(members)
             horizontal = [setting(run.read_experiment(), name) for run in scores]
@@ -104,7 +106,7 @@ def plot_sorted(groups: Groups, output: Path) -> None:
     Raises:
         UserError: The picture cannot be written.
     """
-    with _picture(output, _all(groups), "runs, the best first", "score", legend=True) as axes:
+    with _picture(output, _all(groups), "runs, the best first", "score", legend=len(groups) <= MOST_LABELS) as axes:
         for number, (name, runs) in enumerate(groups.items()):
             scores = sorted(_scores(runs).values(), reverse=True)
             axes.plot(range(1, len(scores) + 1), scores, color=_colour(number), marker="o", markersize=3.5, label=name)
