@@ -33,22 +33,31 @@ def _method(algorithm: str, a3c: A3C, **value_based: Any) -> Algorithm:
 
 
 def catch(environment: str, algorithm: str) -> Experiment:
-    """Catch until it is solved, in seconds."""
+    """Catch until it is solved, in seconds.
+
+    Many moves in Catch are worth the same, so the greedy policy of a Q method wanders among them; it needs many small
+    updates, or it leaves the states whose values it knows.
+    """
+    if algorithm == "a3c":
+        return Experiment(
+            environment,
+            algorithm=A3C(rollout_length=9, entropy_weight=0.01),
+            network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
+            optimizer=OptimizerSettings(learning_rate=3e-3),
+            steps=400_000,
+            until_return=0.99,
+            envs_per_worker=32,
+        )
     return Experiment(
         environment,
-        algorithm=_method(
-            algorithm,
-            A3C(rollout_length=9, entropy_weight=0.01),
-            rollout_length=9,
-            target_interval=2_000,
-            final_epsilons=(0.01,),
-            exploration_steps=50_000,
+        algorithm=VALUE_BASED[algorithm](
+            rollout_length=9, target_interval=1_000, final_epsilons=(0.01,), exploration_steps=50_000
         ),
         network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=3e-3 if algorithm == "a3c" else 2e-3),
+        optimizer=OptimizerSettings(learning_rate=1e-3),
         steps=400_000,
-        until_return=0.99 if algorithm == "a3c" else 0.95,
-        envs_per_worker=32,
+        until_return=0.95,
+        envs_per_worker=8,
     )
 
 
