@@ -29,6 +29,8 @@ class NetworkSettings:
     """auto (by the observations' shape), mlp, atari-2013, atari-2015, minatar, or an import path module:factory."""
     hidden: tuple[int, ...] = (64, 64)
     """Units of each layer of the mlp torso."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """After each layer of the mlp torso; tanh explores better from state vectors."""
     memory: Literal["none", "lstm", "gru"] = "none"
     """Recurrent core between torso and heads."""
     memory_size: int = 128

@@ -26,14 +26,14 @@ CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
 
 
 class VectorTorso(nn.Module):
-    """Fully-connected ReLU layers on the flattened observation; bytes are scaled to [0, 1]."""
+    """Fully-connected layers on the flattened observation; bytes are scaled to [0, 1]."""
 
-    def __init__(self, space: Box, hidden: Sequence[int]) -> None:
+    def __init__(self, space: Box, hidden: Sequence[int], activation: str = "relu") -> None:
         super().__init__()
         sizes = [math.prod(space.shape), *hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+            layers += [nn.Linear(inputs, outputs), nn.Tanh() if activation == "tanh" else nn.ReLU()]
         self.layers = nn.Sequential(*layers)
         self.output_size = sizes[-1]
 
@@ -141,7 +141,7 @@ def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
     if name == "auto":
         name = "mlp" if not is_image(space) else "minatar" if min(image_shape(space)[:2]) < 36 else "atari-2013"
     if name == "mlp":
-        return VectorTorso(space, settings.hidden)
+        return VectorTorso(space, settings.hidden, settings.activation)
     if name not in CONVOLUTIONS:
         known = ", ".join(["auto", "mlp", *CONVOLUTIONS])
         raise UserError(f"unknown torso {name!r}: choose one of {known}, or give an import path module:factory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.a3c import A3C
@@ -112,12 +112,23 @@ def cartpole(environment: str, algorithm: str) -> Experiment:
 
 
 def acrobot(environment: str, algorithm: str) -> Experiment:
-    """Acrobot-v1: swing up in under 100 steps."""
+    """Acrobot-v1: swing up in under 100 steps. With ReLU, A3C never sees the goal: its first policies swing too little."""
+    if algorithm == "a3c":
+        return Experiment(
+            environment,
+            algorithm=A3C(rollout_length=5, entropy_weight=0.001),
+            network=NetworkSettings(
+                activation="tanh", initialization="orthogonal", separate=True, normalize_observations=True
+            ),
+            optimizer=OptimizerSettings(learning_rate=2e-3, max_gradient_norm=5.0),
+            reward_scale=0.02,
+            steps=300_000,
+            until_return=-85.0,
+            envs_per_worker=16,
+        )
     return Experiment(
         environment,
-        algorithm=_method(
-            algorithm,
-            A3C(rollout_length=16, entropy_weight=0.01),
+        algorithm=VALUE_BASED[algorithm](
             rollout_length=16,
             target_interval=2_000 if algorithm == "nstep-q" else 500,
             final_epsilons=(0.05,),
@@ -133,11 +144,26 @@ def acrobot(environment: str, algorithm: str) -> Experiment:
 
 def lunarlander(environment: str, algorithm: str) -> Experiment:
     """LunarLander-v3 to 200."""
+    if algorithm == "a3c":
+        return Experiment(
+            environment,
+            algorithm=A3C(rollout_length=32, discount=0.995, entropy_weight=0.002),
+            network=NetworkSettings(
+                hidden=(128, 128),
+                activation="tanh",
+                initialization="orthogonal",
+                separate=True,
+                normalize_observations=True,
+            ),
+            optimizer=OptimizerSettings(learning_rate=2e-3, max_gradient_norm=5.0),
+            reward_scale=0.02,
+            steps=2_000_000,
+            until_return=220.0,
+            envs_per_worker=8,
+        )
     return Experiment(
         environment,
-        algorithm=_method(
-            algorithm,
-            A3C(rollout_length=8, entropy_weight=0.002),
+        algorithm=VALUE_BASED[algorithm](
             rollout_length=8 if algorithm == "nstep-q" else 4,
             target_interval=2_000,
             final_epsilons=(0.01,),
@@ -145,9 +171,9 @@ def lunarlander(environment: str, algorithm: str) -> Experiment:
             double=algorithm != "sarsa",
         ),
         network=NetworkSettings(hidden=(128, 128), initialization="orthogonal", normalize_observations=True),
-        optimizer=OptimizerSettings(learning_rate=1.5e-3 if algorithm == "a3c" else 1e-3, max_gradient_norm=5.0),
+        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=5.0),
         reward_scale=0.02,
-        steps=2_000_000 if algorithm == "a3c" else 1_000_000,
+        steps=1_000_000,
         until_return=220.0,
         envs_per_worker=16,
     )
@@ -175,23 +201,36 @@ def minatar(environment: str, algorithm: str) -> Experiment:
 def pendulum(environment: str, algorithm: str) -> Experiment:
     """Pendulum-v1: swing up and balance, continuous torque."""
     return _continuous(
-        environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3), 2e-3, reward_scale=0.02, steps=600_000
+        environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3), 3e-3, reward_scale=0.02, steps=600_000
     )
 
 
 def mujoco(environment: str, algorithm: str) -> Experiment:
     """MuJoCo's tasks on state vectors, feed-forward, with normalised observations."""
     return _continuous(
-        environment, A3C(rollout_length=16, entropy_weight=1e-3), 1e-3, reward_scale=0.05, steps=2_000_000
+        environment,
+        A3C(rollout_length=16, entropy_weight=1e-3),
+        1e-3,
+        reward_scale=0.05,
+        steps=2_000_000,
+        activation="tanh",
     )
 
 
-def _continuous(environment: str, a3c: A3C, learning_rate: float, *, reward_scale: float, steps: int) -> Experiment:
+def _continuous(
+    environment: str,
+    a3c: A3C,
+    learning_rate: float,
+    *,
+    reward_scale: float,
+    steps: int,
+    activation: Literal["relu", "tanh"] = "relu",
+) -> Experiment:
     return Experiment(
         environment,
         algorithm=a3c,
         network=NetworkSettings(
-            hidden=(64, 64), initialization="orthogonal", separate=True, normalize_observations=True
+            activation=activation, initialization="orthogonal", separate=True, normalize_observations=True
         ),
         optimizer=OptimizerSettings(learning_rate=learning_rate, max_gradient_norm=5.0),
         reward_scale=reward_scale,
@@ -231,7 +270,7 @@ def default(environment: str, algorithm: str | None) -> Experiment:
             final_epsilons=(0.05, 0.01),
             exploration_steps=200_000,
         ),
-        network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
+        network=NetworkSettings(activation="tanh", initialization="orthogonal"),
         optimizer=OptimizerSettings(learning_rate=1e-3),
         steps=1_000_000,
         envs_per_worker=16,
