@@ -68,11 +68,20 @@ class Report:
     updates: int = 0
     episodes: tuple[Episode, ...] = ()
     totals: Mapping[str, float] = field(default_factory=dict)  # statistics, summed over the updates
+    seconds: Mapping[str, float] = field(default_factory=dict)  # of each phase of its work
 
     def __add__(self, other: Report) -> Report:
-        names = [*self.totals, *(name for name in other.totals if name not in self.totals)]
-        totals = {name: self.totals.get(name, 0.0) + other.totals.get(name, 0.0) for name in names}
-        return Report(self.worker, self.updates + other.updates, self.episodes + other.episodes, totals)
+        return Report(
+            self.worker,
+            self.updates + other.updates,
+            self.episodes + other.episodes,
+            _sum(self.totals, other.totals),
+            _sum(self.seconds, other.seconds),
+        )
+
+
+def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}
 
 
 @dataclass(frozen=True, slots=True)

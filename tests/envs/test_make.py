@@ -30,7 +30,7 @@ def test_each_id_takes_its_fastest_way() -> None:
     assert isinstance(make_vector("Catch-v0", {}, 2), CatchVectorEnv)
     assert type(make_vector("CartPole-v1", {}, 2)).__name__ == "CartPoleVectorEnv"
     assert isinstance(make_vector("Acrobot-v1", {}, 2), SyncVectorEnv)
-    assert isinstance(make_vector("ALE/Pong-v5", {}, 2), AtariVectorEnv)
+    assert isinstance(make_vector("ALE/Pong-v5", {}, 2), atari.PackedFrames)
 
 
 def test_a_missing_version_means_the_newest() -> None:
@@ -161,6 +161,26 @@ def test_atari_keeps_what_its_id_promises() -> None:
         make_vector("Pong-v4", {}, 1)
 
 
+def test_packed_frames_are_the_native_stacks() -> None:
+    short = {"max_num_frames_per_episode": 400}  # episodes end by truncation, and some by lost lives
+    packed = make_vector("ALE/Breakout-v5", short, 3)
+    arguments = atari.settings(find_spec("ALE/Breakout-v5"), short)
+    native = AtariVectorEnv(num_envs=3, **arguments)
+    assert packed.single_observation_space == Box(0, 255, (84, 84, 4), np.uint8)
+    observations, _ = packed.reset(seed=3)
+    expected, _ = native.reset(seed=3)
+    random, ends = np.random.default_rng(0), 0
+    for _ in range(300):
+        assert np.array_equal(observations, expected.transpose(0, 2, 3, 1))
+        actions = random.integers(4, size=3)
+        observations, *results, _ = packed.step(actions)
+        expected, *expected_results, _ = native.step(actions)
+        assert all(np.array_equal(*pair) for pair in zip(results, expected_results, strict=True))
+        ends += int(results[1].sum() + results[2].sum())
+    assert ends >= 6
+    assert np.array_equal(packed.reset(seed=4)[0], native.reset(seed=4)[0].transpose(0, 2, 3, 1))
+
+
 def test_the_atari_screen_stays_in_step_with_the_game() -> None:
     environment = make_vector("ALE/Breakout-v5", {}, 1, render=True)
     plain = make_vector("ALE/Breakout-v5", {}, 1)
@@ -180,7 +200,7 @@ def test_the_atari_screen_stays_in_step_with_the_game() -> None:
         # the colour frame shows the same picture as the newest grey one: compare the bright part of both
         grey = frame[:, :, :3].astype(float) @ [0.299, 0.587, 0.114]
         small = grey[: 84 * 2, : 84 * 1].mean()
-        assert abs(small - float(observation[0, -1, : int(84 * 168 / 210), : int(84 * 84 / 160)].mean())) < 6
+        assert abs(small - float(observation[0, : int(84 * 168 / 210), : int(84 * 84 / 160), -1].mean())) < 6
     assert len(frames) > 100
 
 

@@ -128,7 +128,7 @@ def test_real_vectors_show_the_final_observation_before_the_reset(
             assert float(following[4:].abs().max()) <= 0.1  # velocities after a reset
             assert float((final - following).abs().max()) > 0.01
         else:
-            assert torch.equal(final[:3], before[1:])  # the stack has moved on by one frame
-            assert not following[:3].any()  # a new stack holds one frame
+            assert torch.equal(final[..., :3], before[..., 1:])  # the stack has moved on by one frame
+            assert not following[..., :3].any()  # a new stack holds one frame
         if limit is not None:
             assert rollout.discounts[t - 1, b] == pytest.approx(0.9)  # truncated, not terminated

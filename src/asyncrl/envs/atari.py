@@ -110,12 +110,13 @@ class AtariWithScreen(VectorWrapper[Any, Any, Any, Any, Any]):
     The native vector environment keeps no colour frame; emulators with equal seeds and actions stay in step.
     """
 
+    render_mode = "rgb_array"
+
     def __init__(self, spec: EnvSpec, options: dict[str, Any]) -> None:
         super().__init__(make_atari(spec, options, 1))
         screen = {"grayscale": False, "img_height": 210, "img_width": 160, "stack_num": 1, "maxpool": True}
         self.colour = _make_native(spec, 1, {**settings(spec, options), **screen})
         self.metadata = {**self.env.metadata, "render_modes": ["rgb_array"], "render_fps": 15}
-        self.render_mode = "rgb_array"
         self.frame = np.zeros((210, 160, 3), np.uint8)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

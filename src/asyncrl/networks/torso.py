@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
+from torch.nn import functional
 
 from asyncrl.config import NetworkSettings
 from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
@@ -54,25 +55,31 @@ class ImageTorso(nn.Module):
         self.channels_last = channels_last(space)
         height, width, channels = image_shape(space)
         self.scale = 1 / 255 if space.dtype.name == "uint8" else 1.0
-        layers: list[nn.Module] = []
+        layers: list[nn.Conv2d] = []
         for outputs, kernel, stride in convolutions:
-            layers += [nn.Conv2d(channels, outputs, kernel, stride), nn.ReLU()]
+            layers.append(nn.Conv2d(channels, outputs, kernel, stride))
             channels = outputs
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
             if min(height, width) < 1:
                 raise UserError(
                     f"images of shape {space.shape} are too small for this torso: try --torso minatar or mlp"
                 )
-        self.convolutions = nn.Sequential(*layers)
-        self.dense = nn.Linear(channels * height * width, units)
+        self.convolutions = nn.ModuleList(layers)
+        self.dense = nn.Linear(height * width * channels, units)
         self.output_size = units
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Images [N, C, H, W] or [N, H, W, C] give features [N, F]."""
+        """Images [N, C, H, W] or [N, H, W, C] give features [N, F].
+
+        Channels lie innermost in memory all the way. Bytes become floats in one pass; the first layer's weights, not
+        the images, are scaled.
+        """
         images = observations.permute(0, 3, 1, 2) if self.channels_last else observations
-        images = images.to(torch.float32, memory_format=torch.channels_last, copy=True)
-        features = self.convolutions(images.mul_(self.scale)).flatten(1)
-        return torch.relu(self.dense(features))
+        features = images.to(torch.float32, memory_format=torch.channels_last)
+        for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
+            weight = layer.weight * self.scale if number == 0 else layer.weight
+            features = torch.relu_(functional.conv2d(features, weight, layer.bias, layer.stride))
+        return torch.relu_(self.dense(features.permute(0, 2, 3, 1).flatten(1)))
 
 
 class DictTorso(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.observations import as_agents_see
 from asyncrl.memory.rollout import RewardRule, RolloutBuffer
+from asyncrl.runtime.phases import PhaseClock
 from asyncrl.tree import tree_map
 from asyncrl.types import Episode, Rollout, State
 
@@ -57,6 +58,7 @@ class Collector:
         self.returns = np.zeros(environments.num_envs)  # of the running episodes
         self.lengths = np.zeros(environments.num_envs, np.int64)  # of the running episodes
         self.finished: list[Episode] = []
+        self.clock = PhaseClock()
 
     def collect(self, policy: Policy) -> Rollout:
         """The next rollout. It is a view of the collector's buffer, good until the next call."""
@@ -85,10 +87,15 @@ class Collector:
 
     def _choose(self, policy: Policy, t: int) -> tuple[Tensor, State]:
         observations = tree_map(lambda rows: torch.from_numpy(rows[t : t + 1]), self.buffer.observations)
-        return policy(observations, self.state, torch.from_numpy(self.buffer.first[t : t + 1]))
+        self.clock.lap("other")
+        chosen = policy(observations, self.state, torch.from_numpy(self.buffer.first[t : t + 1]))
+        self.clock.lap("act")
+        return chosen
 
     def _take(self, t: int, actions: Any) -> None:
+        self.clock.lap("other")
         step = self.environments.step(self.codec.to_environment(actions))
+        self.clock.lap("environment")
         observations, rewards, terminated, truncated, _ = step
         self.buffer.write(t, actions, rewards, terminated, truncated, observations)
 

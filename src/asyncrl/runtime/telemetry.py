@@ -39,7 +39,7 @@ class Telemetry:
 
     def add(self, report: Report) -> None:
         """Takes in what a worker did."""
-        self.pending += Report(report.worker, report.updates, (), report.totals)
+        self.pending += Report(report.worker, report.updates, (), report.totals, report.seconds)
         for episode in report.episodes:
             self.episodes += 1
             self.recent.append((episode.total_reward, episode.length))
@@ -71,6 +71,8 @@ class Telemetry:
         """Metrics at this moment, with the mean of each statistic since the last line."""
         count = max(1, self.pending.updates)
         means = {name: total / count for name, total in self.pending.totals.items()}
+        worked = sum(self.pending.seconds.values())
+        shares = {f"share_{phase}": round(part / worked, 3) for phase, part in self.pending.seconds.items() if worked}
         self.pending = Report(worker=-1)
         return {
             "wall_seconds": round(self.wall_seconds, 3),
@@ -83,6 +85,7 @@ class Telemetry:
             "steps_per_second": round(self._steps_per_second(steps), 1),
             "learning_rate": learning_rate,
             **means,
+            **shares,  # of workers' time, by phase
         }
 
     def _mean(self, column: int) -> float | None:

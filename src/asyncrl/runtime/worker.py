@@ -65,8 +65,10 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
         algorithm.look_ahead,
     )
     refresh_target = target_refresher(setup)
+    clock = collector.clock
 
     while not counter.reached(experiment.steps):
+        clock.restart()
         with setup.shared.lock:
             local_parameters.copy_(parameters)  # θ' ← θ
         if normalizer is not None and moments is not None:
@@ -78,8 +80,10 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
         for experience in algorithm.experience(rollout, memory, networks, random):
             loss = algorithm.loss(networks, experience)
             gradient, norm = clip(gradients(loss.total, networks.online), experiment.optimizer.max_gradient_norm)
+            clock.lap("learn")
             with setup.shared.lock:  # none, unless the experiment asks for one
                 optimizer.apply(gradient, learning_rate(experiment, counter.steps))
+            clock.lap("update")
             counter.advance(setup.number, updates=1)
             updates += 1
             totals["gradient_norm"] += norm
@@ -87,7 +91,8 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
                 totals[name] += float(value)
         counter.advance(setup.number, steps=rollout.steps)
         refresh_target()
-        yield Report(setup.number, updates, collector.pop_finished(), totals)
+        clock.lap("other")
+        yield Report(setup.number, updates, collector.pop_finished(), totals, clock.pop())
     collector.environments.close()
 
 
