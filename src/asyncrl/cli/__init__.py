@@ -16,6 +16,7 @@ COMMANDS = {
     "watch": "see a trained agent play, in a window or as a video file",
     "plot": "draw the learning curves of one or many runs",
     "sweep": "make many runs: a grid or random draws of settings, times seeds",
+    "bench": "measure training beside the raw environment, and beside other packages",
     "presets": "list the named settings",
     "algorithms": "list the algorithms",
     "doctor": "check that this machine is fit for training",

@@ -74,6 +74,34 @@ def parse(
     return parsed
 
 
+def split(arguments: Sequence[str], kind: type[Any]) -> tuple[list[str], list[str]]:
+    """The arguments that belong to the dataclass `kind`, and the options that are left for `asyncrl train`.
+
+    Raises:
+        UserError: An option is there twice.
+    """
+    own: list[str] = []
+    passed: list[str] = []
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(kind) if field.name != "environment"]
+    mine = {f"--{name}" for name in names} | {"--help", "-h"}
+    into = own
+    for word in arguments:
+        if word.startswith("-") and not _is_number(word):
+            into = own if word.split("=", 1)[0] in mine else passed
+            if into is own and word in own:
+                raise UserError(f"give {word} once, with everything that belongs to it")
+        into.append(word)
+    return own, passed
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def settings_class(experiment: Experiment) -> type[Experiment]:
     """`Experiment` as the command line shows it: with its algorithm's own settings."""
     fields: list[Any] = [

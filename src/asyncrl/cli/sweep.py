@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from asyncrl.cli.arguments import parse
+from asyncrl.cli.arguments import parse, split
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 from asyncrl.sweep.execution import Ended, run_sweep
@@ -48,7 +48,7 @@ class Arguments:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what is not done yet, and prints and draws the results."""
-    own, passed = _split(arguments)
+    own, passed = split(arguments, Arguments)
     given = parse(Arguments, "sweep", own)
     if given.draws < 1 or given.episodes < 0 or (given.parallel is not None and given.parallel < 1):
         raise UserError("--draws and --parallel must be at least 1, --episodes must not be negative")
@@ -89,29 +89,6 @@ def _run(folder: Path, sweep: Sweep, parallel: int) -> int:
         print(f"stopped; go on with: asyncrl sweep --dir {folder}")
         return 130
     return 1 if failed else 0
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The sweep's own arguments, and the options that belong to `asyncrl train`."""
-    own: list[str] = []
-    passed: list[str] = []
-    mine = {f"--{name}" for name in Arguments.__dataclass_fields__ if name != "environment"} | {"--help", "-h"}
-    into = own
-    for word in arguments:
-        if word.startswith("-") and not _is_number(word):
-            into = own if word.split("=", 1)[0] in mine else passed
-            if into is own and word in own:
-                raise UserError(f"give {word} once, with everything that belongs to it")
-        into.append(word)
-    return own, passed
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:

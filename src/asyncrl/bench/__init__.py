@@ -1,0 +1,1 @@
+"""How fast training is beside the raw environment, and beside other packages."""

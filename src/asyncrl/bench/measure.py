@@ -1,0 +1,147 @@
+"""Speed of the raw environments, and of training on them; each a measurement of some seconds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from asyncrl.config import Experiment
+from asyncrl.envs.make import make_environments
+from asyncrl.errors import RunError
+from asyncrl.runtime.phases import PHASES
+from asyncrl.runtime.processes import process_context
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+
+WARM_UP = 2.0
+"""Seconds of training before a measurement begins."""
+START_SECONDS = 120.0
+"""How long a run may take until it trains."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one measurement of training found."""
+
+    steps_per_second: float
+    microseconds: dict[str, float]  # CPU time of a step in each phase, over all workers
+    private_bytes: list[int]  # memory of each worker that no other process shares
+    total_bytes: int  # of the run, shared pages counted once
+
+
+def raw_speed(experiment: Experiment, seconds: float) -> float:
+    """Steps per second of the experiment's environments alone: as many processes as workers, random actions.
+
+    Raises:
+        RunError: A process failed.
+    """
+    context = process_context()
+    workers = experiment.worker_count
+    barrier: Barrier = context.Barrier(workers)
+    results: SimpleQueue[float] = context.SimpleQueue()
+    processes = [
+        context.Process(target=_step_randomly, args=(experiment, seconds, seed, barrier, results), daemon=True)  # type: ignore[attr-defined]
+        for seed in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise RunError("the environments failed when stepped with random actions: see above")
+    return sum(results.get() for _ in processes)
+
+
+def _step_randomly(
+    experiment: Experiment, seconds: float, seed: int, barrier: Barrier, results: SimpleQueue[float]
+) -> None:
+    environments = make_environments(experiment, experiment.envs_per_worker)
+    environments.reset(seed=seed)
+    environments.action_space.seed(seed)
+    actions = [environments.action_space.sample() for _ in range(64)]
+    barrier.wait(START_SECONDS)
+    rounds, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        environments.step(actions[rounds % len(actions)])
+        rounds += 1
+    results.put(rounds * experiment.envs_per_worker / (time.perf_counter() - started))
+
+
+def training_speed(train: Sequence[str], seconds: float) -> Training:
+    """Starts `asyncrl train` with these arguments, lets it warm up, measures, and stops it.
+
+    Raises:
+        RunError: The run ended by itself, or never began to train.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "asyncrl", "train", *train]
+        command += ["--until-return", "None", "--steps", "1G", "--run-dir", str(run), "--overwrite"]
+        with (Path(folder) / "output").open("w+") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            try:
+                _until_it_trains(process, run)
+                time.sleep(WARM_UP)
+                before, cpu_before = _lines(run)[-1], _cpu_seconds(process.pid)
+                time.sleep(seconds)
+                lines, cpu = _lines(run), _cpu_seconds(process.pid)
+                memory = _memory(process.pid)
+            except (RunError, psutil.NoSuchProcess, IndexError):
+                output.seek(0)
+                raise RunError(f"the run could not be measured:\n{output.read().strip()}") from None
+            finally:
+                process.terminate()
+                process.wait()
+    after = lines[-1]
+    measured = [line for line in lines if line["steps"] > before["steps"]]
+    steps = after["steps"] - before["steps"]
+    rate = steps / (after["wall_seconds"] - before["wall_seconds"])
+    cpu_per_step = (cpu - cpu_before) / (rate * seconds) * 1e6
+    shares = {phase: statistics.fmean(line[f"share_{phase}"] for line in measured) for phase in PHASES}
+    microseconds = {phase: cpu_per_step * share for phase, share in shares.items()}
+    return Training(rate, microseconds, *memory)
+
+
+def _until_it_trains(process: subprocess.Popen[Any], run: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not _lines(run):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RunError("it did not begin to train")
+        time.sleep(0.1)
+
+
+def _lines(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics that were written once workers had begun to learn."""
+    path = run / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in lines if line["updates"] > 0 and "share_learn" in line]
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    """The processes that work: those of the run which have no children, the resource tracker aside."""
+    found = [child for child in psutil.Process(pid).children(recursive=True) if not child.children()]
+    busiest = sorted(found, key=lambda child: -sum(child.cpu_times()[:2]))
+    return [child for child in busiest if sum(child.cpu_times()[:2]) > 0.5]
+
+
+def _cpu_seconds(pid: int) -> float:
+    return sum(sum(worker.cpu_times()[:2]) for worker in _workers(pid))
+
+
+def _memory(pid: int) -> tuple[list[int], int]:
+    run = psutil.Process(pid)
+    total = sum(process.memory_full_info().pss for process in [run, *run.children(recursive=True)])
+    return [worker.memory_full_info().uss for worker in _workers(pid)], total

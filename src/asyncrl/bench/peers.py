@@ -1,0 +1,82 @@
+"""Stable-Baselines3 at its best on this machine: in its own virtual environment, every sensible setting tried."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from asyncrl.bench import sb3_peer
+from asyncrl.errors import RunError
+
+PACKAGE = "stable-baselines3"
+ALGORITHMS = ("a2c", "ppo")
+VECTORS = ("dummy", "subprocess")
+
+
+@dataclass
+class Peer:
+    """One algorithm of the other package and the speeds measured."""
+
+    algorithm: str
+    version: str
+    setting: str = ""  # the fastest: kind of vector and number of threads
+    steps_per_second: list[float] = field(default_factory=list)
+
+
+class StableBaselines:
+    """Runs A2C and PPO of Stable-Baselines3.
+
+    Args:
+        folder: Where its virtual environment is, or is made now: it has the same torch, gymnasium and ale-py as ours.
+        threads: Most threads that torch may use.
+
+    Raises:
+        RunError: It cannot be installed.
+    """
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        self.threads = sorted({1, threads})
+        done = folder / "installed"
+        if not done.exists():
+            venv.create(folder, with_pip=True, clear=True)
+            same = [f"{name}=={metadata.version(name).split('+')[0]}" for name in ("torch", "gymnasium", "ale-py")]
+            self._run("-m", "pip", "install", "--quiet", PACKAGE, "opencv-python-headless", *same)
+            done.touch()
+        version = self._run("-c", f"from importlib.metadata import version; print(version('{PACKAGE}'))").strip()
+        self.peers = [Peer(algorithm, version) for algorithm in ALGORITHMS]
+        self.best: dict[str, tuple[str, int]] = {}
+
+    def measure(self, environment: str, seconds: float, say: Callable[[str], None]) -> None:
+        """One more measurement of each algorithm; the first call finds the fastest setting of each.
+
+        Raises:
+            RunError: A run failed.
+        """
+        for peer in self.peers:
+            if peer.algorithm in self.best:
+                peer.steps_per_second.append(self._speed(peer, environment, seconds, *self.best[peer.algorithm]))
+                continue
+            speeds = {}
+            for setting in [(vector, threads) for vector in VECTORS for threads in self.threads]:
+                speeds[setting] = self._speed(peer, environment, seconds, *setting)
+                say(f"{PACKAGE} {peer.algorithm}, {setting[0]}, {setting[1]} threads: {speeds[setting]:,.0f} steps/s")
+            best = max(speeds, key=lambda setting: speeds[setting])
+            self.best[peer.algorithm] = best
+            peer.setting = f"{sb3_peer.ENVIRONMENTS} environments, {best[0]}, {best[1]} threads"
+            peer.steps_per_second.append(speeds[best])
+
+    def _speed(self, peer: Peer, environment: str, seconds: float, vector: str, threads: int) -> float:
+        script = str(Path(sb3_peer.__file__))
+        return float(self._run(script, peer.algorithm, environment, str(seconds), vector, str(threads)).split()[-1])
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run([self.python, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RunError(f"{PACKAGE} failed:\n{done.stderr.strip()[-2000:]}")
+        return done.stdout
