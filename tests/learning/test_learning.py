@@ -197,8 +197,11 @@ def test_cartpole(in_tmp: Path, seed: int) -> None:
     [
         ("CartPole-v1", "nstep-q", 500_000, 400),
         ("CartPole-v1", "onestep-q", 500_000, 400),
+        ("Acrobot-v1", "a3c", 300_000, -100),
         ("Acrobot-v1", "nstep-q", 500_000, -150),
+        ("LunarLander-v3", "a3c", 2_000_000, 200),
         ("LunarLander-v3", "nstep-q", 1_000_000, 150),
+        ("Pendulum-v1", "a3c", 600_000, -200),
         ("InvertedPendulum-v5", "a3c", 500_000, 900),
         ("HalfCheetah-v5", "a3c", 1_000_000, 800),
         ("MinAtar/Breakout-v1", "nstep-q", 500_000, 3),

@@ -102,6 +102,15 @@ def test_auto_torso_by_shape(space: Box, features: int) -> None:
     assert torso(batch).shape == (2, features)
 
 
+def test_activation_of_vector_torsos() -> None:
+    relu, tanh = (make_torso(VECTOR, NetworkSettings(hidden=(64,), activation=name)) for name in ("relu", "tanh"))  # type: ignore[arg-type]
+    vectors = torch.randn(50, *(VECTOR.shape or ())) * 10
+    assert float(relu(vectors).min()) == 0
+    assert float(relu(vectors).max()) > 1
+    assert -1 <= float(tanh(vectors).min()) < -0.5
+    assert 0.5 < float(tanh(vectors).max()) <= 1
+
+
 def test_channel_order_and_scale() -> None:
     torch.manual_seed(0)
     channels_first = make_torso(FRAMES, NetworkSettings())

@@ -9,6 +9,11 @@ import sys
 import time
 from typing import Any
 
+import ale_py
+import gymnasium
+
+gymnasium.register_envs(ale_py)  # here, for the processes that step environments import this file too
+
 ENVIRONMENTS = 16
 
 
@@ -25,10 +30,6 @@ def main() -> None:
     torch.set_num_threads(int(threads))
     kind = SubprocVecEnv if vector == "subprocess" else DummyVecEnv
     if environment.startswith("ALE/"):
-        import ale_py
-        import gymnasium
-
-        gymnasium.register_envs(ale_py)
         unskipped = {"frameskip": 1, "repeat_action_probability": 0.25}  # the wrapper skips 4
         made = make_atari_env(environment, ENVIRONMENTS, seed=0, vec_env_cls=kind, env_kwargs=unskipped)
         environments: Any = VecFrameStack(made, 4)

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 
 from asyncrl.config import OptimizerSettings
 
+TINY = 1e-30
+"""Far below any ε²; the root of an exact zero takes a CPU twenty times as long as that of any other number."""
+
 
 class HogwildOptimizer(Protocol):
     """Applies gradients to shared parameters."""
@@ -85,7 +88,8 @@ class SharedAdam:
         m, v, d = self.average, self.square_average, gradient
         m.mul_(self.momentum).add_(d, alpha=1 - self.momentum)
         v.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
-        self.parameters.addcdiv_(m, v.sqrt().mul_(scale).add_(self.epsilon), value=-rate)
+        root = (v + TINY).sqrt_()
+        self.parameters.addcdiv_(m, root.mul_(scale).add_(self.epsilon), value=-rate)
 
 
 STATISTICS: Mapping[str, tuple[str, ...]] = {
