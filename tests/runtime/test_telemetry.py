@@ -29,6 +29,18 @@ def test_statistics_are_means_over_updates_since_the_last_line() -> None:
     assert "entropy" not in telemetry.line(100, 4, 0.1)
 
 
+def test_shares_of_time_are_over_all_workers() -> None:
+    telemetry = Telemetry(1)
+    assert telemetry.shares() == {}
+    telemetry.add(Report(0, 1, seconds={"act": 1.0, "learn": 2.0}))
+    assert telemetry.line(1, 1, 0.1)["share_learn"] == pytest.approx(2 / 3, abs=1e-3)
+    telemetry.add(Report(1, 1, seconds={"act": 1.0, "learn": 0.0}))
+    line = telemetry.line(2, 2, 0.1)
+    assert (line["share_act"], line["share_learn"]) == (1.0, 0.0)
+    assert telemetry.shares() == {"share_act": 0.5, "share_learn": 0.5}
+    assert "share_act" not in telemetry.line(2, 2, 0.1)
+
+
 def test_the_return_mean_is_of_the_last_hundred_and_null_before_the_first() -> None:
     telemetry = Telemetry(1)
     assert telemetry.line(0, 0, 0.1)["return_mean"] is None

@@ -20,6 +20,7 @@ from asyncrl.config import Experiment, with_drawn_learning_rate, with_fixed_lear
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
+from asyncrl.runtime.phases import PHASES
 
 DESCRIPTION = (
     "Trains an agent. Settings not given come from the best tuned preset for the environment, or from --preset."
@@ -139,6 +140,7 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
         f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
         f"  run:    {run}",
         f"  curve:  {run / 'learning_curve.png'}",
+        *_time_line(summary),
         "next:",
         f"  {command} eval {run} --episodes 100",
         f"  {command} watch {run} --video {run}/episode.mp4",
@@ -146,6 +148,13 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
     if summary["status"] == "stopped":
         lines.append(f"  {command} train --resume --run-dir {run}")
     return "\n".join(lines)
+
+
+def _time_line(summary: dict[str, Any]) -> list[str]:
+    """Where workers' time went, if any was measured."""
+    shares = {phase: summary.get(f"share_{phase}") for phase in PHASES}
+    parts = [f"{phase} {share:.0%}" for phase, share in shares.items() if share is not None]
+    return [f"  time:   {', '.join(parts)}"] if parts else []
 
 
 def _own_command() -> str:

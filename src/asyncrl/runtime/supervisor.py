@@ -226,6 +226,7 @@ class Supervisor:
     def _summary(self, status: str, ended_by: str, error: str) -> dict[str, Any]:
         return {
             **self.last_line,
+            **self.telemetry.shares(),
             "status": status,  # done, stopped or failed
             "ended_by": ended_by,  # steps, goal, failure, or a signal's name
             **({"error": error} if error else {}),

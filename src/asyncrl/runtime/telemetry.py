@@ -36,10 +36,12 @@ class Telemetry:
         self.started = time.monotonic()
         self.speed: deque[tuple[float, int]] = deque([(self.started, steps)])  # seconds, steps
         self.pending = Report(worker=-1)  # statistics since the last line
+        self.seconds = Report(worker=-1)  # of workers' phases, in this session
 
     def add(self, report: Report) -> None:
         """Takes in what a worker did."""
         self.pending += Report(report.worker, report.updates, (), report.totals, report.seconds)
+        self.seconds += Report(report.worker, seconds=report.seconds)
         for episode in report.episodes:
             self.episodes += 1
             self.recent.append((episode.total_reward, episode.length))
@@ -58,6 +60,10 @@ class Telemetry:
         mean = self._mean(0)
         return until_return is not None and mean is not None and len(self.recent) == EPISODES and mean >= until_return
 
+    def shares(self) -> Metrics:
+        """Where workers' time went in this session, by phase."""
+        return _shares(self.seconds)
+
     def state(self) -> Metrics:
         """What a later session needs to go on counting, as plain data."""
         return {
@@ -71,8 +77,7 @@ class Telemetry:
         """Metrics at this moment, with the mean of each statistic since the last line."""
         count = max(1, self.pending.updates)
         means = {name: total / count for name, total in self.pending.totals.items()}
-        worked = sum(self.pending.seconds.values())
-        shares = {f"share_{phase}": round(part / worked, 3) for phase, part in self.pending.seconds.items() if worked}
+        shares = _shares(self.pending)
         self.pending = Report(worker=-1)
         return {
             "wall_seconds": round(self.wall_seconds, 3),
@@ -99,3 +104,8 @@ class Telemetry:
             self.speed.popleft()
         then, before = self.speed[0]
         return (steps - before) / max(now - then, 1e-9)
+
+
+def _shares(report: Report) -> Metrics:
+    worked = sum(report.seconds.values())
+    return {f"share_{phase}": round(part / worked, 3) for phase, part in report.seconds.items() if worked}
