@@ -29,6 +29,7 @@ def test_training_is_measured_beside_the_raw_environment(capsys: pytest.CaptureF
 
 
 def test_a_wrong_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, message in ((["Catchh"], "unknown environment"), (["Catch", "--repeats", "0"], "at least 1")):
+    wrong = {"Catchh": "unknown environment", "Catch --repeats 0": "at least 1", "Catch --runtime serial": "processes"}
+    for arguments, message in ((text.split(), message) for text, message in wrong.items()):
         assert main(["bench", *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -59,6 +59,8 @@ def main(arguments: Sequence[str]) -> int:
 
     train = [given.environment, *passed]
     experiment = experiment_from(train)
+    if experiment.runtime != "processes":
+        raise UserError("the benchmark measures workers that are processes: leave out --runtime serial")
     info = describe(experiment)
     others = None
     if given.peers:
