@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 
+from asyncrl.bench.peers import PACKAGE, StableBaselines
 from asyncrl.cli import main
-from asyncrl.runtime.phases import PHASES
+from asyncrl.errors import UserError
+from asyncrl.runtime import phases
+from asyncrl.runtime.phases import PHASES, PhaseClock
 
 
 @pytest.mark.timeout(90)
@@ -30,6 +40,42 @@ def test_training_is_measured_beside_the_raw_environment(capsys: pytest.CaptureF
 
 def test_a_wrong_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = {"Catchh": "unknown environment", "Catch --repeats 0": "at least 1", "Catch --runtime serial": "processes"}
+    wrong |= {"--memory lstm Catch": "comes first", "Catch --steps 10k": "chooses --steps itself"}
+    wrong |= {"Catch --peers": "classic control", "Catch --seconds=3 --seconds 4": "give --seconds once"}
     for arguments, message in ((text.split(), message) for text, message in wrong.items()):
         assert main(["bench", *arguments]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_environment_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / PACKAGE).mkdir()
+    (tmp_path / PACKAGE / "work.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        StableBaselines(tmp_path / PACKAGE, 1)
+    assert (tmp_path / PACKAGE / "work.txt").read_text() == "mine"
+
+
+@pytest.mark.timeout(60)
+def test_a_sigterm_ends_all_that_the_benchmark_started() -> None:
+    command = [sys.executable, "-m", "asyncrl", "bench", "Catch", "--repeats", "1", "--seconds", "30", "--workers", "2"]
+    bench = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = psutil.Process(bench.pid)
+    while len(process.children(recursive=True)) < 3:  # the raw environments run
+        time.sleep(0.1)
+    started = process.children(recursive=True)
+    os.kill(bench.pid, signal.SIGTERM)
+    assert bench.wait(20) == 130
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert not alive
+
+
+def test_laps_are_booked_to_their_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0, 1.0, 3.0, 10.0, 10.5])
+    monkeypatch.setattr(phases.time, "perf_counter", lambda: next(times))
+    clock = PhaseClock()
+    clock.lap("act")
+    clock.lap("learn")
+    clock.restart()
+    clock.lap("act")
+    assert clock.pop() == {"environment": 0.0, "act": 1.5, "learn": 2.0, "update": 0.0, "other": 0.0}
+    assert sum(clock.pop().values()) == 0

@@ -161,6 +161,20 @@ def test_atari_keeps_what_its_id_promises() -> None:
         make_vector("Pong-v4", {}, 1)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"autoreset_mode": "SameStep"}, "cannot be given autoreset_mode"),
+        ({"life_loss_info": True}, "cannot be given life_loss_info"),
+        ({"img_height": 0}, "img_height of at least 1"),
+        ({"game": "nope"}, "does not take these options"),
+    ],
+)
+def test_options_that_atari_games_cannot_have(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_vector("ALE/Pong-v5", options, 1)
+
+
 def test_packed_frames_are_the_native_stacks() -> None:
     short = {"max_num_frames_per_episode": 400}  # episodes end by truncation, and some by lost lives
     packed = make_vector("ALE/Breakout-v5", short, 3)

@@ -57,6 +57,13 @@ def test_no_whole_checkpoint_is_an_error_not_a_fresh_start(tmp_path: Path) -> No
         load_newest(tmp_path)
 
 
+def test_an_older_format_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path, 1) / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 1}))
+    with pytest.raises(UserError, match="format 1, which this asyncrl no longer reads"):
+        load_newest(tmp_path)
+
+
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = save(tmp_path, 1) / "state.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 99}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +30,8 @@ WARM_UP = 2.0
 """Seconds of training before a measurement begins."""
 START_SECONDS = 120.0
 """How long a run may take until it trains."""
+END_SECONDS = 20.0
+"""How long it may take to end."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def raw_speed(experiment: Experiment, seconds: float) -> float:
 def _step_randomly(
     experiment: Experiment, seconds: float, seed: int, barrier: Barrier, results: SimpleQueue[float]
 ) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     environments = make_environments(experiment, experiment.envs_per_worker)
     environments.reset(seed=seed)
     environments.action_space.seed(seed)
@@ -88,30 +92,43 @@ def training_speed(train: Sequence[str], seconds: float) -> Training:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "asyncrl", "train", *train]
-        command += ["--until-return", "None", "--steps", "1G", "--run-dir", str(run), "--overwrite"]
+        command += ["--until-return", "None", "--steps", "1G", "--run-dir", str(run)]
         with (Path(folder) / "output").open("w+") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
             try:
                 _until_it_trains(process, run)
                 time.sleep(WARM_UP)
-                before, cpu_before = _lines(run)[-1], _cpu_seconds(process.pid)
+                workers = _workers(process.pid)
+                before, cpu_before = _lines(run)[-1], _cpu_seconds(workers)
                 time.sleep(seconds)
-                lines, cpu = _lines(run), _cpu_seconds(process.pid)
-                memory = _memory(process.pid)
-            except (RunError, psutil.NoSuchProcess, IndexError):
+                lines, cpu = _lines(run), _cpu_seconds(workers)
+                private = [_memory(worker, "uss") for worker in workers]
+                everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+                total = sum(_memory(one, "pss") for one in everyone)
+            except (RunError, psutil.Error, IndexError):
                 output.seek(0)
                 raise RunError(f"the run could not be measured:\n{output.read().strip()}") from None
             finally:
-                process.terminate()
-                process.wait()
+                _end(process)
     after = lines[-1]
     measured = [line for line in lines if line["steps"] > before["steps"]]
     steps = after["steps"] - before["steps"]
+    if not measured:
+        raise RunError(f"no update was made in {seconds:g} s: give more --seconds")
     rate = steps / (after["wall_seconds"] - before["wall_seconds"])
     cpu_per_step = (cpu - cpu_before) / (rate * seconds) * 1e6
     shares = {phase: statistics.fmean(line[f"share_{phase}"] for line in measured) for phase in PHASES}
     microseconds = {phase: cpu_per_step * share for phase, share in shares.items()}
-    return Training(rate, microseconds, *memory)
+    return Training(rate, microseconds, private, total)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _until_it_trains(process: subprocess.Popen[Any], run: Path) -> None:
@@ -131,17 +148,17 @@ def _lines(run: Path) -> list[dict[str, Any]]:
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    """The processes that work: those of the run which have no children, the resource tracker aside."""
-    found = [child for child in psutil.Process(pid).children(recursive=True) if not child.children()]
-    busiest = sorted(found, key=lambda child: -sum(child.cpu_times()[:2]))
-    return [child for child in busiest if sum(child.cpu_times()[:2]) > 0.5]
+    """The worker processes of a run: the fork server's children, or where there is none the run's own."""
+    helpers = psutil.Process(pid).children()
+    forked = [worker for helper in helpers for worker in helper.children()]
+    return forked or [helper for helper in helpers if "resource_tracker" not in " ".join(helper.cmdline())]
 
 
-def _cpu_seconds(pid: int) -> float:
-    return sum(sum(worker.cpu_times()[:2]) for worker in _workers(pid))
+def _cpu_seconds(workers: Sequence[psutil.Process]) -> float:
+    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
 
 
-def _memory(pid: int) -> tuple[list[int], int]:
-    run = psutil.Process(pid)
-    total = sum(process.memory_full_info().pss for process in [run, *run.children(recursive=True)])
-    return [worker.memory_full_info().uss for worker in _workers(pid)], total
+def _memory(process: psutil.Process, kind: str) -> int:
+    """Bytes of memory of a kind, or of its own where the system does not tell (`pss` is Linux's)."""
+    memory = process.memory_full_info()
+    return int(getattr(memory, kind, memory.uss))

@@ -2,7 +2,7 @@
 
     python sb3_peer.py ALGORITHM ENVIRONMENT SECONDS VECTOR THREADS
 
-Prints one number. Atari games get the preprocessing of that package, and all 16 environments, as in its tuned settings.
+Prints one number. Atari games get the preprocessing of that package; all have 16 environments.
 """
 
 import sys

@@ -84,12 +84,15 @@ def split(arguments: Sequence[str], kind: type[Any]) -> tuple[list[str], list[st
     passed: list[str] = []
     names = [field.name.replace("_", "-") for field in dataclasses.fields(kind) if field.name != "environment"]
     mine = {f"--{name}" for name in names} | {"--help", "-h"}
+    seen: set[str] = set()
     into = own
     for word in arguments:
         if word.startswith("-") and not _is_number(word):
-            into = own if word.split("=", 1)[0] in mine else passed
-            if into is own and word in own:
-                raise UserError(f"give {word} once, with everything that belongs to it")
+            option = word.split("=", 1)[0].replace("_", "-")
+            into = own if option in mine else passed
+            if into is own and option in seen:
+                raise UserError(f"give {option} once, with everything that belongs to it")
+            seen.add(option)
         into.append(word)
     return own, passed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from asyncrl.bench.peers import Peer
     from asyncrl.config import Experiment
 
+CLASSIC = ("CartPole-", "Acrobot-", "MountainCar-", "MountainCarContinuous-", "Pendulum-")
+"""What both packages know without preprocessing."""
+CHOSEN = ("--run-dir", "--resume", "--overwrite", "--steps", "--until-return")
 PEERS = Path.home() / ".cache" / "asyncrl" / "peers"
 
 
@@ -31,7 +35,7 @@ class Arguments:
     Example: asyncrl bench ALE/Pong-v5 --memory lstm. Options of 'asyncrl train' are taken too.
     """
 
-    environment: Annotated[Positional[str], tyro.conf.arg(metavar="ENV")] = "ALE/Pong-v5"
+    environment: Annotated[Positional[str], tyro.conf.arg(metavar="ENV")] = ""
     """Gymnasium id."""
     repeats: int = 3
     """Rounds; medians over them are printed."""
@@ -46,11 +50,28 @@ class Arguments:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints."""
+    """Measures and prints; a SIGTERM ends what was started, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _main(arguments)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _main(arguments: Sequence[str]) -> int:
     own, passed = split(arguments, Arguments)
     given = parse(Arguments, "bench", own)
     if given.repeats < 1 or given.seconds <= 0:
         raise UserError("--repeats must be at least 1, --seconds more than 0")
+    if not given.environment:
+        raise UserError("which environment? it comes first, for example: asyncrl bench ALE/Pong-v5 --memory lstm")
+    for word in passed:
+        if word.split("=", 1)[0].replace("_", "-") in CHOSEN:
+            raise UserError(f"the benchmark chooses {word} itself: leave it out")
 
     from asyncrl.bench.measure import raw_speed, training_speed
     from asyncrl.cli.train import experiment_from
@@ -66,6 +87,8 @@ def main(arguments: Sequence[str]) -> int:
     if given.peers:
         from asyncrl.bench.peers import PACKAGE, StableBaselines
 
+        if not info.id.startswith(("ALE/", *CLASSIC)) or experiment.environment_options:
+            raise UserError("--peers knows games of ALE/ and classic control, without options of the environment")
         _say(f"looking for {PACKAGE} in {given.peers_dir}; it is installed if it is not there")
         others = StableBaselines(given.peers_dir / PACKAGE, available_cores())
     raw: list[float] = []
@@ -75,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
         trained.append(training_speed(train, given.seconds))
         _say(f"round {number}: raw {raw[-1]:,.0f} steps/s, training {trained[-1].steps_per_second:,.0f} steps/s")
         if others is not None:
-            others.measure(given.environment, given.seconds, _say)
+            others.measure(info.id, given.seconds, _say)
     result = _result(experiment, info.frames_per_step, raw, trained, others.peers if others else [])
     if given.json:
         print(json.dumps(result, indent=1))

@@ -49,6 +49,12 @@ def make_atari(spec: EnvSpec, options: dict[str, Any], num_envs: int) -> VectorE
     Raises:
         UserError: An option is unknown.
     """
+    refused = sorted({"autoreset_mode", "batch_size", "life_loss_info", "num_envs"} & set(options))
+    if refused:
+        raise UserError(f"{spec.id} cannot be given {refused[0]} here: leave that option out")
+    sizes = [name for name in ("img_height", "img_width", "stack_num", "frameskip") if options.get(name, 1) < 1]
+    if sizes:
+        raise UserError(f"{spec.id} needs a {sizes[0]} of at least 1, not {options[sizes[0]]}")
     arguments = settings(spec, options)
     if not arguments.get("grayscale", True) or arguments.pop("stack_num", PackedFrames.STACK) != PackedFrames.STACK:
         return _make_native(spec, num_envs, {**arguments, **options})
@@ -58,7 +64,7 @@ def make_atari(spec: EnvSpec, options: dict[str, Any], num_envs: int) -> VectorE
 def _make_native(spec: EnvSpec, num_envs: int, arguments: dict[str, Any]) -> AtariVectorEnv:
     try:
         return AtariVectorEnv(num_envs=num_envs, **arguments)
-    except TypeError as error:
+    except Exception as error:
         raise UserError(f"{spec.id} does not take these options: {error}") from error
 
 

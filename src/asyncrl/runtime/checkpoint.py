@@ -20,7 +20,7 @@ from torch import Tensor
 from asyncrl.errors import UserError
 from asyncrl.types import EnvironmentInfo
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: image torsos flatten with channels innermost
 TENSORS, STATE = "tensors.safetensors", "state.json"
 KEEP = 3
 
@@ -86,7 +86,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in that folder; nothing in it is executed.
 
     Raises:
-        UserError: It is damaged or of a newer format.
+        UserError: It is damaged or of another format.
     """
     try:
         state = json.loads((path / STATE).read_bytes())
@@ -96,6 +96,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise UserError(f"the checkpoint {path} is damaged ({type(error).__name__})") from error
     if version > FORMAT_VERSION:
         raise UserError(f"the checkpoint {path} has format {version}, newer than this asyncrl reads: upgrade asyncrl")
+    if version < FORMAT_VERSION:
+        raise UserError(f"the checkpoint {path} has format {version}, which this asyncrl no longer reads: train again")
     if hashlib.sha256(data).hexdigest() != digest:
         raise UserError(f"the checkpoint {path} is damaged (its {TENSORS} was cut or changed)")
     try:

@@ -16,7 +16,7 @@ class PhaseClock:
         self.lap_began = time.perf_counter()
 
     def restart(self) -> None:
-        """Forgets the time since the last lap: other workers of this process had it."""
+        """Forgets the time since the last lap: a report was sent, or other workers of this process had it."""
         self.lap_began = time.perf_counter()
 
     def lap(self, phase: str) -> None:

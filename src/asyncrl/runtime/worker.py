@@ -76,6 +76,7 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
         rollout = collector.collect(policy)  # T × B steps
         if normalizer is not None and moments is not None:
             moments.observe(setup.number, normalizer.vectors(flat_observations(rollout)))
+        clock.lap("other")
         updates, totals = 0, defaultdict[str, float](float)
         for experience in algorithm.experience(rollout, memory, networks, random):
             loss = algorithm.loss(networks, experience)
@@ -89,6 +90,7 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
             totals["gradient_norm"] += norm
             for name, value in loss.statistics.items():
                 totals[name] += float(value)
+            clock.lap("other")
         counter.advance(setup.number, steps=rollout.steps)
         refresh_target()
         clock.lap("other")
