@@ -63,21 +63,27 @@ def catch(environment: str, algorithm: str) -> Experiment:
 
 def catch_memory(environment: str, algorithm: str) -> Experiment:
     """Catch where the ball is seen once, for agents with an LSTM."""
+    network = NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal")
+    if algorithm == "a3c":
+        return Experiment(
+            environment,
+            algorithm=A3C(rollout_length=10, entropy_weight=0.01),
+            network=network,
+            optimizer=OptimizerSettings(learning_rate=3e-3),
+            steps=2_000_000,
+            until_return=0.98,
+            envs_per_worker=32,
+        )
     return Experiment(
         environment,
-        algorithm=_method(
-            algorithm,
-            A3C(rollout_length=10, entropy_weight=0.01),
-            rollout_length=10,
-            target_interval=1_000,
-            final_epsilons=(0.01,),
-            exploration_steps=200_000,
+        algorithm=VALUE_BASED[algorithm](
+            rollout_length=10, target_interval=1_000, final_epsilons=(0.01,), exploration_steps=100_000
         ),
-        network=NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=3e-3 if algorithm == "a3c" else 1e-3),
+        network=network,
+        optimizer=OptimizerSettings(learning_rate=1e-3),
         steps=2_000_000,
-        until_return=0.98 if algorithm == "a3c" else 0.95,
-        envs_per_worker=32,
+        until_return=0.95,
+        envs_per_worker=8,
     )
 
 
