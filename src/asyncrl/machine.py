@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from asyncrl import kernels
 from asyncrl.config import available_cores
 
 FILES_PER_WORKER = 16
@@ -29,7 +30,7 @@ class Check:
 
 def check_machine() -> list[Check]:
     """All checks, in the order in which they matter."""
-    return [check() for check in (_python, _torch, _cores, _open_files, _shared_memory, _writable, _atari)]
+    return [check() for check in (_python, _torch, _kernels, _cores, _open_files, _shared_memory, _writable, _atari)]
 
 
 def _python() -> Check:
@@ -43,6 +44,18 @@ def _torch() -> Check:
     except ImportError as error:
         return Check("torch", "bad", f"cannot be imported ({error}): pip install torch")
     return Check("torch", "good", f"{torch.__version__}; each worker uses one thread")
+
+
+def _kernels() -> Check:
+    if not kernels.available:
+        return Check(
+            "convolutions", "note", 'Torch\'s own; images are learned from faster after pip install "asyncrl[fast]"'
+        )
+    try:
+        compiled_for = importlib.import_module("llvmlite.binding").get_host_cpu_name()
+    except Exception as error:
+        return Check("convolutions", "bad", f"llvmlite does not work ({error}): pip install --upgrade llvmlite")
+    return Check("convolutions", "good", f"compiled for this processor ({compiled_for})")
 
 
 def _cores() -> Check:

@@ -167,6 +167,15 @@ def _picture(output: Path, runs: Sequence[RunFolder], x_label: str, y_label: str
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
         axes.legend(frameon=False, fontsize="small")
+    write_picture(figure, output)
+
+
+def write_picture(figure: Figure, output: Path) -> None:
+    """Saves a figure.
+
+    Raises:
+        UserError: The file cannot be written, or its ending names no format.
+    """
     try:
         figure.savefig(output)
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -50,20 +50,28 @@ def raw_speed(experiment: Experiment, seconds: float) -> float:
     Raises:
         RunError: A process failed.
     """
+    return run_processes(_step_randomly, (experiment, seconds), experiment.worker_count)
+
+
+def run_processes(target: Callable[..., None], arguments: Sequence[Any], number: int) -> float:
+    """The sum of what so many processes measure; each is called with `arguments`, its number, a barrier and a queue.
+
+    Raises:
+        RunError: A process failed.
+    """
     context = process_context()
-    workers = experiment.worker_count
-    barrier: Barrier = context.Barrier(workers)
+    barrier: Barrier = context.Barrier(number)
     results: SimpleQueue[float] = context.SimpleQueue()
     processes = [
-        context.Process(target=_step_randomly, args=(experiment, seconds, seed, barrier, results), daemon=True)  # type: ignore[attr-defined]
-        for seed in range(workers)
+        context.Process(target=target, args=(*arguments, each, barrier, results), daemon=True)  # type: ignore[attr-defined]
+        for each in range(number)
     ]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
-        raise RunError("the environments failed when stepped with random actions: see above")
+        raise RunError("a process of the measurement failed: see above")
     return sum(results.get() for _ in processes)
 
 

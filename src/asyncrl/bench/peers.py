@@ -20,11 +20,10 @@ VECTORS = ("dummy", "subprocess")
 
 @dataclass
 class Peer:
-    """One algorithm of the other package and the speeds measured."""
+    """What training is compared with, and the speeds measured."""
 
-    algorithm: str
-    version: str
-    setting: str = ""  # the fastest: kind of vector and number of threads
+    name: str
+    setting: str = ""
     steps_per_second: list[float] = field(default_factory=list)
 
 
@@ -55,7 +54,7 @@ class StableBaselines:
             self._run("-m", "pip", "install", "--quiet", PACKAGE, "opencv-python-headless", *same)
             done.write_text(" ".join(same))
         version = self._run("-c", f"from importlib.metadata import version; print(version('{PACKAGE}'))").strip()
-        self.peers = [Peer(algorithm, version) for algorithm in ALGORITHMS]
+        self.peers = {algorithm: Peer(f"{PACKAGE} {version} {algorithm}") for algorithm in ALGORITHMS}
         self.best: dict[str, tuple[str, int]] = {}
 
     def measure(self, environment: str, seconds: float, say: Callable[[str], None]) -> None:
@@ -64,22 +63,22 @@ class StableBaselines:
         Raises:
             RunError: A run failed.
         """
-        for peer in self.peers:
-            if peer.algorithm in self.best:
-                peer.steps_per_second.append(self._speed(peer, environment, seconds, *self.best[peer.algorithm]))
+        for algorithm, peer in self.peers.items():
+            if algorithm in self.best:
+                peer.steps_per_second.append(self._speed(algorithm, environment, seconds, *self.best[algorithm]))
                 continue
             speeds = {}
             for setting in [(vector, threads) for vector in VECTORS for threads in self.threads]:
-                speeds[setting] = self._speed(peer, environment, seconds, *setting)
-                say(f"{PACKAGE} {peer.algorithm}, {setting[0]}, {setting[1]} threads: {speeds[setting]:,.0f} steps/s")
+                speeds[setting] = self._speed(algorithm, environment, seconds, *setting)
+                say(f"{peer.name}, {setting[0]}, {setting[1]} threads: {speeds[setting]:,.0f} steps/s")
             best = max(speeds, key=lambda setting: speeds[setting])
-            self.best[peer.algorithm] = best
+            self.best[algorithm] = best
             peer.setting = f"{sb3_peer.ENVIRONMENTS} environments, {best[0]}, {best[1]} threads"
             peer.steps_per_second.append(speeds[best])
 
-    def _speed(self, peer: Peer, environment: str, seconds: float, vector: str, threads: int) -> float:
+    def _speed(self, algorithm: str, environment: str, seconds: float, vector: str, threads: int) -> float:
         script = str(Path(sb3_peer.__file__))
-        return float(self._run(script, peer.algorithm, environment, str(seconds), vector, str(threads)).split()[-1])
+        return float(self._run(script, algorithm, environment, str(seconds), vector, str(threads)).split()[-1])
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run([self.python, *arguments], capture_output=True, text=True, check=False)

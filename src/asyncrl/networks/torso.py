@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
-from torch.nn import functional
 
 from asyncrl.config import NetworkSettings
 from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
+from asyncrl.networks.convolution import convolve_relu
 
 CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
     # name: ((channels, kernel, stride) of each layer, units of the fully-connected layer)
@@ -71,15 +71,14 @@ class ImageTorso(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Images [N, C, H, W] or [N, H, W, C] give features [N, F].
 
-        Channels lie innermost in memory all the way. Bytes become floats in one pass; the first layer's weights, not
-        the images, are scaled.
+        Channels lie innermost in memory all the way; the first layer's weights, not the images, are scaled.
         """
-        images = observations.permute(0, 3, 1, 2) if self.channels_last else observations
-        features = images.to(torch.float32, memory_format=torch.channels_last)
+        features = observations if self.channels_last else observations.permute(0, 2, 3, 1)
         for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
             weight = layer.weight * self.scale if number == 0 else layer.weight
-            features = torch.relu_(functional.conv2d(features, weight, layer.bias, layer.stride))
-        return torch.relu_(self.dense(features.permute(0, 2, 3, 1).flatten(1)))
+            assert layer.bias is not None
+            features = convolve_relu(features, weight, layer.bias, layer.stride[0])
+        return torch.relu_(self.dense(features.flatten(1)))
 
 
 class DictTorso(nn.Module):

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from asyncrl import kernels
 from asyncrl.config import OptimizerSettings
 
 TINY = 1e-30
@@ -41,8 +42,10 @@ class MomentumSGD:
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
-        self.momentum.mul_(self.decay).add_(gradient, alpha=1 - self.decay)
-        self.parameters.add_(self.momentum, alpha=-learning_rate)
+        vectors = gradient, self.parameters, self.momentum
+        d, theta, m = _left("momentum_sgd", vectors, self.decay, 1 - self.decay, -learning_rate)
+        m.mul_(self.decay).add_(d, alpha=1 - self.decay)
+        theta.add_(m, alpha=-learning_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,10 @@ class RMSProp:
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
-        g, d = self.square_average, gradient
+        vectors = gradient, self.parameters, self.square_average
+        d, theta, g = _left("rmsprop", vectors, self.decay, 1 - self.decay, self.epsilon, -learning_rate)
         g.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
-        self.parameters.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
+        theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,23 @@ class SharedAdam:
         count = self.updates() + 1
         scale = (1 - self.decay**count) ** -0.5
         rate = learning_rate / (1 - self.momentum**count)
-        m, v, d = self.average, self.square_average, gradient
-        m.mul_(self.momentum).add_(d, alpha=1 - self.momentum)
-        v.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+        beta1, beta2 = self.momentum, self.decay
+        vectors = gradient, self.parameters, self.average, self.square_average
+        d, theta, m, v = _left("adam", vectors, beta1, 1 - beta1, beta2, 1 - beta2, scale, self.epsilon, -rate)
+        m.mul_(beta1).add_(d, alpha=1 - beta1)
+        v.mul_(beta2).addcmul_(d, d, value=1 - beta2)
         root = (v + TINY).sqrt_()
-        self.parameters.addcdiv_(m, root.mul_(scale).add_(self.epsilon), value=-rate)
+        theta.addcdiv_(m, root.mul_(scale).add_(self.epsilon), value=-rate)
+
+
+def _left(formula: str, vectors: tuple[Tensor, ...], *coefficients: float) -> tuple[Tensor, ...]:
+    """What is left of the gradient, θ and its statistics [P] after our own kernel, if there is one, did its part."""
+    if not kernels.available:
+        return vectors
+    from asyncrl.kernels import optimizers
+
+    done = optimizers.update(getattr(optimizers, formula), vectors[0], vectors[1:], coefficients)
+    return tuple(vector[done:] for vector in vectors)
 
 
 STATISTICS: Mapping[str, tuple[str, ...]] = {

@@ -67,11 +67,12 @@ class Trial:
 
     def arguments(self, sweep: Sweep) -> list[str]:
         """The arguments of `asyncrl train` that make it."""
-        own = [word for key, value in self.settings.items() for word in _option(key, value)]
+        own = [word for key, value in self.settings.items() for word in option(key, value)]
         return [sweep.environment, *sweep.options, *own, "--seed", str(self.seed)]
 
 
-def _option(key: str, value: str) -> list[str]:
+def option(key: str, value: str) -> list[str]:
+    """The words of the command line that give a setting a value."""
     name = key.replace("_", "-")
     if value in ("true", "false"):
         return [f"--{name}" if value == "true" else f"--no-{name}"]

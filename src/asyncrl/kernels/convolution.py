@@ -1,0 +1,271 @@
+"""Convolution, ReLU and their gradients on images [N, H, W, C], a block of output pixels at a time in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from asyncrl.kernels.llvm import LANES, Compiled, Emitter, Pointer, Value, registers
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a convolution without padding."""
+
+    height: int
+    width: int
+    channels: int
+    kernel: int
+    stride: int
+    outputs: int
+
+    @property
+    def rows(self) -> int:
+        """Of the output."""
+        return (self.height - self.kernel) // self.stride + 1
+
+    @property
+    def columns(self) -> int:
+        """Of the output."""
+        return (self.width - self.kernel) // self.stride + 1
+
+    @property
+    def pixels(self) -> int:
+        """Numbers of an image."""
+        return self.height * self.width * self.channels
+
+    @property
+    def run(self) -> int:
+        """Numbers under one row of the kernel: they lie side by side in an image."""
+        return self.kernel * self.channels
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where outputs go, in numbers."""
+
+    image: int
+    row: int
+    column: int
+    vectors: tuple[int, ...]  # of a pixel
+
+
+class Convolution:
+    """Kernels for one shape; `bytes_` says that images are uint8 and else float32.
+
+    Every number of an image is multiplied with all outputs at once, in vectors; a block of pixels in one row of the
+    output stays in registers until it is finished. The gradient by the image is a convolution too: each of its blocks
+    of stride × stride pixels depends on (kernel / stride)² pixels of the output's gradient.
+    """
+
+    def __init__(self, shape: Shape, bytes_: bool) -> None:
+        self.shape, self.bytes = shape, bytes_
+
+    @staticmethod
+    def fits(shape: Shape) -> bool:
+        """Whether kernels for that shape can be made: outputs fill vectors, the stride divides the kernel."""
+        return shape.outputs % LANES == 0 and shape.kernel % shape.stride == 0 and shape.pixels >= LANES
+
+    @property
+    def has_image_gradient(self) -> bool:
+        """Whether there is a gradient by the image: its channels fill vectors."""
+        return not self.bytes and self.shape.channels % LANES == 0
+
+    def forward(self, images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+        """Convolution and ReLU.
+
+        Args:
+            images: [N, H, W, C].
+            weights: [kernel · kernel · C, O].
+            bias: [O].
+
+        Returns:
+            [N, rows, columns, O].
+        """
+        shape = self.shape
+        outputs = torch.empty(len(images), shape.rows, shape.columns, shape.outputs)
+        self._forward(images, weights, bias, outputs, self._floats(), count=len(images))
+        return outputs
+
+    def weight_gradient(self, images: Tensor, gradient: Tensor) -> Tensor:
+        """By the weights, as they are laid out for `forward`.
+
+        Args:
+            images: [N, H, W, C].
+            gradient: By the convolution's output, before its ReLU [N, rows, columns, O].
+        """
+        weights = torch.zeros(self.shape.kernel * self.shape.run, self.shape.outputs)
+        self._weight_gradient(images, gradient, weights, self._floats(), count=len(images))
+        return weights
+
+    def image_gradient(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """By the images [N, H, W, C].
+
+        Args:
+            gradient: As for `weight_gradient`.
+            weight: As torch has it [O, C, kernel, kernel].
+        """
+        shape, reach, s = self.shape, self._reach, self.shape.stride
+        # [O, C, (reach, stride) of rows, the same of columns] → [reach, reach, O, stride, stride, C], taps backwards
+        taps = weight.reshape(shape.outputs, shape.channels, reach, s, reach, s).permute(2, 4, 0, 3, 5, 1).flip(0, 1)
+        border = (reach - 1,) * 2
+        padded = torch.nn.functional.pad(gradient, (0, 0, *border, *border))
+        images = torch.zeros(len(gradient), shape.height, shape.width, shape.channels)
+        none = torch.zeros(s * s * shape.channels)
+        self._image_gradient(padded, taps.contiguous(), none, images, self._floats(), count=len(gradient))
+        return images
+
+    def _floats(self) -> Tensor:
+        """Room for one image as floats."""
+        return torch.empty(-(-self.shape.pixels // LANES) * LANES if self.bytes else 0)
+
+    @property
+    def _reach(self) -> int:
+        """Along one axis, the outputs that depend on a pixel."""
+        return self.shape.kernel // self.shape.stride
+
+    @cached_property
+    def _forward(self) -> Compiled:
+        shape = self.shape
+        pixel = shape.outputs
+        layout = Layout(shape.rows * shape.columns * pixel, shape.columns * pixel, pixel, tuple(range(0, pixel, LANES)))
+        return _emit_forward(shape, layout, self.bytes, positive=True)
+
+    @cached_property
+    def _image_gradient(self) -> Compiled:
+        shape, s, border = self.shape, self.shape.stride, 2 * (self._reach - 1)
+        blocks = Shape(
+            shape.rows + border, shape.columns + border, shape.outputs, self._reach, 1, s * s * shape.channels
+        )
+        row, block = shape.width * shape.channels, s * shape.channels
+        vectors = tuple(a * row + b for a in range(s) for b in range(0, block, LANES))
+        return _emit_forward(blocks, Layout(shape.pixels, s * row, block, vectors), bytes_=False, positive=False)
+
+    @cached_property
+    def _weight_gradient(self) -> Compiled:
+        return _emit_weight_gradient(self.shape, self.bytes)
+
+
+@lru_cache(maxsize=64)
+def convolution(shape: Shape, bytes_: bool) -> Convolution:
+    """The kernels for a shape; each is compiled when it is first used."""
+    return Convolution(shape, bytes_)
+
+
+def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) -> Compiled:
+    kind = "byte" if bytes_ else "float"
+    emit = Emitter("forward", [kind, "float", "float", "float", "float"])
+    images, weights, bias, outputs, floats = emit.pointers
+    vectors = range(len(layout.vectors))
+    block = max(1, registers() // len(vectors))  # pixels of a row that are worked on together
+
+    def image(i: Value, _: Sequence[Value]) -> None:
+        source = _as_floats(emit, emit.at(images, emit.times(i, shape.pixels)), floats, shape, bytes_)
+        target = emit.at(outputs, emit.times(i, layout.image))
+
+        def row(y: Value, _: Sequence[Value]) -> None:
+            upper = emit.at(source, emit.times(y, shape.stride * shape.width * shape.channels))
+            written = emit.at(target, emit.times(y, layout.row))
+            for x in range(0, shape.columns, block):
+                pixels = range(x, min(x + block, shape.columns))
+                sums = [emit.load(emit.at(bias, v * LANES)) for _ in pixels for v in vectors]
+                sums = emit.loop(shape.kernel, products(upper, pixels), sums)
+                for position, number in enumerate(sums):
+                    pixel, v = divmod(position, len(vectors))
+                    place = emit.at(written, pixels[pixel] * layout.column + layout.vectors[v])
+                    emit.store(emit.positive_part(number) if positive else number, place)
+
+        emit.loop(shape.rows, row)
+
+    def products(upper: Pointer, pixels: range) -> Callable[[Value, Sequence[Value]], Sequence[Value]]:
+        def kernel_row(k: Value, sums: Sequence[Value]) -> Sequence[Value]:
+            line = emit.at(upper, emit.times(k, shape.width * shape.channels))
+            matrix = emit.at(weights, emit.times(k, shape.run * shape.outputs))
+
+            def number(j: Value, sums: Sequence[Value]) -> Sequence[Value]:
+                factors = [
+                    emit.load(emit.at(emit.at(matrix, emit.times(j, shape.outputs)), v * LANES)) for v in vectors
+                ]
+                added = []
+                for position, x in enumerate(pixels):
+                    value = emit.broadcast(emit.at(emit.at(line, j), x * shape.stride * shape.channels))
+                    added += [emit.multiply_add(value, factors[v], sums[position * len(vectors) + v]) for v in vectors]
+                return added
+
+            return emit.loop(shape.run, number, sums)
+
+        return kernel_row
+
+    emit.loop(emit.count, image)
+    return emit.compile()
+
+
+def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
+    kind = "byte" if bytes_ else "float"
+    emit = Emitter("weight_gradient", [kind, "float", "float", "float"])
+    images, gradient, weights, floats = emit.pointers
+    vectors = range(0, shape.outputs, LANES)
+    # weights that are worked on together
+    block = next(n for n in range(max(1, min(16, registers()) // len(vectors)), 0, -1) if shape.run % n == 0)
+
+    def image(i: Value, _: Sequence[Value]) -> None:
+        source = _as_floats(emit, emit.at(images, emit.times(i, shape.pixels)), floats, shape, bytes_)
+        outputs = emit.at(gradient, emit.times(i, shape.rows * shape.columns * shape.outputs))
+
+        def row(y: Value, _: Sequence[Value]) -> None:
+            upper = emit.at(source, emit.times(y, shape.stride * shape.width * shape.channels))
+            outer = emit.at(outputs, emit.times(y, shape.columns * shape.outputs))
+
+            def kernel_row(k: Value, _: Sequence[Value]) -> None:
+                line = emit.at(upper, emit.times(k, shape.width * shape.channels))
+                matrix = emit.at(weights, emit.times(k, shape.run * shape.outputs))
+
+                def part(j: Value, _: Sequence[Value]) -> None:
+                    inner = emit.at(line, emit.times(j, block))
+                    corner = emit.at(matrix, emit.times(j, block * shape.outputs))
+                    places = [emit.at(corner, n * shape.outputs + v) for n in range(block) for v in vectors]
+
+                    def pixel(x: Value, sums: Sequence[Value]) -> Sequence[Value]:
+                        factors = [emit.load(emit.at(emit.at(outer, emit.times(x, shape.outputs)), v)) for v in vectors]
+                        first = emit.at(inner, emit.times(x, shape.stride * shape.channels))
+                        added = []
+                        for n in range(block):
+                            value = emit.broadcast(emit.at(first, n))
+                            added += [
+                                emit.multiply_add(value, factor, sums[n * len(vectors) + v])
+                                for v, factor in enumerate(factors)
+                            ]
+                        return added
+
+                    sums = emit.loop(shape.columns, pixel, [emit.load(place) for place in places])
+                    for place, number in zip(places, sums, strict=True):
+                        emit.store(number, place)
+
+                emit.loop(shape.run // block, part)
+
+            emit.loop(shape.kernel, kernel_row)
+
+        emit.loop(shape.rows, row)
+
+    emit.loop(emit.count, image)
+    return emit.compile()
+
+
+def _as_floats(emit: Emitter, image: Pointer, floats: Pointer, shape: Shape, bytes_: bool) -> Pointer:
+    """The image as floats: itself, or copied to `floats`; the last vector ends where the image does."""
+    if not bytes_:
+        return image
+
+    def copy(i: Value, _: Sequence[Value]) -> None:
+        offset = emit.times(i, LANES)
+        emit.store(emit.load_bytes(emit.at(image, offset)), emit.at(floats, offset))
+
+    emit.loop(shape.pixels // LANES, copy)
+    if shape.pixels % LANES:
+        last = shape.pixels - LANES
+        emit.store(emit.load_bytes(emit.at(image, last)), emit.at(floats, last))
+    return floats
