@@ -114,7 +114,9 @@ class Convolution:
         taps = weight.reshape(shape.outputs, shape.channels, reach, s, reach, s).permute(2, 4, 0, 3, 5, 1).flip(0, 1)
         border = (reach - 1,) * 2
         padded = torch.nn.functional.pad(gradient, (0, 0, *border, *border))
-        images = torch.zeros(len(gradient), shape.height, shape.width, shape.channels)
+        images = torch.empty(len(gradient), shape.height, shape.width, shape.channels)
+        if (shape.rows + reach - 1) * s < shape.height or (shape.columns + reach - 1) * s < shape.width:
+            images.zero_()  # pixels that no output depends on
         none = torch.zeros(s * s * shape.channels)
         self._image_gradient(padded, taps.contiguous(), none, images, self._floats(), count=len(gradient))
         return images

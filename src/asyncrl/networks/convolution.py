@@ -64,7 +64,7 @@ class _ConvolveRelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         images, weight, outputs = ctx.saved_tensors
-        gradient = torch.where(outputs > 0, gradient, 0.0).contiguous()
+        gradient = torch.ops.aten.threshold_backward(gradient.contiguous(), outputs, 0.0)  # of the ReLU
         by_image = ctx.own.image_gradient(gradient, weight) if ctx.needs_input_grad[0] else None
         rows, columns = weight.shape[2:]
         by_weight = ctx.own.weight_gradient(images, gradient).view(rows, columns, -1, len(weight)).permute(3, 2, 0, 1)
