@@ -1,16 +1,30 @@
 """Our own kernels against torch."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from torch import Tensor
 
 pytest.importorskip("llvmlite")
 
 from asyncrl import kernels
-from asyncrl.config import OptimizerSettings
+from asyncrl.config import NetworkSettings, OptimizerSettings
+from asyncrl.envs.make import describe
 from asyncrl.kernels.convolution import Convolution, Shape
-from asyncrl.networks.convolution import convolve_relu, convolve_relu_by_torch
+from asyncrl.networks.convolution import Activations, OwnLayers, own_layers
+from asyncrl.networks.torso import ImageTorso, make_torso
 from asyncrl.optim.hogwild import STATISTICS, make_optimizer
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.supervisor import Supervisor
+from asyncrl.runtime.worker import ExploringPolicy, WorkerSetup, work
+from tests.experiments import small
 
 LAYERS = {  # (height, width, channels), kernel, stride, outputs, dtype
     "2013, first": ((84, 84, 4), 8, 4, 16, torch.uint8),
@@ -23,59 +37,100 @@ LAYERS = {  # (height, width, channels), kernel, stride, outputs, dtype
 }
 
 
-def layer(name: str, images: int = 5) -> tuple[Tensor, Tensor, Tensor, int]:
-    shape, kernel, stride, outputs, dtype = LAYERS[name]
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("images", [5, 0])
+def test_outputs_and_gradients_are_those_of_torch_in_double_precision(name: str, images: int) -> None:
+    (height, width, channels), kernel, stride, outputs, dtype = LAYERS[name]
     random = torch.Generator().manual_seed(0)
-    if dtype == torch.uint8:
-        inputs = torch.randint(0, 256, (images, *shape), generator=random, dtype=dtype)
-    else:
-        inputs = torch.randn(images, *shape, generator=random)
-    weight = torch.randn(outputs, shape[2], kernel, kernel, generator=random) / (100 if dtype == torch.uint8 else 10)
-    return inputs, weight, torch.randn(outputs, generator=random), stride
+    bytes_ = dtype == torch.uint8
+    own = Convolution(Shape(height, width, channels, kernel, stride, outputs), bytes_)
+    inputs = torch.randint(0, 256, (images, height, width, channels), generator=random, dtype=torch.uint8)
+    inputs = inputs if bytes_ else inputs / 255 - 0.5
+    weight = torch.randn(outputs, channels, kernel, kernel, generator=random) / (100 if bytes_ else 10)
+    bias = torch.randn(outputs, generator=random)
+    pull = torch.randn(images, own.shape.rows, own.shape.columns, outputs, generator=random)
+
+    leaves = [tensor.double().requires_grad_() for tensor in (inputs, weight, bias)]
+    before = torch.nn.functional.conv2d(leaves[0].permute(0, 3, 1, 2), *leaves[1:], stride).permute(0, 2, 3, 1)
+    by_images, by_weight, _ = torch.autograd.grad((before * pull).sum(), leaves)
+
+    def equal(found: Tensor, truth: Tensor) -> None:
+        scale = max((float(number) for number in truth.detach().abs().flatten()), default=1.0)
+        torch.testing.assert_close(found.double(), truth, rtol=1e-4, atol=1e-5 * scale)
+
+    def matrix(weight: Tensor) -> Tensor:
+        return weight.permute(2, 3, 1, 0).reshape(-1, outputs).contiguous()
+
+    equal(own.forward(inputs, matrix(weight), bias), torch.relu(before).detach())
+    equal(own.weight_gradient(inputs, pull), matrix(by_weight))
+    if own.has_image_gradient:
+        equal(own.image_gradient(pull, weight), by_images)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_outputs_and_gradients_are_those_of_torch_in_double_precision(name: str) -> None:
-    inputs, weight, bias, stride = layer(name)
-    differentiable = inputs.dtype == torch.float32
+@pytest.mark.parametrize(
+    ("torso", "shape"), [("atari-2013", (84, 84, 4)), ("atari-2015", (4, 84, 84)), ("minatar", (10, 10, 6))]
+)
+def test_a_torso_of_own_kernels_is_one_of_torch(torso: str, shape: tuple[int, int, int]) -> None:
+    space = Box(0, 255, shape, np.uint8)
+    made = cast("ImageTorso", make_torso(space, NetworkSettings(torso=torso)))
+    assert made.own is not None
+    images = torch.randint(0, 256, (6, *shape), dtype=torch.uint8)
+    pull = torch.randn(6, made.output_size)
+    pull[4:] = 0  # the last ones are not learned from
 
-    def results(convolve, *tensors):  # type: ignore[no-untyped-def]
-        leaves = [t.clone().requires_grad_(t.is_floating_point()) for t in tensors]
-        outputs = convolve(*leaves, stride)
-        pull = torch.cos(torch.arange(outputs.numel(), dtype=outputs.dtype)).view(outputs.shape)
-        wanted = leaves if differentiable else leaves[1:]
-        return [outputs, *torch.autograd.grad((outputs * pull).sum(), wanted)]
+    def results(known: Sequence[Activations] = ()) -> list[Tensor]:
+        features = made(images, known)
+        return [features.detach(), *torch.autograd.grad((features * pull).sum(), list(made.parameters()))]
 
-    def in_double(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-        rows = torch.nn.functional.conv2d(images.permute(0, 3, 1, 2).double(), weight, bias, stride)
-        return torch.relu(rows).permute(0, 2, 3, 1)
-
-    exact = results(in_double, inputs.double() if differentiable else inputs, weight.double(), bias.double())
-    for convolve in (convolve_relu, convolve_relu_by_torch):
-        for found, truth in zip(results(convolve, inputs, weight, bias), exact, strict=True):
-            scale = float(truth.detach().abs().max())
-            assert scale > 0
-            torch.testing.assert_close(found.double(), truth.double(), rtol=1e-4, atol=1e-5 * scale)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_own_kernels_are_used_for_the_layers_we_know(name: str) -> None:
-    inputs, weight, bias, stride = layer(name)
-    outputs = convolve_relu(inputs, weight.requires_grad_(), bias, stride)
-    assert outputs.grad_fn is not None
-    assert "ConvolveRelu" in type(outputs.grad_fn).__name__
+    own = results()
+    for part in ([2], [2, 3], [6]):  # known from before: the first images, in parts
+        known = [made.activations(piece) for piece in images.split([*part, 6 - sum(part)])][: len(part)]
+        for found, truth in zip(results(known), own, strict=True):
+            torch.testing.assert_close(found, truth)
+    made.own = None
+    for found, truth in zip(own, results(), strict=True):
+        torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-5 * float(truth.abs().max()))
 
 
-def test_layers_that_do_not_fit_are_left_to_torch() -> None:
-    images, weight = torch.randn(2, 12, 12, 3, requires_grad=True), torch.randn(16, 3, 3, 3)
-    assert not Convolution.fits(Shape(12, 12, 3, 3, 1, 20))
-    assert not Convolution.fits(Shape(12, 12, 3, 3, 2, 16))
-    assert "ConvolveRelu" not in type(convolve_relu(images, weight, torch.zeros(16), 1).grad_fn).__name__  # by image
+def test_layers_that_do_not_fit_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(channels: int, *layers: tuple[int, int, int]) -> OwnLayers | None:
+        made = [torch.nn.Conv2d(*layer) for layer in _chained(channels, layers)]
+        return own_layers((24, 24, channels), True, made, torch.nn.Linear(1, 1), 1.0)
+
+    assert own(3, (16, 3, 1), (32, 4, 2)) is not None
+    assert own(3, (20, 3, 1)) is None  # outputs fill no vectors
+    assert own(3, (16, 3, 2)) is None  # the stride does not divide the kernel
+    monkeypatch.setattr(kernels, "available", False)
+    assert own(3, (16, 3, 1)) is None
 
 
-def test_no_images_give_no_outputs() -> None:
-    inputs, weight, bias, stride = layer("2013, first", images=0)
-    assert convolve_relu(inputs, weight, bias, stride).shape == (0, 20, 20, 16)
+def _chained(channels: int, layers: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    for outputs, kernel, stride in layers:
+        yield channels, outputs, kernel, stride
+        channels = outputs
+
+
+def test_a_worker_learns_from_what_it_computed_when_it_acted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One update with and without the kept activations; an algorithm that looks ahead keeps none."""
+    pop, kept = ExploringPolicy.pop_activations, 0
+
+    def count(policy: ExploringPolicy) -> Any:
+        nonlocal kept
+        kept = sum(any(step) for step in (activations := pop(policy)))
+        return activations
+
+    def after_an_update(algorithm: str, pop_activations: Any) -> Tensor:
+        monkeypatch.setattr(ExploringPolicy, "pop_activations", pop_activations)
+        experiment = small("MinAtar/Breakout-v1", algorithm, rollout_length=3, steps=12)
+        supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+        list(work(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, np.random.SeedSequence(0))))
+        assert supervisor.shared.counter.updates == 1
+        return supervisor.shared.parameters.tensor
+
+    for algorithm, expected in (("a3c", 3), ("nstep-q", 3), ("sarsa", 0)):
+        parameters = after_an_update(algorithm, count)
+        assert kept == expected
+        torch.testing.assert_close(parameters, after_an_update(algorithm, lambda policy: ()))
 
 
 @pytest.mark.parametrize("optimizer", ["shared-rmsprop", "momentum-sgd", "shared-adam"])

@@ -36,6 +36,7 @@ class Rollout:
     first: Tensor  # [T+1, B] bool, true where an observation is its episode's first
     state: State  # recurrent state before observations[0]
     next_actions: Tensor | None = None  # [B, ...], already chosen for observations[T] if the algorithm looks ahead
+    activations: tuple[Any, ...] = ()  # of the acting network for observations[0], [1], ...; as `Network.forward` takes
 
     @property
     def steps(self) -> int:

@@ -75,7 +75,7 @@ class A3C:
     def loss(self, networks: Networks, experience: Rollout) -> Loss:
         """The loss of a rollout, summed over its steps."""
         rollout, network = experience, networks.online
-        outputs, _ = network(rollout.observations, rollout.state, rollout.first)  # each [T+1, B, ...]
+        outputs, _ = network(rollout.observations, rollout.state, rollout.first, rollout.activations)  # [T+1, B, ...]
         policy, values = outputs["policy"][:-1], outputs["value"]  # [T, B, ...], [T+1, B]
         returns = F.returns.n_step_returns(rollout.rewards, rollout.discounts, values, rollout.valid)  # [T, B]
 

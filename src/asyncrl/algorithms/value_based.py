@@ -141,7 +141,7 @@ class ValueBased(ABC):
         """The squared errors of a rollout, summed over its steps."""
         rollout, rows = experience.rollout, None if self.double else -1
         observations = tree_map(lambda all_rows: all_rows[:rows], rollout.observations)
-        outputs, _ = networks.online(observations, rollout.state, rollout.first[:rows])
+        outputs, _ = networks.online(observations, rollout.state, rollout.first[:rows], rollout.activations)
         values = outputs["q"]  # [T, B, A], or [T+1, B, A]
         targets = self.targets(rollout, values.detach(), experience.target_values)  # [T, B]
         chosen = F.value_learning.taken(values[: len(rollout.actions)], rollout.actions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from gymnasium.spaces import Space
 from torch import Tensor, nn
 
 from asyncrl.config import Experiment, NetworkSettings
+from asyncrl.networks.convolution import Activations
 from asyncrl.networks.heads import HeadFactory
 from asyncrl.networks.initialization import orthogonal
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.recurrent import make_core
-from asyncrl.networks.torso import make_torso
+from asyncrl.networks.torso import ImageTorso, make_torso
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, State
 
@@ -28,9 +29,16 @@ class Body(nn.Module):
         self.torso = make_torso(space, settings)
         self.core = make_core(settings.memory, int(self.torso.output_size), settings.memory_size)  # type: ignore[arg-type]
 
-    def forward(self, observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
+    def activations(self, observations: Any) -> Activations:
+        """Of a torso that keeps them, for observations [N, ...]."""
+        return self.torso.activations(observations) if isinstance(self.torso, ImageTorso) else ()
+
+    def forward(
+        self, observations: Any, state: State, first: Tensor, known: Sequence[Activations] = ()
+    ) -> tuple[Tensor, State]:
         """Observations [T·B, ...] and first [T, B] give features [T, B, F] and the next state."""
-        features, state = self.core(self.torso(observations).unflatten(0, first.shape), state, first)
+        given = (known,) if any(known) else ()
+        features, state = self.core(self.torso(observations, *given).unflatten(0, first.shape), state, first)
         return features, state
 
 
@@ -59,13 +67,21 @@ class Network(nn.Module):
         """The recurrent state at an episode's start, each tensor [B, H]; the bodies' one after another."""
         return tuple(tensor for body in self.bodies for tensor in body.core.initial_state(environments))  # type: ignore[operator,union-attr]
 
-    def forward(self, observations: Any, state: State, first: Tensor) -> tuple[dict[str, Tensor], State]:
+    def activations(self, observations: Any) -> tuple[Activations, ...]:
+        """What the bodies' torsos compute of observations [T, B, ...]: `forward` can be given it."""
+        flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
+        return tuple(body.activations(flat) for body in self.bodies)  # type: ignore[operator]
+
+    def forward(
+        self, observations: Any, state: State, first: Tensor, known: Sequence[tuple[Activations, ...]] = ()
+    ) -> tuple[dict[str, Tensor], State]:
         """Heads along a rollout.
 
         Args:
             observations: [T, B, ...], or that for each key.
             state: Before the first observation, each [B, H].
             first: [T, B] bool, true where an observation is its episode's first: the state is reset before it.
+            known: Activations of the first observations, one item for each step, computed with the present parameters.
 
         Returns:
             Each head's output [T, B, ...], and the state after the last observation.
@@ -73,7 +89,10 @@ class Network(nn.Module):
         flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
         if self.normalizer is not None:
             flat = self.normalizer(flat)
-        passed = [body(flat, state[part], first) for body, part in zip(self.bodies, self.state_parts, strict=True)]
+        passed = [
+            body(flat, state[part], first, [step[number] for step in known])
+            for number, (body, part) in enumerate(zip(self.bodies, self.state_parts, strict=True))
+        ]
         outputs = {name: head(passed[self.body_of[name]][0]) for name, head in self.heads.items()}
         return outputs, tuple(tensor for _, after in passed for tensor in after)
 

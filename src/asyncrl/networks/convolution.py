@@ -1,11 +1,16 @@
-"""Convolution and ReLU on images with their channels innermost: by our own kernels, or by torch."""
+"""Convolutions, one fully-connected layer, all ReLU, on images: by torch, or by our own kernels.
+
+With our own kernels what the layers give, the activations, and the gradient through them are computed apart: those that
+an agent computed when it acted need not be computed again when it learns.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from asyncrl import kernels
@@ -13,12 +18,15 @@ from asyncrl import kernels
 if TYPE_CHECKING:
     from asyncrl.kernels.convolution import Convolution
 
+Activations = tuple[Tensor, ...]
+"""What each layer gives for N images [N, ...], not differentiable; empty where it is not kept."""
+
 
 def convolve_relu(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """ReLU of a convolution without padding.
+    """ReLU of a convolution without padding, by torch.
 
     Args:
-        images: [N, H, W, C], uint8 or float32.
+        images: [N, H, W, C].
         weight: [O, C, kernel, kernel].
         bias: [O].
         stride: Of both axes.
@@ -26,46 +34,110 @@ def convolve_relu(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> 
     Returns:
         [N, rows, columns, O].
     """
-    own = _own_kernels(images, weight, stride) if kernels.available else None
-    if own is None:
-        return convolve_relu_by_torch(images, weight, bias, stride)
-    outputs: Tensor = _ConvolveRelu.apply(images.contiguous(), weight, bias, own)  # type: ignore[no-untyped-call]
-    return outputs
-
-
-def convolve_relu_by_torch(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """What `convolve_relu` computes."""
     floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
     return torch.relu_(functional.conv2d(floats, weight, bias, stride)).permute(0, 2, 3, 1)
 
 
-def _own_kernels(images: Tensor, weight: Tensor, stride: int) -> Convolution | None:
+class OwnLayers:
+    """The same layers by our own kernels.
+
+    Args:
+        convolutions: The convolutional layers.
+        dense: The layer after them.
+        scale: Of the images.
+        own: The kernels of each convolution.
+    """
+
+    def __init__(
+        self, convolutions: Sequence[nn.Conv2d], dense: nn.Linear, scale: float, own: Sequence[Convolution]
+    ) -> None:
+        self.convolutions, self.dense, self.scale, self.own = convolutions, dense, scale, own
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Weight and bias of each layer."""
+        return [parameter for layer in (*self.convolutions, self.dense) for parameter in layer.parameters()]
+
+    def activations(self, images: Tensor) -> Activations:
+        """Of images [N, H, W, C]; the last are the features [N, F]."""
+        outputs: list[Tensor] = [images]
+        with torch.no_grad():
+            for layer, own in zip(self.convolutions, self.own, strict=True):
+                weight = layer.weight * self.scale if len(outputs) == 1 else layer.weight
+                # as images are laid out: rows, columns, channels
+                matrix = weight.permute(2, 3, 1, 0).reshape(-1, layer.out_channels).contiguous()
+                assert layer.bias is not None
+                outputs.append(own.forward(outputs[-1], matrix, layer.bias))
+            outputs.append(torch.relu_(self.dense(outputs[-1].flatten(1))))
+        return tuple(outputs[1:])
+
+    def features(self, images: Tensor, known: Sequence[Activations] = ()) -> Tensor:
+        """Features [N, F] with the gradient by the parameters.
+
+        Args:
+            images: [N, H, W, C].
+            known: Activations of the first images with the present parameters, in parts.
+        """
+        seen = sum(len(part[0]) for part in known)
+        parts = [*known, self.activations(images[seen:])] if seen < len(images) else known
+        layers = [torch.cat(layer) if len(parts) > 1 else layer[0] for layer in zip(*parts, strict=True)]
+        features: Tensor = _Features.apply(self, images, layers, *self.parameters)  # type: ignore[no-untyped-call]
+        return features
+
+    def gradients(self, images: Tensor, layers: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
+        """By the parameters, in their order, from the gradient by the features [N, F]."""
+        dependent = gradient.any(1).nonzero()
+        count = int(dependent[-1]) + 1 if len(dependent) else 0  # the last ones' features are often not learned from
+        images, *layers = (tensor[:count] for tensor in (images, *layers))
+        gradient = _before_relu(gradient[:count], layers[-1])
+        gradients = [gradient.t() @ layers[-2].flatten(1), gradient.sum(0)]
+        gradient = (gradient @ self.dense.weight).view(layers[-2].shape)
+        for number in reversed(range(len(self.own))):
+            layer, own = self.convolutions[number], self.own[number]
+            gradient = _before_relu(gradient, layers[number])
+            matrix = own.weight_gradient(images if number == 0 else layers[number - 1], gradient)
+            rows, columns = layer.kernel_size
+            by_weight = matrix.view(rows, columns, -1, layer.out_channels).permute(3, 2, 0, 1)
+            gradients = [by_weight if number else by_weight * self.scale, gradient.sum((0, 1, 2)), *gradients]
+            if number:
+                gradient = own.image_gradient(gradient, layer.weight)
+        return gradients
+
+
+def own_layers(
+    shape: tuple[int, int, int], bytes_: bool, convolutions: Sequence[nn.Conv2d], dense: nn.Linear, scale: float
+) -> OwnLayers | None:
+    """Our own kernels for layers on images of a shape [H, W, C], or None if there are none for them."""
+    if not kernels.available:
+        return None
     from asyncrl.kernels.convolution import Convolution, Shape, convolution
 
-    if images.dtype not in (torch.uint8, torch.float32):
+    height, width, channels = shape
+    own: list[Convolution] = []
+    for layer in convolutions:
+        size = Shape(height, width, channels, layer.kernel_size[0], layer.stride[0], layer.out_channels)
+        if not Convolution.fits(size):
+            return None
+        own.append(convolution(size, bytes_ and not own))
+        height, width, channels = size.rows, size.columns, size.outputs
+    if not all(each.has_image_gradient for each in own[1:]):
         return None
-    _, height, width, channels = images.shape
-    shape = Shape(height, width, channels, weight.shape[2], stride, len(weight))
-    if not Convolution.fits(shape):
-        return None
-    own = convolution(shape, images.dtype == torch.uint8)
-    return own if own.has_image_gradient or not images.requires_grad else None
+    return OwnLayers(convolutions, dense, scale, own)
 
 
-class _ConvolveRelu(torch.autograd.Function):
+def _before_relu(gradient: Tensor, outputs: Tensor) -> Tensor:
+    masked: Tensor = torch.ops.aten.threshold_backward(gradient, outputs, 0.0)
+    return masked
+
+
+class _Features(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor, own: Convolution) -> Tensor:
-        laid_out = weight.permute(2, 3, 1, 0).reshape(-1, len(weight))  # as images are: rows, columns, channels
-        outputs = own.forward(images, laid_out.contiguous(), bias)
-        ctx.save_for_backward(images, weight, outputs)
+    def forward(ctx: Any, own: OwnLayers, images: Tensor, layers: Sequence[Tensor], *_parameters: Tensor) -> Tensor:
         ctx.own = own
-        return outputs
+        ctx.save_for_backward(images, *layers)
+        return layers[-1].clone()  # an output must not be an input
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        images, weight, outputs = ctx.saved_tensors
-        gradient = torch.ops.aten.threshold_backward(gradient.contiguous(), outputs, 0.0)  # of the ReLU
-        by_image = ctx.own.image_gradient(gradient, weight) if ctx.needs_input_grad[0] else None
-        rows, columns = weight.shape[2:]
-        by_weight = ctx.own.weight_gradient(images, gradient).view(rows, columns, -1, len(weight)).permute(3, 2, 0, 1)
-        return by_image, by_weight, gradient.sum((0, 1, 2)), None
+        images, *layers = ctx.saved_tensors
+        return None, None, None, *ctx.own.gradients(images, layers, gradient)

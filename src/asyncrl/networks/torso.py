@@ -16,7 +16,7 @@ from asyncrl.config import NetworkSettings
 from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
-from asyncrl.networks.convolution import convolve_relu
+from asyncrl.networks.convolution import Activations, convolve_relu, own_layers
 
 CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
     # name: ((channels, kernel, stride) of each layer, units of the fully-connected layer)
@@ -67,18 +67,35 @@ class ImageTorso(nn.Module):
         self.convolutions = nn.ModuleList(layers)
         self.dense = nn.Linear(height * width * channels, units)
         self.output_size = units
+        self.own = own_layers(image_shape(space), space.dtype.name == "uint8", layers, self.dense, self.scale)
 
-    def forward(self, observations: Tensor) -> Tensor:
+    def activations(self, observations: Tensor) -> Activations:
+        """What the layers give for images [N, C, H, W] or [N, H, W, C]: empty if only torch has kernels for them."""
+        return self.own.activations(self._images(observations)) if self.own is not None else ()
+
+    def forward(self, observations: Tensor, known: Sequence[Activations] = ()) -> Tensor:
         """Images [N, C, H, W] or [N, H, W, C] give features [N, F].
 
         Channels lie innermost in memory all the way; the first layer's weights, not the images, are scaled.
+
+        Args:
+            observations: The images.
+            known: Activations of the first of them with the present parameters, in parts.
         """
-        features = observations if self.channels_last else observations.permute(0, 2, 3, 1)
+        images = self._images(observations)
+        if self.own is not None:
+            return self.own.features(images, known)
+        features = images
         for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
             weight = layer.weight * self.scale if number == 0 else layer.weight
             assert layer.bias is not None
             features = convolve_relu(features, weight, layer.bias, layer.stride[0])
         return torch.relu_(self.dense(features.flatten(1)))
+
+    def _images(self, observations: Tensor) -> Tensor:
+        """Channels innermost, bytes or floats."""
+        images = observations if self.channels_last else observations.permute(0, 2, 3, 1)
+        return (images if images.dtype == torch.uint8 else images.to(torch.float32)).contiguous()
 
 
 class DictTorso(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from asyncrl.envs.make import make_environments
 from asyncrl.functional import schedules
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.assemble import Network, flatten_parameters, make_network
+from asyncrl.networks.convolution import Activations
 from asyncrl.optim.hogwild import clip, gradients, make_optimizer
-from asyncrl.runtime.collector import Collector, Policy
+from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.shared import Counter, SharedState
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, Report, Rollout, State
@@ -53,7 +54,7 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
         experiment.optimizer, parameters, statistics, setup.number, updates=lambda: counter.updates
     )
     memory = algorithm.make_memory(networks, experiment.envs_per_worker)
-    policy = exploring_policy(algorithm, networks.online, experiment.envs_per_worker, counter, random)
+    policy = ExploringPolicy(algorithm, networks.online, experiment.envs_per_worker, counter, random)
     collector = Collector(
         make_environments(experiment, experiment.envs_per_worker),
         networks.online.initial_state(experiment.envs_per_worker),
@@ -73,7 +74,7 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
             local_parameters.copy_(parameters)  # θ' ← θ
         if normalizer is not None and moments is not None:
             normalizer.set(moments.combined)
-        rollout = collector.collect(policy)  # T × B steps
+        rollout = replace(collector.collect(policy), activations=policy.pop_activations())  # T × B steps
         if normalizer is not None and moments is not None:
             moments.observe(setup.number, normalizer.vectors(flat_observations(rollout)))
         clock.lap("other")
@@ -129,18 +130,31 @@ def target_refresher(setup: WorkerSetup) -> Callable[[], None]:
     return refresh
 
 
-def exploring_policy(
-    algorithm: Algorithm, network: Network, environments: int, counter: Counter, random: torch.Generator
-) -> Policy:
-    """The algorithm's way of acting while it learns."""
-    explore = algorithm.explorer(network, environments, random)
+class ExploringPolicy:
+    """The algorithm's way of acting while it learns; it keeps what the network computed on the way."""
 
-    def policy(observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
+    def __init__(
+        self, algorithm: Algorithm, network: Network, environments: int, counter: Counter, random: torch.Generator
+    ) -> None:
+        self.network, self.counter = network, counter
+        self.explore = algorithm.explorer(network, environments, random)
+        # who looks ahead acts before an update and learns after it, with other parameters
+        self.keeps_activations = not algorithm.look_ahead
+        self.activations: list[tuple[Activations, ...]] = []
+
+    def __call__(self, observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
+        """Actions [1, B, ...] and the next state, from observations [1, B, ...], state and first [1, B]."""
         with torch.no_grad():
-            outputs, state = network(observations, state, first)
-            return explore(outputs, counter.steps), state
+            activations = self.network.activations(observations)
+            outputs, state = self.network(observations, state, first, (activations,))
+            if self.keeps_activations:
+                self.activations.append(activations)
+            return self.explore(outputs, self.counter.steps), state
 
-    return policy
+    def pop_activations(self) -> tuple[tuple[Activations, ...], ...]:
+        """Those of the rollout that has ended, one item for each of its steps."""
+        activations, self.activations = tuple(self.activations), []
+        return activations
 
 
 def flat_observations(rollout: Rollout) -> Any:
