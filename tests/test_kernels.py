@@ -116,7 +116,8 @@ def test_a_worker_learns_from_what_it_computed_when_it_acted(monkeypatch: pytest
 
     def count(policy: ExploringPolicy) -> Any:
         nonlocal kept
-        kept = sum(any(step) for step in (activations := pop(policy)))
+        activations = pop(policy)
+        kept = sum(any(step) for step in activations)
         return activations
 
     def after_an_update(algorithm: str, pop_activations: Any) -> Tensor:
