@@ -187,7 +187,6 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     if experiment.runtime == "processes":
         start_fork_server()
 
-    from asyncrl.analysis.curves import plot_runs
     from asyncrl.reporting.json_lines import JsonLines
     from asyncrl.reporting.progress import make_progress
     from asyncrl.reporting.tensorboard import TensorBoard
@@ -215,6 +214,8 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     finally:
         for sink in sinks:
             sink.close()
+    from asyncrl.analysis.curves import plot_runs  # its libraries take a second that training need not wait for
+
     plot_runs([folder], folder.curve_file)
     if outcome.exit_code == 2:
         raise UserError(outcome.error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
@@ -13,6 +12,8 @@ RESAMPLES = 2000
 
 def interquartile_mean(scores: Any, axis: int = 0) -> NDArray[np.float64]:
     """Mean of the middle half of the scores [N, ...] along an axis; of fewer than four, the mean."""
+    import scipy.stats  # takes a second, and most pictures do without
+
     return np.asarray(scipy.stats.trim_mean(np.asarray(scores, float), 0.25, axis=axis))
 
 
@@ -29,6 +30,8 @@ def bootstrap_interval(scores: Any, confidence: float = 0.95) -> tuple[NDArray[n
     scores = np.asarray(scores, float)
     if len(scores) < 2:
         return scores[0], scores[0]
+    import scipy.stats
+
     result = scipy.stats.bootstrap(
         (scores,),
         interquartile_mean,

@@ -7,12 +7,19 @@ Prints one number. Atari games get the preprocessing of that package; all have 1
 
 import sys
 import time
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ale_py
 import gymnasium
 
-gymnasium.register_envs(ale_py)  # here, for the processes that step environments import this file too
+# here, for the processes that step environments import this file too
+gymnasium.register_envs(ale_py)
+sys.modules["asyncrl"] = package = ModuleType("asyncrl")  # it is not installed there, but Catch is wanted
+package.__path__ = [str(Path(__file__).parents[1])]
+import_module("asyncrl.envs")
 
 ENVIRONMENTS = 16
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from asyncrl.config import Experiment
     from asyncrl.types import EnvironmentInfo
 
-CLASSIC = ("CartPole-", "Acrobot-", "MountainCar-", "MountainCarContinuous-", "Pendulum-")
-"""What both packages know without preprocessing."""
+SIMPLE = ("Catch-", "CartPole-", "Acrobot-", "MountainCar-", "MountainCarContinuous-", "Pendulum-")
+"""What both packages take without preprocessing."""
 CHOSEN = ("--run-dir", "--resume", "--overwrite", "--steps", "--until-return")
 PEERS = Path.home() / ".cache" / "asyncrl" / "peers"
 
@@ -201,8 +201,8 @@ def _peers(given: Arguments, case: Case) -> StableBaselines | None:
     from asyncrl.bench.peers import PACKAGE, StableBaselines
     from asyncrl.config import available_cores
 
-    if not case.info.id.startswith(("ALE/", *CLASSIC)) or case.experiment.environment_options:
-        raise UserError("--peers knows games of ALE/ and classic control, without options of the environment")
+    if not case.info.id.startswith(("ALE/", *SIMPLE)) or case.experiment.environment_options:
+        raise UserError("--peers knows games of ALE/, classic control and Catch, without options of the environment")
     _say(f"looking for {PACKAGE} in {given.peers_dir}; it is installed if it is not there")
     return StableBaselines(given.peers_dir / PACKAGE, available_cores())
 

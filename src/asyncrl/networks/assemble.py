@@ -69,6 +69,8 @@ class Network(nn.Module):
 
     def activations(self, observations: Any) -> tuple[Activations, ...]:
         """What the bodies' torsos compute of observations [T, B, ...]: `forward` can be given it."""
+        if not any(isinstance(body.torso, ImageTorso) for body in self.bodies):
+            return ((),) * len(self.bodies)
         flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
         return tuple(body.activations(flat) for body in self.bodies)  # type: ignore[operator]
 

@@ -101,13 +101,17 @@ class Collector:
 
     def _finish_episodes(self, steps: int) -> None:
         valid = ~self.buffer.final[:steps]
-        rewards = self.buffer.rewards[:steps] * valid
-        start = np.zeros(self.environments.num_envs, np.int64)  # of the part of the rollout not yet counted
-        for t, b in np.argwhere(self.buffer.final[1 : steps + 1]):
-            total = self.returns[b] + float(rewards[start[b] : t + 1, b].sum())
-            length = int(self.lengths[b] + valid[start[b] : t + 1, b].sum())
-            self.finished.append(Episode(total, length, int(b)))
-            self.returns[b], self.lengths[b], start[b] = 0.0, 0, t + 1
-        unfinished = np.arange(steps)[:, None] >= start
-        self.returns += (rewards * unfinished).sum(0)
-        self.lengths += (valid & unfinished).sum(0)
+        returns = self.returns + np.cumsum(self.buffer.rewards[:steps] * valid, 0, dtype=np.float64)  # [T, B]
+        lengths = self.lengths + np.cumsum(valid, 0)
+        columns, rows = np.nonzero(self.buffer.final[1 : steps + 1].T)  # ends, one environment after another
+        self.returns, self.lengths = returns[-1], lengths[-1]
+        if not len(columns):
+            return
+        total, length = returns[rows, columns], lengths[rows, columns]  # since the episode before the rollout's first
+        again = np.flatnonzero(columns[1:] == columns[:-1]) + 1  # a second end of one environment
+        starts, length_starts = np.zeros_like(total), np.zeros_like(length)
+        starts[again], length_starts[again] = total[again - 1], length[again - 1]
+        self.finished += map(Episode, (total - starts).tolist(), (length - length_starts).tolist(), columns.tolist())
+        last = np.append(columns[1:] != columns[:-1], True)
+        self.returns[columns[last]] -= total[last]
+        self.lengths[columns[last]] -= length[last]

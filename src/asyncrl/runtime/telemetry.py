@@ -32,6 +32,7 @@ class Telemetry:
         self.episodes = int(state.get("episodes", 0))
         self.best_return_mean: float | None = state.get("best_return_mean")
         self.recent: deque[tuple[float, int]] = deque(map(tuple, state.get("recent_episodes", [])), EPISODES)
+        self.total = sum(float(episode[0]) for episode in self.recent)  # of the recent returns
         self.seconds_before = float(state.get("wall_seconds", 0.0))
         self.started = time.monotonic()
         self.speed: deque[tuple[float, int]] = deque([(self.started, steps)])  # seconds, steps
@@ -44,10 +45,11 @@ class Telemetry:
         self.seconds += Report(report.worker, seconds=report.seconds)
         for episode in report.episodes:
             self.episodes += 1
+            self.total += episode.total_reward - (self.recent[0][0] if len(self.recent) == EPISODES else 0.0)
             self.recent.append((episode.total_reward, episode.length))
             if len(self.recent) == EPISODES:
-                mean = self._mean(0)
-                if mean is not None and (self.best_return_mean is None or mean > self.best_return_mean):
+                mean = self.total / EPISODES
+                if self.best_return_mean is None or mean > self.best_return_mean:
                     self.best_return_mean = mean
 
     @property
