@@ -38,10 +38,32 @@ def test_training_is_measured_beside_the_raw_environment(capsys: pytest.CaptureF
     assert 1 < result["private_megabytes_of_a_worker"] < result["total_megabytes"]
 
 
+@pytest.mark.timeout(120)
+def test_cost_is_measured_over_the_values_of_a_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["Catch", "--repeats", "1", "--seconds", "0.5", "--workers", "1", "--vary", "envs_per_worker=2,64"]
+    assert main(["bench", *arguments, "--json", "--output", str(tmp_path / "growth.png")]) == 0
+    few, many = json.loads(capsys.readouterr().out)
+    assert (few["value"], few["envs_per_worker"]) == ("2", 2)
+    assert (many["value"], many["envs_per_worker"]) == ("64", 64)
+    assert many["training_steps_per_second"] > 2 * few["training_steps_per_second"]
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.timeout(90)
+def test_the_papers_algorithm_is_measured_beside_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["Catch", "--repeats", "1", "--seconds", "1", "--json", "--workers", "1", "--envs-per-worker", "1"]
+    assert main(["bench", *arguments]) == 0
+    (plain,) = json.loads(capsys.readouterr().out)["peers"]
+    assert plain["name"] == "plain torch loop"
+    assert plain["steps_per_second"] > 10
+
+
 def test_a_wrong_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = {"Catchh": "unknown environment", "Catch --repeats 0": "at least 1", "Catch --runtime serial": "processes"}
     wrong |= {"--memory lstm Catch": "comes first", "Catch --steps 10k": "chooses --steps itself"}
-    wrong |= {"Catch --peers": "classic control", "Catch --seconds=3 --seconds 4": "give --seconds once"}
+    wrong |= {"LunarLander-v3 --peers": "classic control", "Catch --output a.png": "name a setting to vary"}
+    wrong |= {"Catch --vary hidden": "takes a setting"}
+    wrong |= {"Catch --seconds=3 --seconds 4": "give --seconds once"}
     for arguments, message in ((text.split(), message) for text, message in wrong.items()):
         assert main(["bench", *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -100,8 +100,8 @@ class Experiment:
     """Stop early once the mean return of the last 100 training episodes reaches this."""
     workers: int | Literal["auto"] = "auto"
     """Actor-learners; auto: one for each core this process may use."""
-    envs_per_worker: int = 16
-    """Environments of each worker [B]; 1 with --episode-rollouts is the paper's algorithm."""
+    envs_per_worker: int | Literal["auto"] = 16
+    """Environments of each worker [B]; auto: by the kind of environment. 1 with --episode-rollouts is the paper's."""
     episode_rollouts: bool = False
     """End rollouts where an episode ends, as the paper does; needs one environment per worker."""
     runtime: Literal["processes", "serial"] = "processes"
@@ -117,7 +117,10 @@ class Experiment:
             self.workers == "auto" or self.workers > 0,
             f"--workers must be at least 1, or auto, not {self.workers}",
         )
-        _require(self.envs_per_worker > 0, f"--envs-per-worker must be at least 1, not {self.envs_per_worker}")
+        _require(
+            self.envs_per_worker == "auto" or self.envs_per_worker > 0,
+            f"--envs-per-worker must be at least 1, or auto, not {self.envs_per_worker}",
+        )
         _require(
             not self.episode_rollouts or self.envs_per_worker == 1,
             "--episode-rollouts needs --envs-per-worker 1: several environments do not end their episodes together",
@@ -130,6 +133,13 @@ class Experiment:
     def worker_count(self) -> int:
         """Number of workers, `auto` resolved on this machine."""
         return available_cores() if self.workers == "auto" else self.workers
+
+    @property
+    def environments_of_a_worker(self) -> int:
+        """B, which `with_chosen_environments` puts in the place of `auto`."""
+        if self.envs_per_worker == "auto":
+            raise ValueError("the number of environments has not been chosen yet")
+        return self.envs_per_worker
 
 
 def with_drawn_learning_rate(experiment: Experiment) -> Experiment:

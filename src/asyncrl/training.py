@@ -13,7 +13,7 @@ from rich.console import Console
 
 from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
 from asyncrl.config import Experiment, from_dict, to_dict, with_drawn_learning_rate, with_fixed_learning_rate
-from asyncrl.envs.make import describe, find_spec
+from asyncrl.envs.make import describe, environments_for_a_worker, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
 from asyncrl.run_folder import RunFolder, new_run_folder, newest_run_folder, open_run_folder
@@ -73,9 +73,7 @@ def train(
         experiment = resumed(folder, lambda saved: with_settings(saved, settings))
     else:
         start = starting_point(environment, preset, algorithm)
-        experiment = with_settings(start, settings)
-        fixed = "learning_rate" in settings
-        experiment = with_fixed_learning_rate(experiment, start) if fixed else with_drawn_learning_rate(experiment)
+        experiment = settled(with_settings(start, settings), start, "learning_rate" in settings)
         folder = prepare_folder(experiment, path, overwrite)
     return run(experiment, folder, resume, Console())
 
@@ -96,6 +94,28 @@ def starting_point(environment: str, preset: str | None, algorithm: str | None) 
     if cls is not None and type(experiment.algorithm) is not cls:
         experiment = dataclasses.replace(experiment, algorithm=cls())
     return experiment
+
+
+def settled(experiment: Experiment, start: Experiment, rate_is_given: bool) -> Experiment:
+    """The experiment with what is chosen for it once: the learning rate, if it is drawn, and `auto` environments.
+
+    Args:
+        experiment: The settings of a new run.
+        start: What they started from.
+        rate_is_given: Whether the learning rate was given by hand.
+
+    Raises:
+        UserError: Both a learning rate and a range were given, or the environment is unknown.
+    """
+    choose = with_fixed_learning_rate(experiment, start) if rate_is_given else with_drawn_learning_rate(experiment)
+    return with_chosen_environments(choose)
+
+
+def with_chosen_environments(experiment: Experiment) -> Experiment:
+    """The experiment with a number of environments in the place of `auto`."""
+    if experiment.envs_per_worker != "auto":
+        return experiment
+    return dataclasses.replace(experiment, envs_per_worker=environments_for_a_worker(experiment.environment))
 
 
 def full_id(environment: str) -> str:
@@ -158,7 +178,7 @@ def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment]) -> Ex
         UserError: The change touches what the checkpoint depends on.
     """
     saved = folder.read_experiment()
-    experiment = change(saved)
+    experiment = with_chosen_environments(change(saved))
     fixed: dict[str, Callable[[Experiment], object]] = {
         "environment": lambda settings: (settings.environment, settings.environment_options),
         "algorithm": lambda settings: type(settings.algorithm),

@@ -13,6 +13,7 @@ import pytest
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.cli import main
 from asyncrl.cli.arguments import parse_steps
+from asyncrl.cli.train import experiment_from
 from asyncrl.run_folder import RunFolder
 
 QUICK = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
@@ -241,6 +242,19 @@ def test_help_does_not_import_torch(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 10
     assert done.stdout
+
+
+def test_the_doctor_looks_at_a_run_too(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", str(run)]) in (0, 1)
+    out = capsys.readouterr().out
+    assert "torch" in out
+    assert "workers' time" in out
+    assert "no run folder" in refused(["doctor", "elsewhere"], capsys)
+
+
+@pytest.mark.parametrize(("environment", "chosen"), [("Catch", 64), ("Acrobot-v1", 16), ("ALE/Pong-v5", 16)])
+def test_the_number_of_environments_is_chosen_by_their_kind(environment: str, chosen: int) -> None:
+    assert experiment_from([environment, "--envs-per-worker", "auto"]).envs_per_worker == chosen
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def _step_randomly(
     experiment: Experiment, seconds: float, seed: int, barrier: Barrier, results: SimpleQueue[float]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    environments = make_environments(experiment, experiment.envs_per_worker)
+    environments = make_environments(experiment, experiment.environments_of_a_worker)
     environments.reset(seed=seed)
     environments.action_space.seed(seed)
     actions = [environments.action_space.sample() for _ in range(64)]
@@ -88,7 +88,7 @@ def _step_randomly(
     while time.perf_counter() - started < seconds:
         environments.step(actions[rounds % len(actions)])
         rounds += 1
-    results.put(rounds * experiment.envs_per_worker / (time.perf_counter() - started))
+    results.put(rounds * experiment.environments_of_a_worker / (time.perf_counter() - started))
 
 
 def training_speed(train: Sequence[str], seconds: float) -> Training:

@@ -35,7 +35,7 @@ def fits(experiment: Experiment) -> bool:
     """Whether the loop knows the experiment: A3C, feed-forward, discrete actions, one environment per worker."""
     network = experiment.network
     plain = network.memory == "none" and not network.separate and not network.normalize_observations
-    return isinstance(experiment.algorithm, A3C) and plain and experiment.envs_per_worker == 1
+    return isinstance(experiment.algorithm, A3C) and plain and experiment.environments_of_a_worker == 1
 
 
 def plain_speed(experiment: Experiment, info: EnvironmentInfo, seconds: float) -> float:

@@ -142,7 +142,7 @@ class Case:
             "algorithm": algorithm_name(experiment.algorithm),
             "memory": experiment.network.memory,
             "workers": experiment.worker_count,
-            "envs_per_worker": experiment.envs_per_worker,
+            "envs_per_worker": experiment.environments_of_a_worker,
             "rollout_length": experiment.algorithm.rollout_length,
             "frames_per_step": self.info.frames_per_step,
             "raw_steps_per_second": _median(self.raw),

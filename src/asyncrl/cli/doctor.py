@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Checks that this machine is fit for training and says what to mend; exit code 1 if something must be."""
+    """Checks that this machine is fit for training and says what to mend; exit code 1 if something must be.
+
+    Of a run it also says where its workers' time went, and what would make it faster.
+    """
+
+    run: Annotated[Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
+    """Run folder."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints one line for each check."""
-    parse(Arguments, "doctor", arguments)
+    given = parse(Arguments, "doctor", arguments)
 
     from rich.console import Console
 
@@ -23,6 +34,11 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Console()
     checks = check_machine()
+    if given.run is not None:
+        from asyncrl.analysis.advice import advise
+        from asyncrl.run_folder import open_run_folder
+
+        checks += advise(open_run_folder(given.run))
     for check in checks:
         mark = {"good": "[green]good[/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}[check.verdict]
         console.print(f"{mark}  {check.name}: {check.text}", soft_wrap=True, highlight=False)

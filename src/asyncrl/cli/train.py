@@ -16,7 +16,7 @@ from rich.console import Console
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
-from asyncrl.config import Experiment, with_drawn_learning_rate, with_fixed_learning_rate
+from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
@@ -58,16 +58,15 @@ def experiment_from(arguments: Sequence[str]) -> Experiment:
     Raises:
         UserError: They name no environment, or something unknown.
     """
-    from asyncrl.training import starting_point
+    from asyncrl.training import settled, starting_point
 
     given = _parse(arguments, _placeholder(arguments))
     if not given.experiment.environment:
         raise UserError("which environment? for example: asyncrl train CartPole-v1")
     start = starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
     experiment = _experiment(_parse(arguments, start), start)
-    if any(word.split("=", 1)[0].replace("_", "-") == "--learning-rate" for word in arguments):
-        return with_fixed_learning_rate(experiment, start)
-    return with_drawn_learning_rate(experiment)
+    given_rate = any(word.split("=", 1)[0].replace("_", "-") == "--learning-rate" for word in arguments)
+    return settled(experiment, start, given_rate)
 
 
 def _parse(arguments: Sequence[str], start: Experiment) -> Any:
@@ -117,11 +116,11 @@ def _experiment(parsed: Any, start: Experiment) -> Experiment:
 
 
 def _headline(experiment: Experiment) -> str:
-    workers = experiment.worker_count
+    workers, environments = experiment.worker_count, experiment.environments_of_a_worker
     return (
         f"{algorithm_name(experiment.algorithm)} on {experiment.environment} · preset {experiment.preset} · "
-        f"{workers} worker{'s' if workers > 1 else ''} × {experiment.envs_per_worker} "
-        f"environment{'s' if experiment.envs_per_worker > 1 else ''} · seed {experiment.seed}"
+        f"{workers} worker{'s' if workers > 1 else ''} × {environments} "
+        f"environment{'s' if environments > 1 else ''} · seed {experiment.seed}"
     )
 
 

@@ -34,6 +34,9 @@ ADDED_BY = {
 PIXELS = "pixels"
 """Option of environments that draw themselves at any size (MuJoCo's): observe a square picture of that many pixels."""
 
+FEW, MANY = 16, 64
+"""Environments of a worker that `auto` chooses; docs/performance.md shows what others cost."""
+
 INSTALL_LINES = {
     "gymnasium.envs.box2d": 'pip install "asyncrl[box2d]"',
     "gymnasium.envs.mujoco": 'pip install "asyncrl[mujoco]"',
@@ -99,6 +102,18 @@ def make_environments(experiment: Experiment, num_envs: int, *, render: bool = F
     if experiment.network.last_action_reward:
         return WithLastActionAndReward(environments, experiment.reward_clip)
     return environments
+
+
+def environments_for_a_worker(environment: str) -> int:
+    """How many a worker should have if nobody says: more where stepping many at once costs little more than one.
+
+    Raises:
+        UserError: The environment is unknown.
+    """
+    from asyncrl.envs import atari
+
+    spec = find_spec(environment)
+    return MANY if spec.vector_entry_point is not None and not atari.is_atari(spec) else FEW
 
 
 def frames_per_step(environment: str, options: dict[str, Any]) -> int:
