@@ -21,6 +21,7 @@ from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
 from asyncrl.runtime.phases import PHASES
+from asyncrl.runtime.processes import start_fork_server
 
 DESCRIPTION = (
     "Trains an agent. Settings not given come from the best tuned preset for the environment, or from --preset."
@@ -29,9 +30,12 @@ DESCRIPTION = (
 
 def main(arguments: Sequence[str]) -> int:
     """Trains, and prints where the run is and what to do next."""
+    given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
+    if given.experiment.runtime == "processes":
+        start_fork_server()  # its imports take as long as ours, so the sooner the better
+
     from asyncrl.training import find_run, prepare_folder, resumed, run
 
-    given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
     if given.resume:
         if given.overwrite:
             raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")

@@ -43,10 +43,10 @@ def catch(environment: str, algorithm: str) -> Experiment:
             environment,
             algorithm=A3C(rollout_length=9, entropy_weight=0.01),
             network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
-            optimizer=OptimizerSettings(learning_rate=3e-3),
-            steps=400_000,
+            optimizer=OptimizerSettings(learning_rate=1e-2),
+            steps=2_000_000,
             until_return=0.99,
-            envs_per_worker=32,
+            envs_per_worker=128,
         )
     return Experiment(
         environment,
@@ -92,12 +92,12 @@ def cartpole(environment: str, algorithm: str) -> Experiment:
     if algorithm == "a3c":
         return Experiment(
             environment,
-            algorithm=A3C(rollout_length=16, entropy_weight=0.01, value_weight=0.05),  # returns are large, errors too
+            algorithm=A3C(rollout_length=8, entropy_weight=0.01, value_weight=0.05),  # returns are large, errors too
             network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
-            optimizer=OptimizerSettings(learning_rate=4e-3, max_gradient_norm=5.0),
-            steps=500_000,
+            optimizer=OptimizerSettings(learning_rate=1e-2, max_gradient_norm=5.0),
+            steps=3_000_000,
             until_return=485.0,
-            envs_per_worker=8,
+            envs_per_worker=128,
         )
     return Experiment(
         environment,
