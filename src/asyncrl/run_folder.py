@@ -6,14 +6,18 @@ import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from asyncrl.config import Experiment, from_dict, to_dict
 from asyncrl.errors import UserError
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class RunFolder:
     def remove_if_empty(self) -> None:
         """Takes the folder away again when nothing was written to it."""
         with contextlib.suppress(OSError):  # it is not empty
+            if not self.experiment_file.exists():
+                (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
 
     def forget_the_end(self) -> None:
@@ -138,7 +144,8 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
             return _first_free(Path("runs"), name)
         if overwrite and run_dir.exists():
             open_run_folder(run_dir)  # only ever deletes runs
-            shutil.rmtree(run_dir)
+            with locked(run_dir):
+                shutil.rmtree(run_dir)
         if run_dir.is_dir() and any(run_dir.iterdir()):
             raise UserError(
                 f"the run folder {run_dir} exists: go on with --resume, replace it with --overwrite, "
@@ -176,6 +183,26 @@ def newest_run_folder(environment: str, algorithm: str | None) -> RunFolder:
         what = f"of {algorithm} on {environment}" if algorithm else f"on {environment}"
         raise UserError(f"there is no run {what} under runs/ to resume: name it with --run-dir")
     return RunFolder(max(found, key=lambda path: path.stat().st_mtime))
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing to a folder; the system lifts the lock when this one ends, however it ends.
+
+    Raises:
+        UserError: Another process has it.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process works on {folder}: wait for it, stop it, or choose another folder") from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

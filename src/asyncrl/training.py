@@ -16,7 +16,7 @@ from asyncrl.config import Experiment, from_dict, to_dict, with_drawn_learning_r
 from asyncrl.envs.make import describe, environments_for_a_worker, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
-from asyncrl.run_folder import RunFolder, new_run_folder, newest_run_folder, open_run_folder
+from asyncrl.run_folder import RunFolder, locked, new_run_folder, newest_run_folder, open_run_folder
 
 if TYPE_CHECKING:
     from asyncrl.agent import Agent
@@ -172,7 +172,7 @@ def find_run(environment: str, algorithm: str | None, run_dir: Path | None) -> R
 
 
 def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment]) -> Experiment:
-    """The saved experiment after a change; what it was before is kept beside it.
+    """The saved experiment after a change.
 
     Raises:
         UserError: The change touches what the checkpoint depends on.
@@ -190,8 +190,6 @@ def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment]) -> Ex
             raise UserError(
                 f"a resumed run cannot change its {name}: resume {folder.path} without that option, or start a new run"
             )
-    if experiment != saved:
-        folder.keep_old_experiment()
     return experiment
 
 
@@ -199,9 +197,14 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     """Trains in a prepared folder, with live progress on the console.
 
     Raises:
-        UserError: The environment or the checkpoint cannot be used.
+        UserError: The environment or the checkpoint cannot be used, or another process trains in the folder.
         RunError: A worker failed; what was learned is saved.
     """
+    with locked(folder.path):
+        return _run(experiment, folder, resume, console)
+
+
+def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Console) -> Result:
     from asyncrl.runtime.processes import start_fork_server
 
     if experiment.runtime == "processes":
@@ -222,6 +225,8 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
     except UserError:
         folder.remove_if_empty()
         raise
+    if resume and experiment != folder.read_experiment():
+        folder.keep_old_experiment()
     folder.write_experiment(experiment)
     folder.forget_the_end()
     sinks: list[Sink] = [

@@ -12,10 +12,10 @@ from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse, split
 from asyncrl.errors import UserError
-from asyncrl.run_folder import RunFolder
+from asyncrl.run_folder import RunFolder, locked
 from asyncrl.sweep.execution import Ended, run_sweep
 from asyncrl.sweep.results import Summary, done_runs, summarise, write_results
-from asyncrl.sweep.specification import Sweep, locked, open_sweep
+from asyncrl.sweep.specification import Sweep, open_sweep
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder, open_run_folder, write_text
@@ -101,24 +98,6 @@ def open_sweep(folder: Path, sweep: Sweep | None) -> Sweep:
     except (OSError, yaml.YAMLError, TypeError) as error:
         raise UserError(f"the sweep in {folder} cannot be read or written ({error})") from error
     return sweep
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second sweep out of the folder; the system lifts the lock when this process ends, however it ends.
-
-    Raises:
-        UserError: A sweep is at work there.
-    """
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(f"another process works on the sweep {folder}: wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def runs_in(path: Path) -> list[RunFolder]:
