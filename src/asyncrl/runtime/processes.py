@@ -156,6 +156,7 @@ def _main(setup: WorkerSetup, outbox: Connection) -> None:
 
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # moments of parameters without a gradient become so small, and so slow, in long runs
     _keep_freed_memory()
     try:
         unsent, sent_at = Report(setup.number), 0.0
