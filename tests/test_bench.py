@@ -62,7 +62,11 @@ def test_a_wrong_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     wrong = {"Catchh": "unknown environment", "Catch --repeats 0": "at least 1", "Catch --runtime serial": "processes"}
     wrong |= {"--memory lstm Catch": "comes first", "Catch --steps 10k": "chooses --steps itself"}
     wrong |= {"LunarLander-v3 --peers": "classic control", "Catch --output a.png": "name a setting to vary"}
-    wrong |= {"Catch --vary hidden": "takes a setting"}
+    wrong |= {"Catch --vary hidden": "takes a setting", "Catch --vary envs_per_worker=1,": "takes a setting"}
+    wrong |= {
+        "Catch --vary steps=1k,2k": "chooses --steps itself",
+        "Catch --vary memory=gru --output a.txt": "end in .png",
+    }
     wrong |= {"Catch --seconds=3 --seconds 4": "give --seconds once"}
     for arguments, message in ((text.split(), message) for text, message in wrong.items()):
         assert main(["bench", *arguments]) == 2

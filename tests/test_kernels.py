@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +19,9 @@ pytest.importorskip("llvmlite")
 from asyncrl import kernels
 from asyncrl.config import NetworkSettings, OptimizerSettings
 from asyncrl.envs.make import describe
+from asyncrl.kernels import llvm
 from asyncrl.kernels.convolution import Convolution, Shape
-from asyncrl.networks.convolution import Activations, OwnLayers, own_layers
+from asyncrl.networks.convolution import Activations, CompiledLayers, compiled_layers
 from asyncrl.networks.torso import ImageTorso, make_torso
 from asyncrl.optim.hogwild import STATISTICS, make_optimizer
 from asyncrl.run_folder import RunFolder
@@ -73,7 +76,7 @@ def test_outputs_and_gradients_are_those_of_torch_in_double_precision(name: str,
 def test_a_torso_of_own_kernels_is_one_of_torch(torso: str, shape: tuple[int, int, int]) -> None:
     space = Box(0, 255, shape, np.uint8)
     made = cast("ImageTorso", make_torso(space, NetworkSettings(torso=torso)))
-    assert made.own is not None
+    assert made.compiled is not None
     images = torch.randint(0, 256, (6, *shape), dtype=torch.uint8)
     pull = torch.randn(6, made.output_size)
     pull[4:] = 0  # the last ones are not learned from
@@ -87,20 +90,62 @@ def test_a_torso_of_own_kernels_is_one_of_torch(torso: str, shape: tuple[int, in
         known = [made.activations(piece) for piece in images.split([*part, 6 - sum(part)])][: len(part)]
         for found, truth in zip(results(known), own, strict=True):
             torch.testing.assert_close(found, truth)
-    made.own = None
+    made.compiled = None
     for found, truth in zip(own, results(), strict=True):
         torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-5 * float(truth.abs().max()))
 
 
+def test_what_is_not_a_number_stays_so() -> None:
+    made = cast("ImageTorso", make_torso(Box(0, 255, (10, 10, 4), np.uint8), NetworkSettings(torso="minatar")))
+    with torch.no_grad():
+        assert made.convolutions[0].bias is not None
+        made.convolutions[0].bias[3] = torch.nan
+    assert made(torch.zeros(2, 10, 10, 4, dtype=torch.uint8)).isnan().all()
+
+
+def test_a_network_that_has_computed_can_be_copied() -> None:
+    made = cast("ImageTorso", make_torso(Box(0, 255, (10, 10, 4), np.uint8), NetworkSettings(torso="minatar")))
+    images = torch.randint(0, 256, (3, 10, 10, 4), dtype=torch.uint8)
+    before = made(images)
+    for copied in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        torch.testing.assert_close(copied(images), before)
+        with torch.no_grad():
+            copied.dense.bias += 1.0
+        assert not torch.equal(copied(images), before)
+    torch.testing.assert_close(made(images), before)
+
+
+def test_tensors_of_another_type_are_refused() -> None:
+    own = Convolution(Shape(9, 11, 4, 3, 1, 16), True)
+    with pytest.raises(TypeError, match="uint8"):
+        own.forward(torch.zeros(1, 9, 11, 4), torch.zeros(36, 16), torch.zeros(16))
+    with pytest.raises(TypeError, match="contiguous"):
+        own.forward(torch.zeros(1, 9, 11, 4, dtype=torch.uint8), torch.zeros(16, 36).t(), torch.zeros(16))
+
+
+def test_a_compiler_that_does_not_work_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError("no memory for code")
+
+    monkeypatch.setattr(llvm, "check", fail)
+    kernels.problem.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="no memory for code"):
+            assert not kernels.available()
+        assert not kernels.available()  # and once only
+    finally:
+        kernels.problem.cache_clear()
+
+
 def test_layers_that_do_not_fit_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def own(channels: int, *layers: tuple[int, int, int]) -> OwnLayers | None:
+    def own(channels: int, *layers: tuple[int, int, int]) -> CompiledLayers | None:
         made = [torch.nn.Conv2d(*layer) for layer in _chained(channels, layers)]
-        return own_layers((24, 24, channels), True, made, torch.nn.Linear(1, 1), 1.0)
+        return compiled_layers((24, 24, channels), True, made, torch.nn.Linear(1, 1), 1.0)
 
     assert own(3, (16, 3, 1), (32, 4, 2)) is not None
     assert own(3, (20, 3, 1)) is None  # outputs fill no vectors
     assert own(3, (16, 3, 2)) is None  # the stride does not divide the kernel
-    monkeypatch.setattr(kernels, "available", False)
+    monkeypatch.setattr(kernels, "available", lambda: False)
     assert own(3, (16, 3, 1)) is None
 
 
@@ -110,8 +155,21 @@ def _chained(channels: int, layers: Sequence[tuple[int, int, int]]) -> Iterator[
         channels = outputs
 
 
-def test_a_worker_learns_from_what_it_computed_when_it_acted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """One update with and without the kept activations; an algorithm that looks ahead keeps none."""
+@pytest.mark.parametrize(
+    ("algorithm", "expected", "settings"),
+    [
+        ("a3c", 3, {}),
+        ("a3c", 3, {"memory": "lstm", "separate": True}),
+        ("a3c", 3, {"memory": "gru", "envs_per_worker": 1, "episode_rollouts": True}),
+        ("nstep-q", 3, {"double": True}),
+        ("onestep-q", 3, {"dueling": True, "memory": "lstm"}),
+        ("sarsa", 0, {}),  # looks ahead
+    ],
+)
+def test_a_worker_learns_from_what_it_computed_when_it_acted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, algorithm: str, expected: int, settings: dict[str, Any]
+) -> None:
+    """Updates with and without the kept activations are the same; an algorithm that looks ahead keeps none."""
     pop, kept = ExploringPolicy.pop_activations, 0
 
     def count(policy: ExploringPolicy) -> Any:
@@ -120,18 +178,17 @@ def test_a_worker_learns_from_what_it_computed_when_it_acted(monkeypatch: pytest
         kept = sum(any(step) for step in activations)
         return activations
 
-    def after_an_update(algorithm: str, pop_activations: Any) -> Tensor:
+    def after_updates(pop_activations: Any) -> Tensor:
         monkeypatch.setattr(ExploringPolicy, "pop_activations", pop_activations)
-        experiment = small("MinAtar/Breakout-v1", algorithm, rollout_length=3, steps=12)
+        experiment = small("MinAtar/Breakout-v1", algorithm, rollout_length=3, **{"steps": 36, **settings})
         supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
         list(work(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, np.random.SeedSequence(0))))
-        assert supervisor.shared.counter.updates == 1
+        assert supervisor.shared.counter.updates >= 3
         return supervisor.shared.parameters.tensor
 
-    for algorithm, expected in (("a3c", 3), ("nstep-q", 3), ("sarsa", 0)):
-        parameters = after_an_update(algorithm, count)
-        assert kept == expected
-        torch.testing.assert_close(parameters, after_an_update(algorithm, lambda policy: ()))
+    parameters = after_updates(count)
+    assert kept == expected
+    torch.testing.assert_close(parameters, after_updates(lambda policy: ()))
 
 
 @pytest.mark.parametrize("optimizer", ["shared-rmsprop", "momentum-sgd", "shared-adam"])
@@ -152,7 +209,7 @@ def test_updates_are_those_of_torch(optimizer: str, size: int, monkeypatch: pyte
         return [parameters, *vectors.values()]
 
     own = trained()
-    monkeypatch.setattr(kernels, "available", False)
+    monkeypatch.setattr(kernels, "available", lambda: False)
     for found, truth in zip(own, trained(), strict=True):
         torch.testing.assert_close(found, truth, rtol=1e-5, atol=1e-7)
     assert (own[0] != 1).sum() > size // 2

@@ -135,7 +135,7 @@ class Experiment:
         return available_cores() if self.workers == "auto" else self.workers
 
     @property
-    def environments_of_a_worker(self) -> int:
+    def environment_count(self) -> int:
         """B, which `with_chosen_environments` puts in the place of `auto`."""
         if self.envs_per_worker == "auto":
             raise ValueError("the number of environments has not been chosen yet")

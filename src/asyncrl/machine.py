@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -47,15 +48,15 @@ def _torch() -> Check:
 
 
 def _kernels() -> Check:
-    if not kernels.available:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        problem = kernels.problem()
+    if problem:
         return Check(
-            "convolutions", "note", 'Torch\'s own; images are learned from faster after pip install "asyncrl[fast]"'
+            "kernels", "note", f'torch\'s own, for {problem}; faster with pip install --upgrade "asyncrl[fast]"'
         )
-    try:
-        compiled_for = importlib.import_module("llvmlite.binding").get_host_cpu_name()
-    except Exception as error:
-        return Check("convolutions", "bad", f"llvmlite does not work ({error}): pip install --upgrade llvmlite")
-    return Check("convolutions", "good", f"compiled for this processor ({compiled_for})")
+    name = importlib.import_module("llvmlite.binding").get_host_cpu_name()
+    return Check("kernels", "good", f"convolutions and updates are compiled for this processor ({name})")
 
 
 def _cores() -> Check:

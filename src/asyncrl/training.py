@@ -107,8 +107,8 @@ def settled(experiment: Experiment, start: Experiment, rate_is_given: bool) -> E
     Raises:
         UserError: Both a learning rate and a range were given, or the environment is unknown.
     """
-    choose = with_fixed_learning_rate(experiment, start) if rate_is_given else with_drawn_learning_rate(experiment)
-    return with_chosen_environments(choose)
+    with_rate = with_fixed_learning_rate(experiment, start) if rate_is_given else with_drawn_learning_rate(experiment)
+    return with_chosen_environments(with_rate)
 
 
 def with_chosen_environments(experiment: Experiment) -> Experiment:

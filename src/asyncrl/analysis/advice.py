@@ -32,7 +32,7 @@ def advise(run: RunFolder) -> list[Check]:
         return [Check("workers' time", "note", "nothing is known of it yet: the run has not trained long enough")]
     environment = shares.pop("environment")
     if environment >= NEAR:
-        text = f"{environment:.0%} in the environment: fine, no training can be faster than that"
+        text = f"{environment:.0%} in the environment: fine, training is not far from its speed"
     else:
         text = f"{environment:.0%} in the environment; the rest is training"
     checks = [Check("workers' time", "good", text)]

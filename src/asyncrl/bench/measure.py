@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,15 @@ START_SECONDS = 120.0
 """How long a run may take until it trains."""
 END_SECONDS = 20.0
 """How long it may take to end."""
+
+
+@dataclass
+class Peer:
+    """What training is compared with, and the speeds measured."""
+
+    name: str
+    setting: str = ""
+    steps_per_second: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ def run_processes(target: Callable[..., None], arguments: Sequence[Any], number:
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
-        raise RunError("a process of the measurement failed: see above")
+        raise RunError("a process of the measurement failed, or the environments in it: see above")
     return sum(results.get() for _ in processes)
 
 
@@ -79,7 +88,7 @@ def _step_randomly(
     experiment: Experiment, seconds: float, seed: int, barrier: Barrier, results: SimpleQueue[float]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    environments = make_environments(experiment, experiment.environments_of_a_worker)
+    environments = make_environments(experiment, experiment.environment_count)
     environments.reset(seed=seed)
     environments.action_space.seed(seed)
     actions = [environments.action_space.sample() for _ in range(64)]
@@ -88,7 +97,7 @@ def _step_randomly(
     while time.perf_counter() - started < seconds:
         environments.step(actions[rounds % len(actions)])
         rounds += 1
-    results.put(rounds * experiment.environments_of_a_worker / (time.perf_counter() - started))
+    results.put(rounds * experiment.environment_count / (time.perf_counter() - started))
 
 
 def training_speed(train: Sequence[str], seconds: float) -> Training:

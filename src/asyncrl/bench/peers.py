@@ -6,25 +6,17 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from asyncrl.bench import sb3_peer
+from asyncrl.bench.measure import Peer
 from asyncrl.errors import RunError, UserError
 
 PACKAGE = "stable-baselines3"
 ALGORITHMS = ("a2c", "ppo")
 VECTORS = ("dummy", "subprocess")
-
-
-@dataclass
-class Peer:
-    """What training is compared with, and the speeds measured."""
-
-    name: str
-    setting: str = ""
-    steps_per_second: list[float] = field(default_factory=list)
+ENVIRONMENTS = 16
+SCRIPT = Path(__file__).with_name("sb3_peer.py")
 
 
 class StableBaselines:
@@ -73,12 +65,12 @@ class StableBaselines:
                 say(f"{peer.name}, {setting[0]}, {setting[1]} threads: {speeds[setting]:,.0f} steps/s")
             best = max(speeds, key=lambda setting: speeds[setting])
             self.best[algorithm] = best
-            peer.setting = f"{sb3_peer.ENVIRONMENTS} environments, {best[0]}, {best[1]} threads"
+            peer.setting = f"{ENVIRONMENTS} environments, {best[0]}, {best[1]} threads"
             peer.steps_per_second.append(speeds[best])
 
     def _speed(self, algorithm: str, environment: str, seconds: float, vector: str, threads: int) -> float:
-        script = str(Path(sb3_peer.__file__))
-        return float(self._run(script, algorithm, environment, str(seconds), vector, str(threads)).split()[-1])
+        settings = algorithm, environment, str(seconds), vector, str(threads), str(ENVIRONMENTS)
+        return float(self._run(str(SCRIPT), *settings).split()[-1])
 
     def _run(self, *arguments: str) -> str:
         done = subprocess.run([self.python, *arguments], capture_output=True, text=True, check=False)

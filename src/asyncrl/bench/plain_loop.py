@@ -1,8 +1,8 @@
 """A3C as the well-known scripts write it: a plain loop in Torch, one environment per process, nothing made faster.
 
-It is what the paper's algorithm with one environment per worker is compared with. It has the same environments,
-network, hyper-parameters and one thread per process. As in those scripts the graph of acting is what is differentiated,
-so that it needs no second forward pass.
+It is what the paper's algorithm with one environment per worker is compared with. It has the same environments and
+rewards, network (with torch's convolutions), rollout length and weights of the loss, torch's RMSProp, and one thread
+per process. As in those scripts the graph of acting is what is differentiated, so that it needs no second forward pass.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from asyncrl import kernels
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.bench.measure import START_SECONDS, WARM_UP, run_processes
 from asyncrl.config import Experiment
+from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
+from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.assemble import flatten_parameters, make_network
+from asyncrl.networks.torso import ImageTorso
 from asyncrl.runtime.processes import process_context
 from asyncrl.runtime.shared import SharedVector
 from asyncrl.types import EnvironmentInfo
@@ -31,11 +34,12 @@ if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
 
-def fits(experiment: Experiment) -> bool:
-    """Whether the loop knows the experiment: A3C, feed-forward, discrete actions, one environment per worker."""
+def fits(experiment: Experiment, info: EnvironmentInfo) -> bool:
+    """Whether the loop knows the experiment: A3C, feed-forward, Discrete actions, one environment per worker."""
     network = experiment.network
     plain = network.memory == "none" and not network.separate and not network.normalize_observations
-    return isinstance(experiment.algorithm, A3C) and plain and experiment.environments_of_a_worker == 1
+    spaces = isinstance(info.action_space, Discrete) and isinstance(info.observation_space, Box)
+    return isinstance(experiment.algorithm, A3C) and plain and spaces and experiment.environment_count == 1
 
 
 def plain_speed(experiment: Experiment, info: EnvironmentInfo, seconds: float) -> float:
@@ -62,10 +66,13 @@ def _loop(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    kernels.available = False  # torch's own convolutions
     algorithm, settings = cast(A3C, experiment.algorithm), experiment.optimizer
     environment = make_environments(experiment, 1)
+    codec, rule = action_codec(info.action_space), RewardRule(experiment.reward_clip, experiment.reward_scale)
     network, shared = make_network(experiment, info), make_network(experiment, info)
+    for module in network.modules():
+        if isinstance(module, ImageTorso):
+            module.compiled = None
     flatten_parameters(shared, into=shared_vector.tensor)
     optimizer = torch.optim.RMSprop(shared.parameters(), settings.learning_rate, settings.decay, settings.epsilon)
     first = torch.zeros(1, 1, dtype=torch.bool)
@@ -88,12 +95,13 @@ def _loop(
             log_probabilities.append(log_policy[0].gather(1, action))
             entropies.append(-(log_policy * policy).sum())
             values.append(outputs["value"])
-            observation, reward, terminated, truncated, _ = environment.step(action[:, 0].numpy())
-            rewards.append(float(np.clip(reward[0], -1, 1)))
+            chosen = codec.to_environment(action[:, 0].numpy())
+            observation, reward, terminated, truncated, _ = environment.step(chosen)
+            rewards.append(float(rule.apply(torch.tensor(float(reward[0])))))
             steps += 1
             ended = bool(terminated[0] or truncated[0])
             if ended:
-                observation = environment.step(action[:, 0].numpy())[0]  # the step that resets it
+                observation = environment.step(chosen)[0]  # the step that resets it
                 break
         value = torch.zeros(1, 1)
         if not ended:

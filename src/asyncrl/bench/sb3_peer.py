@@ -1,8 +1,8 @@
 """Steps per second of Stable-Baselines3; run by the Python of a virtual environment that has it, not by ours.
 
-    python sb3_peer.py ALGORITHM ENVIRONMENT SECONDS VECTOR THREADS
+    python sb3_peer.py ALGORITHM ENVIRONMENT SECONDS VECTOR THREADS ENVIRONMENTS
 
-Prints one number. Atari games get the preprocessing of that package; all have 16 environments.
+Prints one number. Atari games get the preprocessing of that package.
 """
 
 import sys
@@ -21,12 +21,10 @@ sys.modules["asyncrl"] = package = ModuleType("asyncrl")  # it is not installed 
 package.__path__ = [str(Path(__file__).parents[1])]
 import_module("asyncrl.envs")
 
-ENVIRONMENTS = 16
-
 
 def main() -> None:
     """Trains for some seconds after a warm-up and prints the speed."""
-    algorithm, environment, seconds, vector, threads = sys.argv[1:]
+    algorithm, environment, seconds, vector, threads, number = sys.argv[1:]
 
     import torch
     from stable_baselines3 import A2C, PPO
@@ -38,11 +36,11 @@ def main() -> None:
     kind = SubprocVecEnv if vector == "subprocess" else DummyVecEnv
     if environment.startswith("ALE/"):
         unskipped = {"frameskip": 1, "repeat_action_probability": 0.25}  # the wrapper skips 4
-        made = make_atari_env(environment, ENVIRONMENTS, seed=0, vec_env_cls=kind, env_kwargs=unskipped)
+        made = make_atari_env(environment, int(number), seed=0, vec_env_cls=kind, env_kwargs=unskipped)
         environments: Any = VecFrameStack(made, 4)
         policy = "CnnPolicy"
     else:
-        environments, policy = make_vec_env(environment, ENVIRONMENTS, seed=0, vec_env_cls=kind), "MlpPolicy"
+        environments, policy = make_vec_env(environment, int(number), seed=0, vec_env_cls=kind), "MlpPolicy"
 
     class Clock(BaseCallback):  # type: ignore[misc]
         """Counts steps between the end of the warm-up and the end."""

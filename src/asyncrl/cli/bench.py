@@ -19,8 +19,8 @@ from asyncrl.errors import UserError
 from asyncrl.sweep.specification import option
 
 if TYPE_CHECKING:
-    from asyncrl.bench.measure import Training
-    from asyncrl.bench.peers import Peer, StableBaselines
+    from asyncrl.bench.measure import Peer, Training
+    from asyncrl.bench.peers import StableBaselines
     from asyncrl.config import Experiment
     from asyncrl.types import EnvironmentInfo
 
@@ -77,6 +77,8 @@ def _main(arguments: Sequence[str]) -> int:
         raise UserError("which environment? it comes first, for example: asyncrl bench ALE/Pong-v5 --memory lstm")
     if given.output is not None and not given.vary:
         raise UserError("--output is for the picture that --vary makes: name a setting to vary")
+    if given.output is not None and given.output.suffix not in (".png", ".svg", ".pdf"):
+        raise UserError(f"pictures end in .png, .svg or .pdf, not {given.output.name!r}")
     for word in passed:
         if word.split("=", 1)[0].replace("_", "-") in CHOSEN:
             raise UserError(f"the benchmark chooses {word} itself: leave it out")
@@ -133,6 +135,7 @@ class Case:
 
     def result(self, peers: Sequence[Peer]) -> dict[str, Any]:
         """Medians over the rounds."""
+        from asyncrl import kernels
         from asyncrl.algorithms import algorithm_name
 
         experiment, trained, speeds = self.experiment, self.trained, self.speeds
@@ -141,8 +144,9 @@ class Case:
             **({"value": self.value} if self.value else {}),
             "algorithm": algorithm_name(experiment.algorithm),
             "memory": experiment.network.memory,
+            "compiled_kernels": kernels.available(),
             "workers": experiment.worker_count,
-            "envs_per_worker": experiment.environments_of_a_worker,
+            "envs_per_worker": experiment.environment_count,
             "rollout_length": experiment.algorithm.rollout_length,
             "frames_per_step": self.info.frames_per_step,
             "raw_steps_per_second": _median(self.raw),
@@ -175,13 +179,18 @@ class Case:
 def _cases(given: Arguments, passed: Sequence[str]) -> list[Case]:
     """One case, or one for each value of the setting that varies."""
     from asyncrl.bench import plain_loop
-    from asyncrl.bench.peers import Peer
+    from asyncrl.bench.measure import Peer
     from asyncrl.cli.train import experiment_from
     from asyncrl.envs.make import describe
 
     name, _, values = given.vary.partition("=")
-    if given.vary and (not name or not values):
-        raise UserError(f"--vary takes a setting and its values, such as envs_per_worker=1,4,16, not {given.vary!r}")
+    different = values.split(",")
+    if given.vary and (not name or not all(different) or len(set(different)) < len(different)):
+        raise UserError(
+            f"--vary takes a setting and different values of it, like envs_per_worker=1,4, not {given.vary!r}"
+        )
+    if f"--{name}".replace("_", "-") in CHOSEN:
+        raise UserError(f"the benchmark chooses --{name.replace('_', '-')} itself: vary another setting")
     if given.vary and given.peers:
         raise UserError("--peers knows nothing of --vary: leave one of them out")
     cases = []
@@ -190,8 +199,10 @@ def _cases(given: Arguments, passed: Sequence[str]) -> list[Case]:
         experiment = experiment_from(train)
         if experiment.runtime != "processes":
             raise UserError("the benchmark measures workers that are processes: leave out --runtime serial")
-        plain = [Peer("plain torch loop", "one environment per process")] if plain_loop.fits(experiment) else []
-        cases.append(Case(value, train, experiment, describe(experiment), [] if given.vary else plain))
+        info = describe(experiment)
+        compared = not given.vary and plain_loop.fits(experiment, info)
+        plain = [Peer("plain torch loop", "one environment per process")] if compared else []
+        cases.append(Case(value, train, experiment, info, plain))
     return cases
 
 

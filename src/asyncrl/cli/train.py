@@ -120,7 +120,7 @@ def _experiment(parsed: Any, start: Experiment) -> Experiment:
 
 
 def _headline(experiment: Experiment) -> str:
-    workers, environments = experiment.worker_count, experiment.environments_of_a_worker
+    workers, environments = experiment.worker_count, experiment.environment_count
     return (
         f"{algorithm_name(experiment.algorithm)} on {experiment.environment} · preset {experiment.preset} · "
         f"{workers} worker{'s' if workers > 1 else ''} × {environments} "

@@ -35,7 +35,7 @@ PIXELS = "pixels"
 """Option of environments that draw themselves at any size (MuJoCo's): observe a square picture of that many pixels."""
 
 FEW, MANY = 16, 64
-"""Environments of a worker that `auto` chooses; docs/performance.md shows what others cost."""
+"""Environments of a worker that `auto` chooses: the first for Atari and all that are stepped one by one."""
 
 INSTALL_LINES = {
     "gymnasium.envs.box2d": 'pip install "asyncrl[box2d]"',

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from asyncrl.kernels.llvm import LANES, Compiled, Emitter, Pointer, Value, registers
+
+_FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,12 @@ class Shape:
         return (self.width - self.kernel) // self.stride + 1
 
     @property
-    def pixels(self) -> int:
+    def size(self) -> int:
         """Numbers of an image."""
         return self.height * self.width * self.channels
 
     @property
-    def run(self) -> int:
+    def span(self) -> int:
         """Numbers under one row of the kernel: they lie side by side in an image."""
         return self.kernel * self.channels
 
@@ -65,10 +68,13 @@ class Convolution:
     def __init__(self, shape: Shape, bytes_: bool) -> None:
         self.shape, self.bytes = shape, bytes_
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return kernels_for, (self.shape, self.bytes)  # what is compiled cannot be copied
+
     @staticmethod
     def fits(shape: Shape) -> bool:
         """Whether kernels for that shape can be made: outputs fill vectors, the stride divides the kernel."""
-        return shape.outputs % LANES == 0 and shape.kernel % shape.stride == 0 and shape.pixels >= LANES
+        return shape.outputs % LANES == 0 and shape.kernel % shape.stride == 0 and shape.size >= LANES
 
     @property
     def has_image_gradient(self) -> bool:
@@ -87,7 +93,7 @@ class Convolution:
             [N, rows, columns, O].
         """
         shape = self.shape
-        outputs = torch.empty(len(images), shape.rows, shape.columns, shape.outputs)
+        outputs = torch.empty(len(images), shape.rows, shape.columns, shape.outputs, **_FLOATS)
         self._forward(images, weights, bias, outputs, self._floats(), count=len(images))
         return outputs
 
@@ -98,7 +104,7 @@ class Convolution:
             images: [N, H, W, C].
             gradient: By the convolution's output, before its ReLU [N, rows, columns, O].
         """
-        weights = torch.zeros(self.shape.kernel * self.shape.run, self.shape.outputs)
+        weights = torch.zeros(self.shape.kernel * self.shape.span, self.shape.outputs, **_FLOATS)
         self._weight_gradient(images, gradient, weights, self._floats(), count=len(images))
         return weights
 
@@ -114,16 +120,16 @@ class Convolution:
         taps = weight.reshape(shape.outputs, shape.channels, reach, s, reach, s).permute(2, 4, 0, 3, 5, 1).flip(0, 1)
         border = (reach - 1,) * 2
         padded = torch.nn.functional.pad(gradient, (0, 0, *border, *border))
-        images = torch.empty(len(gradient), shape.height, shape.width, shape.channels)
+        images = torch.empty(len(gradient), shape.height, shape.width, shape.channels, **_FLOATS)
         if (shape.rows + reach - 1) * s < shape.height or (shape.columns + reach - 1) * s < shape.width:
             images.zero_()  # pixels that no output depends on
-        none = torch.zeros(s * s * shape.channels)
+        none = torch.zeros(s * s * shape.channels, **_FLOATS)
         self._image_gradient(padded, taps.contiguous(), none, images, self._floats(), count=len(gradient))
         return images
 
     def _floats(self) -> Tensor:
         """Room for one image as floats."""
-        return torch.empty(-(-self.shape.pixels // LANES) * LANES if self.bytes else 0)
+        return torch.empty(-(-self.shape.size // LANES) * LANES if self.bytes else 0, **_FLOATS)
 
     @property
     def _reach(self) -> int:
@@ -145,7 +151,7 @@ class Convolution:
         )
         row, block = shape.width * shape.channels, s * shape.channels
         vectors = tuple(a * row + b for a in range(s) for b in range(0, block, LANES))
-        return _emit_forward(blocks, Layout(shape.pixels, s * row, block, vectors), bytes_=False, positive=False)
+        return _emit_forward(blocks, Layout(shape.size, s * row, block, vectors), bytes_=False, positive=False)
 
     @cached_property
     def _weight_gradient(self) -> Compiled:
@@ -153,7 +159,7 @@ class Convolution:
 
 
 @lru_cache(maxsize=64)
-def convolution(shape: Shape, bytes_: bool) -> Convolution:
+def kernels_for(shape: Shape, bytes_: bool) -> Convolution:
     """The kernels for a shape; each is compiled when it is first used."""
     return Convolution(shape, bytes_)
 
@@ -166,7 +172,7 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
     block = max(1, registers() // len(vectors))  # pixels of a row that are worked on together
 
     def image(i: Value, _: Sequence[Value]) -> None:
-        source = _as_floats(emit, emit.at(images, emit.times(i, shape.pixels)), floats, shape, bytes_)
+        source = _as_floats(emit, emit.at(images, emit.times(i, shape.size)), floats, shape, bytes_)
         target = emit.at(outputs, emit.times(i, layout.image))
 
         def row(y: Value, _: Sequence[Value]) -> None:
@@ -186,7 +192,7 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
     def products(upper: Pointer, pixels: range) -> Callable[[Value, Sequence[Value]], Sequence[Value]]:
         def kernel_row(k: Value, sums: Sequence[Value]) -> Sequence[Value]:
             line = emit.at(upper, emit.times(k, shape.width * shape.channels))
-            matrix = emit.at(weights, emit.times(k, shape.run * shape.outputs))
+            matrix = emit.at(weights, emit.times(k, shape.span * shape.outputs))
 
             def number(j: Value, sums: Sequence[Value]) -> Sequence[Value]:
                 factors = [
@@ -198,7 +204,7 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
                     added += [emit.multiply_add(value, factors[v], sums[position * len(vectors) + v]) for v in vectors]
                 return added
 
-            return emit.loop(shape.run, number, sums)
+            return emit.loop(shape.span, number, sums)
 
         return kernel_row
 
@@ -212,10 +218,10 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
     images, gradient, weights, floats = emit.pointers
     vectors = range(0, shape.outputs, LANES)
     # weights that are worked on together
-    block = next(n for n in range(max(1, min(16, registers()) // len(vectors)), 0, -1) if shape.run % n == 0)
+    block = next(n for n in range(max(1, min(16, registers()) // len(vectors)), 0, -1) if shape.span % n == 0)
 
     def image(i: Value, _: Sequence[Value]) -> None:
-        source = _as_floats(emit, emit.at(images, emit.times(i, shape.pixels)), floats, shape, bytes_)
+        source = _as_floats(emit, emit.at(images, emit.times(i, shape.size)), floats, shape, bytes_)
         outputs = emit.at(gradient, emit.times(i, shape.rows * shape.columns * shape.outputs))
 
         def row(y: Value, _: Sequence[Value]) -> None:
@@ -224,7 +230,7 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
 
             def kernel_row(k: Value, _: Sequence[Value]) -> None:
                 line = emit.at(upper, emit.times(k, shape.width * shape.channels))
-                matrix = emit.at(weights, emit.times(k, shape.run * shape.outputs))
+                matrix = emit.at(weights, emit.times(k, shape.span * shape.outputs))
 
                 def part(j: Value, _: Sequence[Value]) -> None:
                     inner = emit.at(line, emit.times(j, block))
@@ -247,7 +253,7 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
                     for place, number in zip(places, sums, strict=True):
                         emit.store(number, place)
 
-                emit.loop(shape.run // block, part)
+                emit.loop(shape.span // block, part)
 
             emit.loop(shape.kernel, kernel_row)
 
@@ -266,8 +272,8 @@ def _as_floats(emit: Emitter, image: Pointer, floats: Pointer, shape: Shape, byt
         offset = emit.times(i, LANES)
         emit.store(emit.load_bytes(emit.at(image, offset)), emit.at(floats, offset))
 
-    emit.loop(shape.pixels // LANES, copy)
-    if shape.pixels % LANES:
-        last = shape.pixels - LANES
+    emit.loop(shape.size // LANES, copy)
+    if shape.size % LANES:
+        last = shape.size - LANES
         emit.store(emit.load_bytes(emit.at(image, last)), emit.at(floats, last))
     return floats

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
+import torch
 from llvmlite import ir
 from torch import Tensor
 
@@ -29,7 +31,28 @@ def registers() -> int:
         return 28
     if features.get("avx2"):
         return 6
-    return 7 if features.get("neon") else 3
+    return 7 if platform.machine().lower() in ("arm64", "aarch64") else 3
+
+
+def check() -> None:
+    """Compiles and runs something small.
+
+    Raises:
+        Exception: That is not possible here: of any kind.
+    """
+    llvm.check_jit_execution()
+    emit = Emitter("check", ["float", "float"])
+    source, target = emit.pointers
+
+    def copy(i: Value, _: Sequence[Value]) -> None:
+        emit.store(emit.load(emit.at(source, emit.times(i, LANES))), emit.at(target, emit.times(i, LANES)))
+
+    emit.loop(emit.count, copy)
+    numbers = torch.arange(float(2 * LANES))
+    copied = torch.zeros_like(numbers)
+    emit.compile()(numbers, copied, count=2)
+    if not torch.equal(numbers, copied):
+        raise RuntimeError("what it compiles is wrong")
 
 
 class Emitter:
@@ -41,7 +64,7 @@ class Emitter:
     """
 
     def __init__(self, name: str, pointers: Sequence[str]) -> None:
-        self.name, self.module = name, ir.Module()
+        self.name, self.kinds, self.module = name, tuple(pointers), ir.Module()
         kinds = [(_FLOAT if kind == "float" else ir.IntType(8)).as_pointer() for kind in pointers]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [*kinds, _INT]), name)
         *self.pointers, self.count = function.args
@@ -138,19 +161,20 @@ class Emitter:
         return self._builder.call(self._sqrt, [x])
 
     def positive_part(self, vector: Value) -> Value:
-        """Max(vector, 0)."""
-        return self._builder.select(self._builder.fcmp_ordered(">", vector, self.zeros()), vector, self.zeros())
+        """Max(vector, 0); what is not a number stays so."""
+        return self._builder.select(self._builder.fcmp_ordered("<=", vector, self.zeros()), self.zeros(), vector)
 
     def compile(self) -> Compiled:
         """The finished function."""
         self._builder.ret_void()
-        return Compiled(self.name, str(self.module), len(self.pointers))
+        return Compiled(self.name, str(self.module), self.kinds)
 
 
 class Compiled:
-    """A function of tensors and a count; the tensors must be contiguous."""
+    """A function of tensors and a count."""
 
-    def __init__(self, name: str, module: str, pointers: int) -> None:
+    def __init__(self, name: str, module: str, kinds: Sequence[str]) -> None:
+        self._types = [torch.float32 if kind == "float" else torch.uint8 for kind in kinds]
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(
@@ -158,11 +182,17 @@ class Compiled:
         )
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(module), machine)  # owns the code
         self._engine.finalize_object()
-        signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, ctypes.c_int64)
+        signature = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(kinds), ctypes.c_int64)
         self._call = signature(self._engine.get_function_address(name))
 
     def __call__(self, *tensors: Tensor, count: int) -> None:
-        """Runs it, if there is anything to do; other threads of Python go on meanwhile."""
-        assert all(tensor.is_contiguous() for tensor in tensors)
+        """Runs it, if there is anything to do; other threads of Python go on meanwhile.
+
+        Raises:
+            TypeError: A tensor is of another type, or not whole in this machine's own memory.
+        """
+        for tensor, type_ in zip(tensors, self._types, strict=True):
+            if tensor.dtype != type_ or not tensor.is_contiguous() or tensor.device.type != "cpu":
+                raise TypeError(f"a contiguous tensor of {type_} on the CPU is needed, not {tensor.dtype}")
         if count:
             self._call(*(tensor.data_ptr() for tensor in tensors), count)

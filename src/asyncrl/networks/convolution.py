@@ -1,7 +1,7 @@
-"""Convolutions, one fully-connected layer, all ReLU, on images: by torch, or by our own kernels.
+"""Convolutions, one fully-connected layer, all ReLU, on images: by torch, or by compiled kernels.
 
-With our own kernels what the layers give, the activations, and the gradient through them are computed apart: those that
-an agent computed when it acted need not be computed again when it learns.
+With compiled kernels what the layers give, the activations, and the gradient through them are computed apart: those
+that an agent computed when it acted need not be computed again when it learns.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from asyncrl import kernels
@@ -38,20 +39,20 @@ def convolve_relu(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> 
     return torch.relu_(functional.conv2d(floats, weight, bias, stride)).permute(0, 2, 3, 1)
 
 
-class OwnLayers:
-    """The same layers by our own kernels.
+class CompiledLayers:
+    """The same layers by compiled kernels.
 
     Args:
         convolutions: The convolutional layers.
         dense: The layer after them.
         scale: Of the images.
-        own: The kernels of each convolution.
+        kernels: Of each convolution.
     """
 
     def __init__(
-        self, convolutions: Sequence[nn.Conv2d], dense: nn.Linear, scale: float, own: Sequence[Convolution]
+        self, convolutions: Sequence[nn.Conv2d], dense: nn.Linear, scale: float, kernels: Sequence[Convolution]
     ) -> None:
-        self.convolutions, self.dense, self.scale, self.own = convolutions, dense, scale, own
+        self.convolutions, self.dense, self.scale, self.kernels = convolutions, dense, scale, kernels
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -62,12 +63,12 @@ class OwnLayers:
         """Of images [N, H, W, C]; the last are the features [N, F]."""
         outputs: list[Tensor] = [images]
         with torch.no_grad():
-            for layer, own in zip(self.convolutions, self.own, strict=True):
+            for layer, kernel in zip(self.convolutions, self.kernels, strict=True):
                 weight = layer.weight * self.scale if len(outputs) == 1 else layer.weight
                 # as images are laid out: rows, columns, channels
                 matrix = weight.permute(2, 3, 1, 0).reshape(-1, layer.out_channels).contiguous()
                 assert layer.bias is not None
-                outputs.append(own.forward(outputs[-1], matrix, layer.bias))
+                outputs.append(kernel.forward(outputs[-1], matrix, layer.bias))
             outputs.append(torch.relu_(self.dense(outputs[-1].flatten(1))))
         return tuple(outputs[1:])
 
@@ -85,44 +86,47 @@ class OwnLayers:
         return features
 
     def gradients(self, images: Tensor, layers: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
-        """By the parameters, in their order, from the gradient by the features [N, F]."""
+        """By the parameters, in their order, from the gradient by the features [N, F].
+
+        The parameters must still be those of the activations.
+        """
         dependent = gradient.any(1).nonzero()
         count = int(dependent[-1]) + 1 if len(dependent) else 0  # the last ones' features are often not learned from
         images, *layers = (tensor[:count] for tensor in (images, *layers))
         gradient = _before_relu(gradient[:count], layers[-1])
         gradients = [gradient.t() @ layers[-2].flatten(1), gradient.sum(0)]
         gradient = (gradient @ self.dense.weight).view(layers[-2].shape)
-        for number in reversed(range(len(self.own))):
-            layer, own = self.convolutions[number], self.own[number]
+        for number in reversed(range(len(self.kernels))):
+            layer, kernel = self.convolutions[number], self.kernels[number]
             gradient = _before_relu(gradient, layers[number])
-            matrix = own.weight_gradient(images if number == 0 else layers[number - 1], gradient)
+            matrix = kernel.weight_gradient(images if number == 0 else layers[number - 1], gradient)
             rows, columns = layer.kernel_size
             by_weight = matrix.view(rows, columns, -1, layer.out_channels).permute(3, 2, 0, 1)
             gradients = [by_weight if number else by_weight * self.scale, gradient.sum((0, 1, 2)), *gradients]
             if number:
-                gradient = own.image_gradient(gradient, layer.weight)
+                gradient = kernel.image_gradient(gradient, layer.weight)
         return gradients
 
 
-def own_layers(
+def compiled_layers(
     shape: tuple[int, int, int], bytes_: bool, convolutions: Sequence[nn.Conv2d], dense: nn.Linear, scale: float
-) -> OwnLayers | None:
-    """Our own kernels for layers on images of a shape [H, W, C], or None if there are none for them."""
-    if not kernels.available:
+) -> CompiledLayers | None:
+    """Compiled kernels for layers on images of a shape [H, W, C], or None if there are none for them."""
+    if not kernels.available():
         return None
-    from asyncrl.kernels.convolution import Convolution, Shape, convolution
+    from asyncrl.kernels.convolution import Convolution, Shape, kernels_for
 
     height, width, channels = shape
-    own: list[Convolution] = []
+    made: list[Convolution] = []
     for layer in convolutions:
         size = Shape(height, width, channels, layer.kernel_size[0], layer.stride[0], layer.out_channels)
         if not Convolution.fits(size):
             return None
-        own.append(convolution(size, bytes_ and not own))
+        made.append(kernels_for(size, bytes_ and not made))
         height, width, channels = size.rows, size.columns, size.outputs
-    if not all(each.has_image_gradient for each in own[1:]):
+    if not all(each.has_image_gradient for each in made[1:]):
         return None
-    return OwnLayers(convolutions, dense, scale, own)
+    return CompiledLayers(convolutions, dense, scale, made)
 
 
 def _before_relu(gradient: Tensor, outputs: Tensor) -> Tensor:
@@ -132,12 +136,15 @@ def _before_relu(gradient: Tensor, outputs: Tensor) -> Tensor:
 
 class _Features(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: OwnLayers, images: Tensor, layers: Sequence[Tensor], *_parameters: Tensor) -> Tensor:
-        ctx.own = own
+    def forward(
+        ctx: Any, compiled: CompiledLayers, images: Tensor, layers: Sequence[Tensor], *_parameters: Tensor
+    ) -> Tensor:
+        ctx.compiled = compiled
         ctx.save_for_backward(images, *layers)
-        return layers[-1].clone()  # an output must not be an input
+        return layers[-1].clone()  # what is kept for other rollouts gets no gradient
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         images, *layers = ctx.saved_tensors
-        return None, None, None, *ctx.own.gradients(images, layers, gradient)
+        return None, None, None, *ctx.compiled.gradients(images, layers, gradient)

@@ -16,7 +16,7 @@ from asyncrl.config import NetworkSettings
 from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
-from asyncrl.networks.convolution import Activations, convolve_relu, own_layers
+from asyncrl.networks.convolution import Activations, compiled_layers, convolve_relu
 
 CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
     # name: ((channels, kernel, stride) of each layer, units of the fully-connected layer)
@@ -54,7 +54,8 @@ class ImageTorso(nn.Module):
         super().__init__()
         self.channels_last = channels_last(space)
         height, width, channels = image_shape(space)
-        self.scale = 1 / 255 if space.dtype.name == "uint8" else 1.0
+        bytes_ = space.dtype.name == "uint8"
+        self.dtype, self.scale = (torch.uint8, 1 / 255) if bytes_ else (torch.float32, 1.0)
         layers: list[nn.Conv2d] = []
         for outputs, kernel, stride in convolutions:
             layers.append(nn.Conv2d(channels, outputs, kernel, stride))
@@ -67,11 +68,11 @@ class ImageTorso(nn.Module):
         self.convolutions = nn.ModuleList(layers)
         self.dense = nn.Linear(height * width * channels, units)
         self.output_size = units
-        self.own = own_layers(image_shape(space), space.dtype.name == "uint8", layers, self.dense, self.scale)
+        self.compiled = compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
 
     def activations(self, observations: Tensor) -> Activations:
-        """What the layers give for images [N, C, H, W] or [N, H, W, C]: empty if only torch has kernels for them."""
-        return self.own.activations(self._images(observations)) if self.own is not None else ()
+        """What the layers give for images [N, C, H, W] or [N, H, W, C]; empty where they are not compiled."""
+        return self.compiled.activations(self._images(observations)) if self.compiled is not None else ()
 
     def forward(self, observations: Tensor, known: Sequence[Activations] = ()) -> Tensor:
         """Images [N, C, H, W] or [N, H, W, C] give features [N, F].
@@ -83,8 +84,8 @@ class ImageTorso(nn.Module):
             known: Activations of the first of them with the present parameters, in parts.
         """
         images = self._images(observations)
-        if self.own is not None:
-            return self.own.features(images, known)
+        if self.compiled is not None and not images.requires_grad:  # the compiled layers have no gradient by images
+            return self.compiled.features(images, known)
         features = images
         for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
             weight = layer.weight * self.scale if number == 0 else layer.weight
@@ -95,7 +96,7 @@ class ImageTorso(nn.Module):
     def _images(self, observations: Tensor) -> Tensor:
         """Channels innermost, bytes or floats."""
         images = observations if self.channels_last else observations.permute(0, 2, 3, 1)
-        return (images if images.dtype == torch.uint8 else images.to(torch.float32)).contiguous()
+        return images.to(self.dtype).contiguous()
 
 
 class DictTorso(nn.Module):

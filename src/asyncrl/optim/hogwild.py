@@ -43,7 +43,7 @@ class MomentumSGD:
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
         vectors = gradient, self.parameters, self.momentum
-        d, theta, m = _left("momentum_sgd", vectors, self.decay, 1 - self.decay, -learning_rate)
+        d, theta, m = _compiled_part("momentum_sgd", vectors, self.decay, 1 - self.decay, -learning_rate)
         m.mul_(self.decay).add_(d, alpha=1 - self.decay)
         theta.add_(m, alpha=-learning_rate)
 
@@ -63,7 +63,7 @@ class RMSProp:
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
         vectors = gradient, self.parameters, self.square_average
-        d, theta, g = _left("rmsprop", vectors, self.decay, 1 - self.decay, self.epsilon, -learning_rate)
+        d, theta, g = _compiled_part("rmsprop", vectors, self.decay, 1 - self.decay, self.epsilon, -learning_rate)
         g.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
         theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
 
@@ -91,16 +91,22 @@ class SharedAdam:
         rate = learning_rate / (1 - self.momentum**count)
         beta1, beta2 = self.momentum, self.decay
         vectors = gradient, self.parameters, self.average, self.square_average
-        d, theta, m, v = _left("adam", vectors, beta1, 1 - beta1, beta2, 1 - beta2, scale, self.epsilon, -rate)
+        d, theta, m, v = _compiled_part("adam", vectors, beta1, 1 - beta1, beta2, 1 - beta2, scale, self.epsilon, -rate)
         m.mul_(beta1).add_(d, alpha=1 - beta1)
         v.mul_(beta2).addcmul_(d, d, value=1 - beta2)
         root = (v + TINY).sqrt_()
         theta.addcdiv_(m, root.mul_(scale).add_(self.epsilon), value=-rate)
 
 
-def _left(formula: str, vectors: tuple[Tensor, ...], *coefficients: float) -> tuple[Tensor, ...]:
-    """What is left of the gradient, θ and its statistics [P] after our own kernel, if there is one, did its part."""
-    if not kernels.available:
+def _compiled_part(formula: str, vectors: tuple[Tensor, ...], *coefficients: float) -> tuple[Tensor, ...]:
+    """Applies a compiled update to as much of the vectors [P] as it takes, and returns the rest for torch.
+
+    Args:
+        formula: Its name in `asyncrl.kernels.optimizers`.
+        vectors: Gradient, θ and its statistics.
+        coefficients: Of the formula.
+    """
+    if not kernels.available():
         return vectors
     from asyncrl.kernels import optimizers
 

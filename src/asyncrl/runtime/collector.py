@@ -107,11 +107,12 @@ class Collector:
         self.returns, self.lengths = returns[-1], lengths[-1]
         if not len(columns):
             return
-        total, length = returns[rows, columns], lengths[rows, columns]  # since the episode before the rollout's first
+        total, length = returns[rows, columns], lengths[rows, columns]  # since the first episode of the rollout began
         again = np.flatnonzero(columns[1:] == columns[:-1]) + 1  # a second end of one environment
         starts, length_starts = np.zeros_like(total), np.zeros_like(length)
         starts[again], length_starts[again] = total[again - 1], length[again - 1]
         self.finished += map(Episode, (total - starts).tolist(), (length - length_starts).tolist(), columns.tolist())
         last = np.append(columns[1:] != columns[:-1], True)
-        self.returns[columns[last]] -= total[last]
+        later = np.arange(steps)[:, None] > rows[last]  # what belongs to the episodes that go on
+        self.returns[columns[last]] = (self.buffer.rewards[:steps] * valid)[:, columns[last]].sum(0, where=later)
         self.lengths[columns[last]] -= length[last]

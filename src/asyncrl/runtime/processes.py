@@ -29,6 +29,9 @@ REPORT_INTERVAL = 0.1
 STOP_SECONDS = 4.0
 """How long workers may take to finish their rollout before they are killed."""
 
+PRELOADED = ["asyncrl.runtime.worker", "asyncrl.envs.atari", "asyncrl.kernels.convolution"]
+"""Modules that the fork server imports; one that is missing is left out."""
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 _ONE_THREAD = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
@@ -53,7 +56,7 @@ def process_context() -> BaseContext:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
-        context.set_forkserver_preload(["asyncrl.runtime.worker", "asyncrl.envs.atari"])
+        context.set_forkserver_preload(PRELOADED)
     return context
 
 
@@ -156,7 +159,9 @@ def _main(setup: WorkerSetup, outbox: Connection) -> None:
 
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # moments of parameters without a gradient become so small, and so slow, in long runs
+    torch.set_flush_denormal(
+        True
+    )  # moments of parameters without a gradient become so small, and so slow, in long runs
     _keep_freed_memory()
     try:
         unsent, sent_at = Report(setup.number), 0.0

@@ -235,7 +235,7 @@ class Supervisor:
             "preset": self.experiment.preset,
             "seed": self.experiment.seed,
             "workers": self.experiment.worker_count,
-            "envs_per_worker": self.experiment.environments_of_a_worker,
+            "envs_per_worker": self.experiment.environment_count,
             "best_return_mean": self.telemetry.best_return_mean,
         }
 

@@ -47,6 +47,8 @@ class Telemetry:
             self.episodes += 1
             self.total += episode.total_reward - (self.recent[0][0] if len(self.recent) == EPISODES else 0.0)
             self.recent.append((episode.total_reward, episode.length))
+            if self.episodes % EPISODES == 0:
+                self.total = sum(float(episode[0]) for episode in self.recent)  # forgets what rounding left
             if len(self.recent) == EPISODES:
                 mean = self.total / EPISODES
                 if self.best_return_mean is None or mean > self.best_return_mean:

@@ -53,11 +53,11 @@ def work(setup: WorkerSetup) -> Iterator[Report]:
     optimizer = make_optimizer(
         experiment.optimizer, parameters, statistics, setup.number, updates=lambda: counter.updates
     )
-    memory = algorithm.make_memory(networks, experiment.environments_of_a_worker)
-    policy = ExploringPolicy(algorithm, networks.online, experiment.environments_of_a_worker, counter, random)
+    memory = algorithm.make_memory(networks, experiment.environment_count)
+    policy = ExploringPolicy(algorithm, networks.online, experiment.environment_count, counter, random)
     collector = Collector(
-        make_environments(experiment, experiment.environments_of_a_worker),
-        networks.online.initial_state(experiment.environments_of_a_worker),
+        make_environments(experiment, experiment.environment_count),
+        networks.online.initial_state(experiment.environment_count),
         algorithm.rollout_length,
         algorithm.discount,
         RewardRule(experiment.reward_clip, experiment.reward_scale),
