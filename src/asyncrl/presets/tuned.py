@@ -43,10 +43,10 @@ def catch(environment: str, algorithm: str) -> Experiment:
             environment,
             algorithm=A3C(rollout_length=9, entropy_weight=0.01),
             network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
-            optimizer=OptimizerSettings(learning_rate=1e-2),
-            steps=2_000_000,
+            optimizer=OptimizerSettings(learning_rate=4e-3),
+            steps=600_000,
             until_return=0.99,
-            envs_per_worker=128,
+            envs_per_worker=64,
         )
     return Experiment(
         environment,
