@@ -260,7 +260,7 @@ def atari(environment: str, algorithm: str) -> Experiment:
         environment,
         algorithm=_method(
             algorithm,
-            A3C(rollout_length=5, entropy_weight=0.01),
+            A3C(rollout_length=5, entropy_weight=0.004),
             rollout_length=5,
             target_interval=40_000,
             exploration_steps=1_000_000,
