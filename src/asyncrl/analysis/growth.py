@@ -23,7 +23,7 @@ def plot_growth(name: str, results: Sequence[Mapping[str, Any]], output: Path) -
     Raises:
         UserError: It cannot be written.
     """
-    figure = Figure(figsize=(11, 3.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(12, 3.4), dpi=120, layout="constrained")
     speed, time, memory = figure.subplots(1, 3)
     values = [str(result["value"]) for result in results]
     for key, label, colour in (("raw", "environments alone", "#999999"), ("training", "training", COLOURS[0])):
@@ -40,7 +40,7 @@ def plot_growth(name: str, results: Sequence[Mapping[str, Any]], output: Path) -
         time.bar(values, heights, bottom=below, color=colour, label=phase, width=0.6)
         below = [low + height for low, height in zip(below, heights, strict=True)]
     time.set_title("CPU time of a step, µs", fontsize=10)
-    time.legend(frameon=False, fontsize=8)
+    time.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), reverse=True)
 
     for key, label, colour in (
         ("total_megabytes", "whole run", COLOURS[1]),
