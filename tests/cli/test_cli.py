@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl import kernels
 from asyncrl.cli import main
 from asyncrl.cli.arguments import parse_steps
 from asyncrl.cli.train import experiment_from
@@ -250,6 +251,14 @@ def test_the_doctor_looks_at_a_run_too(run: Path, capsys: pytest.CaptureFixture[
     assert "torch" in out
     assert "workers' time" in out
     assert "no run folder" in refused(["doctor", "elsewhere"], capsys)
+
+
+def test_the_doctor_names_the_extra_that_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "problem", lambda: "llvmlite is not installed")
+    assert main(["doctor"]) in (0, 1)
+    assert 'pip install --upgrade "asyncrl[fast]"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("environment", "chosen"), [("Catch", 64), ("Acrobot-v1", 16), ("ALE/Pong-v5", 16)])

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parse(Arguments, "doctor", arguments)
 
     from rich.console import Console
+    from rich.markup import escape
 
     from asyncrl.machine import check_machine
 
@@ -41,5 +42,5 @@ def main(arguments: Sequence[str]) -> int:
         checks += advise(open_run_folder(given.run))
     for check in checks:
         mark = {"good": "[green]good[/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}[check.verdict]
-        console.print(f"{mark}  {check.name}: {check.text}", soft_wrap=True, highlight=False)
+        console.print(f"{mark}  {escape(f'{check.name}: {check.text}')}", soft_wrap=True, highlight=False)
     return 1 if any(check.verdict == "bad" for check in checks) else 0
