@@ -147,6 +147,6 @@ def test_a_preset_is_for_its_algorithms() -> None:
 def test_a_setting_is_read_by_its_own_name() -> None:
     experiment = starting_point("Catch", None, None)
     read = {name: setting(experiment, name) for name in ("algorithm", "optimizer", "memory", "envs_per_worker")}
-    assert read == {"algorithm": "a3c", "optimizer": "shared-adam", "memory": "none", "envs_per_worker": 32}
+    assert read == {"algorithm": "a3c", "optimizer": "shared-adam", "memory": "none", "envs_per_worker": 64}
     with pytest.raises(UserError, match="a3c has no setting 'final_epsilons'"):
         setting(experiment, "final_epsilons")
