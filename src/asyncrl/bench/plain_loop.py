@@ -48,9 +48,9 @@ def plain_speed(experiment: Experiment, info: EnvironmentInfo, seconds: float) -
     Raises:
         RunError: A process failed.
     """
-    network = make_network(experiment, info)
-    shared = SharedVector(flatten_parameters(network).numel(), process_context())
-    shared.tensor.copy_(flatten_parameters(network))
+    parameters = flatten_parameters(make_network(experiment, info))
+    shared = SharedVector(parameters.numel(), process_context())
+    shared.tensor.copy_(parameters)
     return run_processes(_loop, (experiment, info, shared, seconds), experiment.worker_count)
 
 

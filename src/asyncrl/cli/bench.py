@@ -184,7 +184,7 @@ def _cases(given: Arguments, passed: Sequence[str]) -> list[Case]:
     from asyncrl.envs.make import describe
 
     name, _, values = given.vary.partition("=")
-    different = values.split(",")
+    different = values.split(",")  # one empty value where nothing varies
     if given.vary and (not name or not all(different) or len(set(different)) < len(different)):
         raise UserError(
             f"--vary takes a setting and different values of it, like envs_per_worker=1,4, not {given.vary!r}"
@@ -194,7 +194,7 @@ def _cases(given: Arguments, passed: Sequence[str]) -> list[Case]:
     if given.vary and given.peers:
         raise UserError("--peers knows nothing of --vary: leave one of them out")
     cases = []
-    for value in values.split(",") if values else [""]:
+    for value in different:
         train = [given.environment, *passed, *(option(name, value) if value else [])]
         experiment = experiment_from(train)
         if experiment.runtime != "processes":
