@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import os
+import sys
+import time
 from typing import Any
 
 import gymnasium
@@ -19,7 +23,7 @@ class Clock(gymnasium.Env[NDArray[np.float32], np.int64]):
     def __init__(self, length: int = 3, truncate: bool = True, render_mode: str | None = None) -> None:
         self.render_mode = render_mode
         self.length, self.truncate = length, truncate
-        self.observation_space = Box(-np.inf, np.inf, (2,), np.float32)
+        self.observation_space = Box(-1e6, np.inf, (2,), np.float32)
         self.action_space = Discrete(2)
         self.view = np.array([-1.0, 0.0], np.float32)
 
@@ -49,6 +53,56 @@ class Crash(Clock):
         return super().step(action)
 
 
+class Faulty(Clock):
+    """Does something bad at the end of its `after`-th step; with a marker, a file that it makes, only once."""
+
+    def __init__(self, fault: str, after: int = 500, marker: str = "", render_mode: str | None = None) -> None:
+        super().__init__(length=10, render_mode=render_mode)
+        self.fault, self.after, self.marker = fault, after, marker
+
+    def step(self, action: np.int64) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        self.after -= 1
+        if self.after < 0 and not self._has_happened():
+            match self.fault:
+                case "raise":
+                    raise ZeroDivisionError("the simulator broke")
+                case "exit":
+                    sys.exit(3)
+                case "vanish":
+                    os._exit(0)
+                case "hang":
+                    time.sleep(1000)
+                case "nan":
+                    observation = np.array([np.nan, 0], np.float32)
+                case "outside":
+                    observation = np.array([-2e6, 0], np.float32)
+                case "shape":
+                    observation = np.zeros(3, np.float32)
+                case "reward":
+                    reward = math.inf
+                case "huge":
+                    reward = 1e30
+        return observation, reward, terminated, truncated, info
+
+    def _has_happened(self) -> bool:
+        if not self.marker:
+            return False
+        try:
+            with open(self.marker, "x"):
+                return False
+        except FileExistsError:
+            return True
+
+
+class Moody(Clock):
+    """Never twice the same: it does not draw from the generator that its seed determines."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, *rest = super().step(action)
+        return observation + np.random.default_rng().random(2, np.float32), *rest  # type: ignore[return-value]
+
+
 class Rooms(gymnasium.Env[Any, np.int64]):
     """Dict observations, Discrete actions that start at 5; pays 1 for action 6."""
 
@@ -59,6 +113,8 @@ class Rooms(gymnasium.Env[Any, np.int64]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         return self.observation_space.sample(), {}
 
     def step(self, action: np.int64) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -107,5 +163,5 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Crash", "Rooms", "Levers", "Reach"):
+for _name in ("Clock", "Crash", "Faulty", "Moody", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.networks.assemble import Network, make_network
 from asyncrl.run_folder import open_run_folder
-from asyncrl.runtime.checkpoint import load_newest, load_parameters
+from asyncrl.runtime.checkpoint import load_chosen, load_parameters
 from asyncrl.runtime.evaluator import Evaluation, evaluate
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, State
@@ -88,23 +88,25 @@ class Agent:
         return evaluate(self, episodes, deterministic, seed)
 
 
-def load(run: str | Path, seed: int = 0) -> Agent:
-    """The agent of a run folder, from its newest whole checkpoint.
+def load(run: str | Path, seed: int = 0, checkpoint: str | int = "last", modules: Sequence[str] = ()) -> Agent:
+    """The agent of a run folder.
 
     Args:
         run: The folder.
         seed: Of the actions it draws.
+        checkpoint: `last` (the newest whole one), `best` (of the highest mean return), or the step of one.
+        modules: Modules of your own that the run's settings may import; without it, loading runs no foreign code.
 
     Raises:
         UserError: The folder is not a run, its checkpoints are damaged, or do not fit its settings.
     """
     folder = open_run_folder(Path(run))
-    experiment = folder.read_experiment()
-    checkpoint, warnings = load_newest(folder.checkpoints)
+    experiment = folder.read_experiment(modules)
+    chosen, warnings = load_chosen(folder.checkpoints, str(checkpoint))
     info = describe(experiment)
     network = make_network(experiment, info)
     try:
-        load_parameters(network, checkpoint, info)
+        load_parameters(network, chosen, info)
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
     return Agent(experiment, info, network, torch.Generator().manual_seed(seed), tuple(warnings))

@@ -20,6 +20,9 @@ Settings = TypeVar("Settings")
 
 LARGEST_SEED = 2**30
 
+GROUPS = ("algorithm", "network", "optimizer", "supervision")
+"""Settings of an experiment that hold further settings."""
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
@@ -71,12 +74,41 @@ class OptimizerSettings:
     """Workers take turns to read and to change the shared parameters: an ablation, the paper has no lock."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "--learning-rate must be positive")
+        _require(0 < self.learning_rate < math.inf, "--learning-rate must be positive and finite")
         low, high = self.learning_rate_range or (1.0, 1.0)
-        _require(0 < low <= high, "--learning-rate-range takes two positive numbers, the smaller one first")
+        _require(0 < low <= high < math.inf, "--learning-rate-range takes two positive numbers, the smaller one first")
         _require(0 <= self.decay < 1, "--decay must lie in [0, 1)")
-        _require(self.epsilon > 0, "--epsilon must be positive")
+        _require(0 < self.epsilon < math.inf, "--epsilon must be positive and finite")
         _require(self.max_gradient_norm > 0, "--max-gradient-norm must be positive (a huge one turns clipping off)")
+
+
+@dataclass(frozen=True)
+class SupervisionSettings:
+    """How a run is watched, saved and evaluated; none of it changes what is learned."""
+
+    restarts: int = 3
+    """Restarts of a worker within ten minutes; when it fails once more, the run goes on without it."""
+    stall_timeout: float = 300.0
+    """Seconds without a sign of life after which a worker is taken to hang, and replaced."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints: the most that a power failure can cost."""
+    keep_last: int = 3
+    """Newest checkpoints to keep."""
+    keep_every: int | None = None
+    """Keep a checkpoint for each multiple of this many steps too, for ever."""
+    eval_every: int | None = None
+    """Evaluate a frozen copy of the agent after each multiple of this many steps, in a process of its own."""
+    eval_episodes: int = 20
+    """Episodes of such an evaluation."""
+
+    def __post_init__(self) -> None:
+        _require(self.restarts >= 0, f"--restarts must be 0 or more, not {self.restarts}")
+        _require(self.stall_timeout > 0, "--stall-timeout must be positive, in seconds")
+        _require(self.checkpoint_seconds > 0, "--checkpoint-seconds must be positive")
+        _require(self.keep_last >= 1, f"--keep-last must be at least 1, not {self.keep_last}")
+        _require(self.keep_every is None or self.keep_every > 0, "--keep-every must be positive, or None")
+        _require(self.eval_every is None or self.eval_every > 0, "--eval-every must be positive, or None")
+        _require(self.eval_episodes >= 1, f"--eval-episodes must be at least 1, not {self.eval_episodes}")
 
 
 @dataclass(frozen=True)
@@ -88,6 +120,7 @@ class Experiment:
     algorithm: Algorithm
     network: NetworkSettings = field(default_factory=NetworkSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
     environment_options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     reward_clip: float | None = None
@@ -126,7 +159,7 @@ class Experiment:
             "--episode-rollouts needs --envs-per-worker 1: several environments do not end their episodes together",
         )
         _require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
-        _require(self.reward_scale > 0, "--reward-scale must be positive")
+        _require(0 < self.reward_scale < math.inf, "--reward-scale must be positive and finite")
         check_seed(self.seed)
 
     @property
@@ -168,21 +201,36 @@ def with_fixed_learning_rate(experiment: Experiment, start: Experiment) -> Exper
     )
 
 
-def setting(experiment: Experiment, name: str) -> Any:
+def setting(experiment: Experiment | Mapping[str, Any], name: str) -> Any:
     """A setting's value by its own name, wherever in the tree it stands; `algorithm` gives the algorithm's name.
+
+    Args:
+        experiment: An experiment, or what `to_dict` made of it, of which nothing is imported.
+        name: Of the setting.
 
     Raises:
         UserError: There is no such setting.
     """
+    data = to_dict(experiment) if isinstance(experiment, Experiment) else experiment
+    algorithm = _mapping(data.get("algorithm"), "'algorithm'").get("name")
     if name == "algorithm":
-        return algorithm_name(experiment.algorithm)
-    if name == "workers":
-        return experiment.worker_count
-    parts: tuple[Any, ...] = (experiment.algorithm, experiment.network, experiment.optimizer, experiment)
-    for part in parts:  # the optimizer's own name stands before the group of that name
-        if name in {field.name for field in dataclasses.fields(part)}:
-            return getattr(part, name)
-    raise UserError(f"{algorithm_name(experiment.algorithm)} has no setting {name!r}")
+        return algorithm
+    for part in (*(data.get(group, {}) for group in GROUPS), data):  # the optimizer's own name before its group's
+        if name in _mapping(part, "a group of settings"):
+            value = part[name]
+            return available_cores() if (name, value) == ("workers", "auto") else value
+    raise UserError(f"{algorithm} has no setting {name!r}")
+
+
+def named_modules(data: Mapping[str, Any]) -> set[str]:
+    """Modules of other people that an experiment, as `to_dict` makes it, would import."""
+    network = data.get("network")
+    paths = [
+        str(_mapping(data.get("algorithm"), "'algorithm'").get("name", "")),
+        str(network.get("torso", "")) if isinstance(network, Mapping) else "",
+        str(data.get("environment", "")),
+    ]
+    return {path.split(":", 1)[0] for path in paths if ":" in path}
 
 
 def check_seed(seed: int) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from asyncrl.config import Experiment, from_dict, to_dict
+from asyncrl.config import Experiment, from_dict, named_modules, to_dict
 from asyncrl.errors import UserError
+from asyncrl.reporting.appending import AppendedFile
 
 LOCK = ".lock"
 
@@ -56,6 +57,58 @@ class RunFolder:
         """TensorBoard's event files."""
         return self.path / "tensorboard"
 
+    @property
+    def log_file(self) -> Path:
+        """What happened to the run, with the time: starts, restarts, warnings, ends."""
+        return self.path / "log.txt"
+
+    @property
+    def stacks(self) -> Path:
+        """Stacks of workers that hung."""
+        return self.path / "stacks"
+
+    def forget_empty_stacks(self) -> None:
+        """Takes away the folder of stacks if there are none."""
+        with contextlib.suppress(OSError):
+            self.stacks.rmdir()
+
+    def add_evaluation(self, evaluation: dict[str, Any]) -> None:
+        """Adds a line to the evaluations that were made while training.
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        file = AppendedFile(self.evaluations_file)
+        try:
+            file.append(json.dumps(evaluation).encode() + b"\n")
+        finally:
+            file.close()
+
+    @property
+    def evaluations_file(self) -> Path:
+        """A line of JSON for each evaluation that was made while training."""
+        return self.path / "evaluations.jsonl"
+
+    def cut_history(self, steps: int) -> int:
+        """Makes ready for work to go on from that step: what was written of later steps goes to `discarded.jsonl`.
+
+        Returns:
+            Number of lines of metrics that were taken away; that of a line cut short by a crash counts too.
+        """
+        removed = 0
+        for file in (self.metrics_file, self.evaluations_file):
+            if not file.exists():
+                continue
+            lines = file.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _is_until(line, steps)]
+            if len(kept) == len(lines):
+                continue
+            with (self.path / "discarded.jsonl").open("ab") as discarded:
+                discarded.writelines(line for line in lines if not _is_until(line, steps) and line.endswith(b"\n"))
+            write_bytes(file, b"".join(kept))
+            removed += len(lines) - len(kept) if file == self.metrics_file else 0
+        return removed
+
     def remove_if_empty(self) -> None:
         """Takes the folder away again when nothing was written to it."""
         with contextlib.suppress(OSError):  # it is not empty
@@ -79,20 +132,39 @@ class RunFolder:
         """Saves the settings."""
         write_text(self.experiment_file, yaml.safe_dump(to_dict(experiment), sort_keys=False, allow_unicode=True))
 
-    def read_experiment(self) -> Experiment:
+    def read_experiment(self, modules: Sequence[str] = ()) -> Experiment:
         """The settings that were saved.
+
+        Args:
+            modules: That the user named, and that the settings may import therefore: a run folder may come from
+                anywhere, and reading it must not run code.
+
+        Raises:
+            UserError: They cannot be read, or name a module that the user did not.
+        """
+        data = self.read_settings()
+        try:
+            unnamed = named_modules(data) - set(modules)
+            if unnamed:
+                options = " ".join(f"--import {name}" for name in sorted(unnamed))
+                raise UserError(f"it uses code that is not asyncrl's: if you trust that code, add {options}")
+            return from_dict(data)
+        except UserError as error:
+            raise UserError(f"{self.experiment_file}: {error}") from error
+
+    def read_settings(self) -> Mapping[str, Any]:
+        """The settings that were saved as plain data: nothing is imported.
 
         Raises:
             UserError: They cannot be read.
         """
         try:
-            data = yaml.safe_load(self.experiment_file.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            data = yaml.safe_load(self.experiment_file.read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError, RecursionError, OverflowError) as error:
             raise UserError(f"{self.experiment_file} cannot be read ({type(error).__name__})") from error
-        try:
-            return from_dict(data)
-        except UserError as error:
-            raise UserError(f"{self.experiment_file}: {error}") from error
+        if not isinstance(data, Mapping):
+            raise UserError(f"{self.experiment_file} holds no settings: it should have lines 'setting: value'")
+        return data
 
     @property
     def evaluation_file(self) -> Path:
@@ -126,7 +198,7 @@ class RunFolder:
             UserError: The file is missing or damaged.
         """
         try:
-            lines = self.metrics_file.read_text().splitlines(keepends=True)
+            lines = self.metrics_file.read_text("utf-8").splitlines(keepends=True)
             return [json.loads(line) for line in lines if line.endswith("\n")]
         except (OSError, ValueError) as error:
             raise UserError(f"{self.metrics_file} cannot be read ({type(error).__name__})") from error
@@ -207,17 +279,41 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a file whole: readers see the old text or the new, never a part."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces a file whole: readers see the old bytes or the new, never a part.
+
+    Raises:
+        OSError: There is no room; the old file is still there.
+    """
     staging = path.with_name(f".{path.name}.{os.getpid()}")
-    staging.write_text(text)
-    staging.replace(path)
+    try:
+        with staging.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staging.replace(path)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+
+
+def _is_until(line: bytes, steps: int) -> bool:
+    """Whether a line of JSON is whole and of that step or an earlier one."""
+    try:
+        return line.endswith(b"\n") and int(json.loads(line)["steps"]) <= steps
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
     return data
 

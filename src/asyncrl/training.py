@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
-from asyncrl.config import Experiment, from_dict, to_dict, with_drawn_learning_rate, with_fixed_learning_rate
+from asyncrl.config import (
+    GROUPS,
+    Experiment,
+    from_dict,
+    setting,
+    to_dict,
+    with_drawn_learning_rate,
+    with_fixed_learning_rate,
+)
 from asyncrl.envs.make import describe, environments_for_a_worker, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
 from asyncrl.run_folder import RunFolder, locked, new_run_folder, newest_run_folder, open_run_folder
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from asyncrl.agent import Agent
     from asyncrl.reporting.sink import Sink
 
@@ -46,6 +56,7 @@ def train(
     run_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    modules: Sequence[str] = (),
     **settings: Any,
 ) -> Result:
     """Trains an agent and returns when the run has ended; the Python form of `asyncrl train`.
@@ -59,6 +70,7 @@ def train(
         run_dir: Folder of the run; by default the first free `runs/ENV-ALGORITHM-N`.
         resume: Go on with the run in `run_dir`, or with the newest of the environment and algorithm.
         overwrite: Replace the run in `run_dir`.
+        modules: Modules of your own that a resumed run's settings may import.
         settings: Any setting of `Experiment` and of its algorithm, network and optimizer by its own name, such as
             `steps`, `learning_rate` or `entropy_weight`.
 
@@ -69,13 +81,16 @@ def train(
     _refuse_unguarded_script()
     path = None if run_dir is None else Path(run_dir)
     if resume:
+        modules = (*modules, *modules_of(environment, algorithm))
         folder = find_run(environment, algorithm, path)
-        experiment = resumed(folder, lambda saved: with_settings(saved, settings))
+        experiment = resumed(folder, lambda saved: with_settings(saved, settings), modules)
     else:
         start = starting_point(environment, preset, algorithm)
         experiment = settled(with_settings(start, settings), start, "learning_rate" in settings)
         folder = prepare_folder(experiment, path, overwrite)
-    return run(experiment, folder, resume, Console())
+    from asyncrl.reporting.progress import TrainingConsole
+
+    return run(experiment, folder, resume, TrainingConsole())
 
 
 def starting_point(environment: str, preset: str | None, algorithm: str | None) -> Experiment:
@@ -130,7 +145,7 @@ def with_settings(experiment: Experiment, settings: dict[str, Any]) -> Experimen
     Raises:
         UserError: There is no such setting, or its value has the wrong type or makes no sense.
     """
-    parts: dict[str, Any] = {name: getattr(experiment, name) for name in ("algorithm", "network", "optimizer")}
+    parts: dict[str, Any] = {name: getattr(experiment, name) for name in GROUPS}
     parts[""] = experiment
     data = to_dict(experiment)
     for key, value in settings.items():
@@ -165,19 +180,29 @@ def find_run(environment: str, algorithm: str | None, run_dir: Path | None) -> R
             raise UserError("what should be resumed? name the environment, or the run with --run-dir")
         return newest_run_folder(full_id(environment), algorithm)
     folder = open_run_folder(run_dir)
-    saved = folder.read_experiment().environment
+    saved = setting(folder.read_settings(), "environment")
     if environment and full_id(environment) != saved:
         raise UserError(f"the run {run_dir} is of {saved}, not of {environment}")
     return folder
 
 
-def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment]) -> Experiment:
+def modules_of(*paths: str | None) -> tuple[str, ...]:
+    """The modules that import paths given by hand name."""
+    return tuple(path.split(":", 1)[0] for path in paths if path and ":" in path)
+
+
+def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment], modules: Sequence[str] = ()) -> Experiment:
     """The saved experiment after a change.
 
+    Args:
+        folder: Of the run.
+        change: What is different now.
+        modules: That the settings may import.
+
     Raises:
-        UserError: The change touches what the checkpoint depends on.
+        UserError: The change touches what the checkpoint depends on, or the settings would import another module.
     """
-    saved = folder.read_experiment()
+    saved = folder.read_experiment(modules)
     experiment = with_chosen_environments(change(saved))
     fixed: dict[str, Callable[[Experiment], object]] = {
         "environment": lambda settings: (settings.environment, settings.environment_options),
@@ -211,42 +236,79 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
         start_fork_server()
 
     from asyncrl.reporting.json_lines import JsonLines
+    from asyncrl.reporting.log import RunLog
     from asyncrl.reporting.progress import make_progress
     from asyncrl.reporting.tensorboard import TensorBoard
-    from asyncrl.runtime.checkpoint import load_newest
+    from asyncrl.runtime.checkpoint import clean_up, load_newest
     from asyncrl.runtime.supervisor import Supervisor
 
+    clean_up(folder.checkpoints)
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
-    for warning in warnings:
-        console.print(f"warning: {warning}; going on from an older one", style="yellow", soft_wrap=True)
+    messages = [f"warning: {warning}; going on from an older one" for warning in warnings]
     try:
         info = describe(experiment)
-        supervisor = Supervisor(experiment, info, folder, checkpoint)
+        supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text))
     except UserError:
         folder.remove_if_empty()
         raise
-    if resume and experiment != folder.read_experiment():
+    summary = folder.read_summary() if resume else None
+    if summary is not None and supervisor.reason_to_end:
+        reason = f"{supervisor.reason_to_end}: nothing is left to do (give more --steps, or a higher --until-return)"
+        console.print(reason, soft_wrap=True, highlight=False)
+        return Result(folder.path, summary, 0)
+
+    if resume and to_dict(experiment) != folder.read_settings():
         folder.keep_old_experiment()
-    folder.write_experiment(experiment)
-    folder.forget_the_end()
-    sinks: list[Sink] = [
-        JsonLines(folder.metrics_file),
-        TensorBoard(folder.tensorboard),
-        make_progress(console, experiment.steps),
-    ]
+    steps = 0 if checkpoint is None else checkpoint.state.steps
     try:
-        outcome = supervisor.run(sinks)
+        folder.write_experiment(experiment)
+        folder.forget_the_end()
+        removed = folder.cut_history(steps)
+        log = RunLog(folder.log_file)
+        sinks: list[Sink] = [JsonLines(folder.metrics_file), TensorBoard(folder.tensorboard, steps)]
+    except OSError as error:
+        raise UserError(f"cannot write to {folder.path} ({error.strerror or error}): free some space there") from error
+    progress = make_progress(console, experiment.steps)
+
+    def tell(text: str) -> None:
+        log.tell(text)
+        with suppress(OSError):  # nobody looks any more
+            progress.tell(text)
+
+    log.tell(f"started by process {os.getpid()}" if checkpoint is None else f"resumed at step {steps:,}")
+    if removed:
+        messages.append(f"{removed} lines of metrics of work after the checkpoint went to discarded.jsonl")
+    for message in messages:
+        tell(message)
+    try:
+        outcome = supervisor.run([*sinks, progress])
+        log.tell(f"ended: {outcome.summary['ended_by']} at step {outcome.summary['steps']:,} {outcome.error}".rstrip())
     finally:
-        for sink in sinks:
-            sink.close()
+        for sink in (*sinks, progress):
+            with suppress(OSError):
+                sink.close()
+        log.close()
     from asyncrl.analysis.curves import plot_runs  # its libraries take a second that training need not wait for
 
-    plot_runs([folder], folder.curve_file)
+    try:
+        plot_runs([folder], folder.curve_file)
+    except UserError as error:
+        console.print(f"warning: {error}", style="yellow", soft_wrap=True)
     if outcome.exit_code == 2:
         raise UserError(outcome.error)
     if outcome.exit_code == 1:
-        raise RunError(f"{outcome.error}\nwhat was learned is saved in {folder.path}")
+        raise RunError(f"{outcome.error}\n{_saved(folder)}")
     return Result(folder.path, outcome.summary, outcome.exit_code)
+
+
+def _saved(folder: RunFolder) -> str:
+    """Where what was learned can be found."""
+    from asyncrl.runtime.checkpoint import checkpoint_folders, step_of
+
+    saved = checkpoint_folders(folder.checkpoints)
+    if not saved:
+        return f"nothing could be saved in {folder.path}"
+    return f"what was learned is saved in {folder.path}, up to step {step_of(saved[-1]):,}"
 
 
 def _refuse_unguarded_script() -> None:

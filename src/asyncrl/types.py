@@ -70,6 +70,7 @@ class Report:
     episodes: tuple[Episode, ...] = ()
     totals: Mapping[str, float] = field(default_factory=dict)  # statistics, summed over the updates
     seconds: Mapping[str, float] = field(default_factory=dict)  # of each phase of its work
+    dropped: int = 0  # updates that were not finite
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -78,6 +79,7 @@ class Report:
             self.episodes + other.episodes,
             _sum(self.totals, other.totals),
             _sum(self.seconds, other.seconds),
+            self.dropped + other.dropped,
         )
 
 

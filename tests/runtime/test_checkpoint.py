@@ -3,28 +3,190 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from asyncrl.agent import load
 from asyncrl.errors import UserError
-from asyncrl.runtime.checkpoint import KEEP, Checkpoint, checkpoint_folders, load_newest, save_checkpoint
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.checkpoint import (
+    STATE,
+    TENSORS,
+    Checkpoint,
+    CheckpointState,
+    checkpoint_folders,
+    clean_up,
+    load_checkpoint,
+    load_chosen,
+    load_newest,
+    prune,
+    save_checkpoint,
+    step_of,
+)
+from asyncrl.runtime.supervisor import Supervisor
+from asyncrl.runtime.telemetry import TelemetryState
+from tests.damage import JSON, damaged
+
+REPOSITORY = Path(__file__).parents[2]
 
 
-def save(folder: Path, steps: int) -> Path:
-    return save_checkpoint(folder, Checkpoint({"parameters/w": torch.full((3,), float(steps))}, {"steps": steps}))
+def state(steps: int) -> CheckpointState:
+    telemetry = TelemetryState(7, 0.1, [(1.0, 9.0), (-0.1, 3.0)], 12.5)
+    return CheckpointState("Catch-v0", "a3c", "shared-adam", steps, 3, 1, telemetry, 2, 0.5, True, {"0": (1, 2)})
 
 
-def test_round_trip_and_only_the_newest_are_kept(tmp_path: Path) -> None:
-    for steps in (5, 10, 200, 1000):
+def checkpoint_of(steps: int) -> Checkpoint:
+    return Checkpoint({"parameters/w": torch.full((3,), float(steps))}, state(steps))
+
+
+def save(folder: Path, steps: int, name: str | None = None) -> Path:
+    return save_checkpoint(folder, checkpoint_of(steps), name)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    for steps in (5, 10, 200):
         save(tmp_path, steps)
     checkpoint, warnings = load_newest(tmp_path)
-    assert checkpoint.tensors["parameters/w"].tolist() == [1000.0] * 3
-    assert checkpoint.state["steps"] == 1000
+    assert checkpoint.tensors["parameters/w"].tolist() == [200.0] * 3
+    assert checkpoint.state == state(200)
     assert warnings == []
-    assert len(checkpoint_folders(tmp_path)) == KEEP
     assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in checkpoint_folders(tmp_path)]
+
+
+def test_the_newest_are_kept_and_one_for_each_interval(tmp_path: Path) -> None:
+    for steps in (5, 90, 105, 150, 199, 230, 290, 310, 390):
+        save(tmp_path, steps)
+        prune(tmp_path, 2, 100)
+    assert [step_of(path) for path in checkpoint_folders(tmp_path)] == [105, 230, 310, 390]
+    prune(tmp_path, 1, None)
+    assert [step_of(path) for path in checkpoint_folders(tmp_path)] == [390]
+
+
+def test_last_best_or_a_step_can_be_chosen(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no best checkpoint yet: take --checkpoint last"):
+        load_chosen(tmp_path, "best")
+    save(tmp_path, 3)
+    save(tmp_path, 3, "best")
+    save(tmp_path, 1000)
+    assert [load_chosen(tmp_path, which)[0].state.steps for which in ("last", "best", "3", "1000")] == [
+        1000,
+        3,
+        3,
+        1000,
+    ]
+    for wrong in ("4", "-3", "first", "3.0", "³", "../best"):
+        with pytest.raises(UserError, match="choose best, last, or one of the steps 3, 1000"):
+            load_chosen(tmp_path, wrong)
+    save(tmp_path, 5, "best")
+    assert load_chosen(tmp_path, "best")[0].state.steps == 5
+
+
+@pytest.mark.parametrize("moment", ["staged", "replaced", "published"])
+def test_what_an_interrupted_save_left_is_cleaned_up(tmp_path: Path, moment: str) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 2, "best")
+    (tmp_path / ".staging-best").mkdir()
+    (tmp_path / ".staging-best" / TENSORS).write_bytes(b"half of it")
+    if moment == "replaced":  # the old one was moved away, and the new one not published
+        (tmp_path / "best").rename(tmp_path / ".replaced-best")
+    if moment == "published":  # the new one was published, and the old one not deleted
+        save(tmp_path, 1, ".replaced-best")
+    clean_up(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "step-000000000001"]
+    assert load_chosen(tmp_path, "best")[0].state.steps == 2
+
+
+def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    script = (
+        "import itertools, pathlib, sys, torch\n"
+        "from tests.runtime.test_checkpoint import state\n"
+        "from asyncrl.runtime.checkpoint import Checkpoint, prune, save_checkpoint\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "for steps in itertools.count(int(sys.argv[2])):\n"
+        "    tensors = {'parameters/w': torch.full((300_000,), float(steps))}\n"
+        "    for name in (None, 'best'):\n"
+        "        save_checkpoint(folder, Checkpoint(tensors, state(steps)), name)\n"
+        "        prune(folder, 2, None)\n"
+    )
+    random, steps = Random(0), 0
+    for _ in range(6):
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(steps)], cwd=REPOSITORY)
+        deadline = time.monotonic() + 60
+        while not [path for path in checkpoint_folders(tmp_path) if step_of(path) > steps]:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+        clean_up(tmp_path)
+        newest, warnings = load_newest(tmp_path)
+        best, _ = load_chosen(tmp_path, "best")
+        assert warnings == []
+        for checkpoint in (newest, best):
+            assert (checkpoint.tensors["parameters/w"] == checkpoint.state.steps).all()
+        assert newest.state.steps - 1 <= best.state.steps <= newest.state.steps
+        assert not list(tmp_path.glob(".*"))
+        steps = newest.state.steps
+
+
+@pytest.mark.parametrize("name", ["format-2-catch", "format-2-cartpole"])
+def test_checkpoints_of_older_formats_are_read(name: str, tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "tests" / "fixtures" / name, tmp_path / "run")
+    agent = load(tmp_path / "run")
+    result = agent.evaluate(200 if "catch" in name else 20, deterministic=True)
+    assert result.return_mean == pytest.approx(1.0 if "catch" in name else 25.7, abs=1e-9)  # as when it was written
+    folder = RunFolder(tmp_path / "run")
+    experiment = folder.read_experiment()
+    checkpoint, warnings = load_newest(folder.checkpoints)
+    assert warnings == []
+    supervisor = Supervisor(experiment, agent.info, folder, checkpoint)
+    assert supervisor.shared.counter.counts.episodes == checkpoint.state.telemetry.episodes > 0
+    if "cartpole" in name:
+        assert supervisor.shared.moments is not None
+        assert agent.network.normalizer is not None
+        torch.testing.assert_close(supervisor.shared.moments.combined.mean.float(), agent.network.normalizer.mean)
+
+
+@given(data=st.data())
+def test_whatever_the_bytes_a_checkpoint_is_right_or_refused(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = save(Path(name), 7)
+        file = path / data.draw(st.sampled_from([STATE, TENSORS]))
+        file.write_bytes(data.draw(damaged(file.read_bytes())))
+        before = {entry: entry.read_bytes() for entry in path.iterdir()}
+        refusal = ""
+        try:
+            loaded = load_checkpoint(path)
+        except UserError as error:
+            refusal = str(error)
+        if refusal:
+            assert str(path) in refusal
+            assert "\n" not in refusal
+        else:
+            assert loaded.state == state(7)
+            assert torch.equal(loaded.tensors["parameters/w"], checkpoint_of(7).tensors["parameters/w"])
+        assert {entry: entry.read_bytes() for entry in path.iterdir()} == before
+
+
+@given(header=JSON)
+def test_whatever_json_a_state_is_right_or_refused(header: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = save(Path(name), 7)
+        (path / STATE).write_text(json.dumps(header))
+        with pytest.raises(UserError, match="the checkpoint"):
+            load_checkpoint(path)
 
 
 @pytest.mark.parametrize("name", ["tensors.safetensors", "state.json"])
@@ -43,7 +205,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(tmp_path: Path, nam
         case _:
             broken.unlink()
     checkpoint, warnings = load_newest(tmp_path)
-    assert checkpoint.state["steps"] == 1
+    assert checkpoint.state.steps == 1
     assert len(warnings) == 1
     assert "step-000000000002" in warnings[0]
     assert "damaged" in warnings[0]

@@ -18,12 +18,14 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.supervisor import Outcome, Supervisor
-from asyncrl.runtime.worker import WorkerSetup, work
+from asyncrl.runtime.worker import Worker, WorkerSetup
 from tests.experiments import small
 
 
 class Recorder:
     """A sink that keeps every line."""
+
+    name = "the recorder"
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -121,11 +123,12 @@ def test_the_papers_form_one_environment_and_rollouts_that_end_with_episodes(tmp
 
 
 def test_a_crash_in_the_environment_names_the_worker_and_saves(tmp_path: Path) -> None:
-    outcome, _, _ = run(tmp_path / "run", environment="tests.environments:test/Crash-v0")
+    outcome, _, _ = run(tmp_path / "run", environment="tests.environments:test/Crash-v0", restarts=1, steps=10_000)
     assert (outcome.status, outcome.exit_code) == ("failed", 1)
-    assert "worker 0 failed" in outcome.error
-    assert "ZeroDivisionError: the simulator broke" in outcome.error
-    assert load_newest(tmp_path / "run" / "checkpoints")[0].state["steps"] > 0
+    assert "no worker is left: worker 0 failed with ZeroDivisionError: the simulator broke" in outcome.error
+    assert "environments.py" in outcome.error  # the traceback
+    assert outcome.summary["restarts"] == 1
+    assert load_newest(tmp_path / "run" / "checkpoints")[0].state.steps > 0
 
 
 def test_atari_takes_every_workers_seed(tmp_path: Path) -> None:
@@ -140,16 +143,11 @@ def test_the_target_network_is_refreshed_whenever_the_global_step_passes_a_multi
     supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
     shared = supervisor.shared
     assert shared.target is not None
-    setups = [
-        WorkerSetup(number, experiment, supervisor.info, shared, np.random.SeedSequence(number)) for number in range(2)
-    ]
-    workers = [work(setup) for setup in setups]
+    workers = [Worker(WorkerSetup(number, experiment, supervisor.info, shared, tmp_path)) for number in range(2)]
     before, refreshed_at = shared.target.tensor.clone(), []
     for turn in range(101):
-        number = turn % 2
-        next(workers[number])
+        workers[turn % 2].turn()
         if not torch.equal(before, shared.target.tensor):
-            assert number == 0  # one worker alone
             assert torch.equal(shared.target.tensor, shared.parameters.tensor)
             before = shared.target.tensor.clone()
             refreshed_at.append(shared.counter.steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from asyncrl.reporting.json_lines import JsonLines
 from asyncrl.reporting.progress import LiveProgress, PlainProgress, describe, duration, make_progress, short
+from asyncrl.runtime.shared import Counts
 from asyncrl.runtime.telemetry import Telemetry
 from asyncrl.types import Episode, Report
 
@@ -23,32 +25,32 @@ def test_statistics_are_means_over_updates_since_the_last_line() -> None:
     telemetry = Telemetry(frames_per_step=4)
     telemetry.add(Report(0, 3, (), {"entropy": 3.0}))
     telemetry.add(Report(1, 1, (), {"entropy": 5.0}))
-    line = telemetry.line(100, 4, 0.1)
+    line = telemetry.line(Counts(100, 4, 3), 0.1, 2)
     assert line["entropy"] == 2.0
     assert (line["steps"], line["frames"], line["updates"]) == (100, 400, 4)
-    assert "entropy" not in telemetry.line(100, 4, 0.1)
+    assert "entropy" not in telemetry.line(Counts(100, 4, 3), 0.1, 2)
 
 
 def test_shares_of_time_are_over_all_workers() -> None:
     telemetry = Telemetry(1)
     assert telemetry.shares() == {}
     telemetry.add(Report(0, 1, seconds={"act": 1.0, "learn": 2.0}))
-    assert telemetry.line(1, 1, 0.1)["share_learn"] == pytest.approx(2 / 3, abs=1e-3)
+    assert telemetry.line(Counts(1, 1, 3), 0.1, 2)["share_learn"] == pytest.approx(2 / 3, abs=1e-3)
     telemetry.add(Report(1, 1, seconds={"act": 1.0, "learn": 0.0}))
-    line = telemetry.line(2, 2, 0.1)
+    line = telemetry.line(Counts(2, 2, 3), 0.1, 2)
     assert (line["share_act"], line["share_learn"]) == (1.0, 0.0)
     assert telemetry.shares() == {"share_act": 0.5, "share_learn": 0.5}
-    assert "share_act" not in telemetry.line(2, 2, 0.1)
+    assert "share_act" not in telemetry.line(Counts(2, 2, 3), 0.1, 2)
 
 
 def test_the_return_mean_is_of_the_last_hundred_and_null_before_the_first() -> None:
     telemetry = Telemetry(1)
-    assert telemetry.line(0, 0, 0.1)["return_mean"] is None
+    assert telemetry.line(Counts(0, 0, 3), 0.1, 2)["return_mean"] is None
     assert telemetry.best_return_mean is None
     telemetry.add(Report(0, 0, episodes(*[0.0] * 50)))
     assert not telemetry.reached(-5.0)  # too few episodes to tell
     telemetry.add(Report(0, 0, episodes(*[-2.0] * 100)))
-    assert telemetry.line(0, 0, 0.1)["return_mean"] == -2.0
+    assert telemetry.line(Counts(0, 0, 3), 0.1, 2)["return_mean"] == -2.0
     assert telemetry.best_return_mean == -1.0  # half zeros, half minus two, on the way
     assert telemetry.reached(-2.0)
     assert not telemetry.reached(-1.9)
@@ -58,10 +60,9 @@ def test_the_return_mean_is_of_the_last_hundred_and_null_before_the_first() -> N
 def test_a_resumed_run_goes_on_counting() -> None:
     first = Telemetry(1)
     first.add(Report(0, 0, episodes(1.0, 2.0)))
-    state = json.loads(json.dumps(first.state()))
-    second = Telemetry(1, 500, {**state, "wall_seconds": 60.0})
+    second = Telemetry(1, 500, dataclasses.replace(first.state(2), wall_seconds=60.0))
     second.add(Report(0, 0, episodes(3.0)))
-    line = second.line(600, 1, 0.1)
+    line = second.line(Counts(600, 1, 3), 0.1, 2)
     assert (line["episodes"], line["return_mean"]) == (3, 2.0)
     assert line["wall_seconds"] >= 60
     assert line["steps_per_second"] > 0
@@ -89,7 +90,7 @@ def test_json_lines_are_appended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [20, 80])
 def test_progress_on_a_terminal_and_in_a_log(width: int) -> None:
-    line = Telemetry(4).line(2_000_000, 10, 0.1) | {"return_mean": -16.0, "entropy": 1.5}
+    line = Telemetry(4).line(Counts(2_000_000, 10, 3), 0.1, 2) | {"return_mean": -16.0, "entropy": 1.5}
     terminal, log = io.StringIO(), io.StringIO()
     live = make_progress(Console(file=terminal, force_terminal=True, width=width), 8_000_000)
     plain = make_progress(Console(file=log, width=width), 8_000_000)
@@ -115,4 +116,4 @@ def test_numbers_as_people_write_them() -> None:
         "2.5G",
     ]
     assert [duration(s) for s in (5, 65, 3700)] == ["5 s", "1 min 05 s", "1 h 01 min"]
-    assert "return -" in describe(Telemetry(1).line(1, 1, 0.1), 10)
+    assert "return -" in describe(Telemetry(1).line(Counts(1, 1, 3), 0.1, 2), 10)

@@ -30,6 +30,19 @@ class Networks:
 
 
 @runtime_checkable
+class Memory(Protocol):
+    """What a worker keeps from rollout to rollout, such as a replay memory, where it can be saved and restored."""
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All of it."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes up what `tensors` gave."""
+        ...
+
+
+@runtime_checkable
 class Algorithm(Protocol):
     """Hyper-parameters and the mathematics they belong to; it holds no state, so every worker can share one."""
 
@@ -74,7 +87,10 @@ class Algorithm(Protocol):
         ...
 
     def make_memory(self, networks: Networks, environments: int) -> Any:
-        """What a worker keeps from rollout to rollout, such as a replay memory; or None."""
+        """What a worker keeps from rollout to rollout; or None.
+
+        Where it is a `Memory`, a serial run that is stopped and resumed equals the uninterrupted one.
+        """
         ...
 
     def experience(self, rollout: Rollout, memory: Any, networks: Networks, random: torch.Generator) -> Iterable[Any]:

@@ -28,6 +28,14 @@ class TargetMemory:
 
     state: State
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it."""
+        return {str(number): tensor for number, tensor in enumerate(self.state)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes up what `tensors` gave."""
+        self.state = tuple(tensors[str(number)] for number in range(len(tensors)))
+
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:

@@ -88,12 +88,12 @@ def plot_scores(groups: Groups, output: Path, name: str) -> None:
         UserError: A run has no such setting, or the picture cannot be written.
     """
     runs = _all(groups)
-    values = [setting(run.read_experiment(), name) for run in runs]
+    values = [setting(run.read_settings(), name) for run in runs]
     numeric = all(isinstance(value, int | float) for value in values)
     with _picture(output, runs, name.replace("_", " "), "score", legend=1 < len(groups) <= MOST_LABELS) as axes:
         for number, (label, members) in enumerate(groups.items()):
             scores = _scores(members)
-            horizontal = [setting(run.read_experiment(), name) for run in scores]
+            horizontal = [setting(run.read_settings(), name) for run in scores]
             places = horizontal if numeric else [str(value) for value in horizontal]
             axes.scatter(places, list(scores.values()), color=_colour(number), alpha=0.8, s=24, label=label, zorder=2)
         if numeric and min(values) > 0 and max(values) / min(values) > 20:
@@ -120,8 +120,8 @@ def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, lis
     """
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
-        experiment = run.read_experiment()
-        groups.setdefault(", ".join(str(setting(experiment, name)) for name in names), []).append(run)
+        settings = run.read_settings()
+        groups.setdefault(", ".join(str(setting(settings, name)) for name in names), []).append(run)
     return groups
 
 
@@ -160,7 +160,7 @@ def _picture(output: Path, runs: Sequence[RunFolder], x_label: str, y_label: str
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes: Any = figure.add_subplot()
     yield axes
-    axes.set_title(", ".join(sorted({run.read_experiment().environment for run in runs})))
+    axes.set_title(", ".join(sorted({str(setting(run.read_settings(), "environment")) for run in runs})))
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.25)

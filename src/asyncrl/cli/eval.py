@@ -28,6 +28,10 @@ class Arguments:
     """Episodes to play."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one."""
+    checkpoint: str = "last"
+    """last, best (of the highest mean return), or the step of a checkpoint."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
+    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
     seed: int = 0
     """Of environments and actions."""
     json: bool = False
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     from asyncrl.agent import load
 
     torch.set_num_threads(1)  # small batches are no faster on more
-    agent = load(given.run)
+    agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
     result = agent.evaluate(given.episodes, given.deterministic, given.seed)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
@@ -20,6 +19,7 @@ from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
+from asyncrl.reporting.progress import TrainingConsole
 from asyncrl.runtime.phases import PHASES
 from asyncrl.runtime.processes import start_fork_server
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.experiment.runtime == "processes":
         start_fork_server()  # its imports take as long as ours, so the sooner the better
 
-    from asyncrl.training import find_run, prepare_folder, resumed, run
+    from asyncrl.training import find_run, modules_of, prepare_folder, resumed, run
 
     if given.resume:
         if given.overwrite:
@@ -42,14 +42,15 @@ def main(arguments: Sequence[str]) -> int:
         if given.experiment.preset:
             raise UserError("a resumed run keeps its own settings: leave --preset out")
         folder = find_run(given.experiment.environment, given.algorithm, given.run_dir)
-        experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved))
+        modules = (*given.imports, *modules_of(given.experiment.environment, given.algorithm))
+        experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved), modules)
     else:
         if given.overwrite and given.run_dir is None:
             raise UserError("--overwrite replaces the run in --run-dir: name it")
         experiment = experiment_from(arguments)
         folder = prepare_folder(experiment, given.run_dir, given.overwrite)
 
-    console = Console()
+    console = TrainingConsole()
     console.print(_headline(experiment), soft_wrap=True, highlight=False)
     result = run(experiment, folder, given.resume, console)
     console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
@@ -86,6 +87,13 @@ def _parse(arguments: Sequence[str], start: Experiment) -> Any:
         ),
         ("resume", _described(bool, "Go on with the run in --run-dir, or with the environment's newest."), False),
         ("overwrite", _described(bool, "Replace the run in --run-dir."), False),
+        (
+            "imports",
+            Annotated[
+                tuple[str, ...], tyro.conf.arg(name="import", help="Modules of your own that a resumed run may import.")
+            ],
+            (),
+        ),
     ]
     command = dataclasses.make_dataclass("Train", fields, frozen=True)
     return parse(command, "train", arguments, command(convert(start, kind)), DESCRIPTION)

@@ -28,6 +28,10 @@ class Arguments:
     """Write this .mp4 or .gif instead of opening a window."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one."""
+    checkpoint: str = "last"
+    """last, best (of the highest mean return), or the step of a checkpoint."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
+    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
     seed: int = 0
     """Of environment and actions."""
     max_steps: int | None = None
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     from asyncrl.analysis.window import show
 
     torch.set_num_threads(1)
-    agent = load(given.run)
+    agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
     rate = frames_per_second(agent)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, Space
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asyncrl.envs.actions import ActionCodec
@@ -37,8 +39,8 @@ class RolloutBuffer:
 
     def __init__(self, length: int, environments: int, space: Space[Any], codec: ActionCodec) -> None:
         self.observations = empty_observations(space, length + 1, environments)
-        self.actions = np.zeros((length, environments, *codec.shape), codec.dtype)
-        self.rewards = np.zeros((length, environments), np.float32)  # unclipped
+        self.actions = aligned_zeros((length, environments, *codec.shape), codec.dtype)
+        self.rewards = aligned_zeros((length, environments), np.float32)  # unclipped
         self.terminated = np.zeros((length, environments), np.bool_)
         self.final = np.zeros((length + 1, environments), np.bool_)
         self.first = np.zeros((length + 1, environments), np.bool_)
@@ -89,4 +91,14 @@ def empty_observations(space: Space[Any], *leading: int) -> Any:
     if isinstance(space, Dict):
         return {key: empty_observations(part, *leading) for key, part in space.spaces.items()}
     assert isinstance(space, Box)
-    return np.zeros((*leading, *space.shape), space.dtype)
+    return aligned_zeros((*leading, *space.shape), space.dtype)
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Zeros where torch would put them.
+
+    What a matrix product rounds depends on where its operands lie, and equal runs are to have equal results.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    zeros: NDArray[Any] = torch.zeros(size, dtype=torch.uint8).numpy().view(dtype).reshape(shape)
+    return zeros

@@ -173,12 +173,9 @@ def gradients(loss: Tensor, network: nn.Module) -> Tensor:
 def clip(gradient: Tensor, max_norm: float) -> tuple[Tensor, float]:
     """The gradient [P], scaled down in place to a global norm of at most `max_norm`; and its norm before that.
 
-    Raises:
-        FloatingPointError: The gradient is not finite; it must not reach the shared parameters.
+    A gradient that is not finite is left as it is: its norm is not finite either, and it must not be applied.
     """
     norm = float(torch.linalg.vector_norm(gradient))
-    if not math.isfinite(norm):
-        raise FloatingPointError("the gradient is not finite: check rewards and observations, or lower --learning-rate")
-    if norm > max_norm:
+    if max_norm < norm < math.inf:
         gradient.mul_(max_norm / norm)
     return gradient, norm

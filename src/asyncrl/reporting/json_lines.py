@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+from asyncrl.reporting.appending import AppendedFile
+
 
 class JsonLines:
     """Appends to a file, so that a resumed run goes on where it stopped."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("a")
+        self.name, self.file = path.name, AppendedFile(path)
 
     def write(self, metrics: dict[str, Any]) -> None:
         """Writes one line, for readers at once."""
-        self.file.write(json.dumps(metrics) + "\n")
-        self.file.flush()
+        self.file.append(json.dumps(metrics).encode() + b"\n")
 
     def close(self) -> None:
         """Closes the file."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -16,13 +17,31 @@ from asyncrl.reporting.sink import Sink
 PLAIN_SECONDS = 5.0
 
 
-def make_progress(console: Console, steps: int) -> Sink:
+class TrainingConsole(Console):
+    """A console whose reader may go away without ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where rich would end the program."""
+        raise BrokenPipeError(errno.EPIPE, "nobody reads it")
+
+
+class Progress(Sink, Protocol):
+    """What people see of a run while it goes on."""
+
+    def tell(self, text: str) -> None:
+        """Shows a message for good."""
+        ...
+
+
+def make_progress(console: Console, steps: int) -> Progress:
     """A live bar on a terminal, plain lines elsewhere."""
     return LiveProgress(console, steps) if console.is_terminal else PlainProgress(console, steps)
 
 
 class LiveProgress:
     """A bar over the steps, and below it the numbers people watch; long lines wrap on narrow terminals."""
+
+    name = "the terminal"
 
     def __init__(self, console: Console, steps: int) -> None:
         self.bar, self.steps = ProgressBar(total=steps, width=None), steps
@@ -33,6 +52,10 @@ class LiveProgress:
         """Moves the bar."""
         self.bar.update(min(metrics["steps"], self.steps))
         self.live.update(self._view(describe(metrics, self.steps)))
+
+    def tell(self, text: str) -> None:
+        """Prints a message above the bar."""
+        self.live.console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         """Leaves the bar where it stands."""
@@ -48,6 +71,8 @@ class LiveProgress:
 class PlainProgress:
     """One line every few seconds, for logs."""
 
+    name = "the output"
+
     def __init__(self, console: Console, steps: int) -> None:
         self.console, self.steps, self.written_at = console, steps, 0.0
         self.last: dict[str, Any] | None = None
@@ -58,6 +83,10 @@ class PlainProgress:
         if time.monotonic() - self.written_at >= PLAIN_SECONDS:
             self._print(metrics)
 
+    def tell(self, text: str) -> None:
+        """Prints a message."""
+        self.console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
+
     def close(self) -> None:
         """Prints the last line."""
         if self.last is not None:
@@ -66,6 +95,10 @@ class PlainProgress:
     def _print(self, metrics: dict[str, Any]) -> None:
         self.written_at, self.last = time.monotonic(), None
         self.console.print(describe(metrics, self.steps), soft_wrap=True, highlight=False)
+
+
+def _style(text: str) -> str:
+    return "yellow" if text.startswith("warning") else ""
 
 
 def describe(metrics: dict[str, Any], total: int) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 from torch import Tensor
 
-from asyncrl.envs.actions import action_codec
+from asyncrl.envs.actions import ActionCodec, action_codec
+from asyncrl.envs.checks import DataCheck
 from asyncrl.envs.observations import as_agents_see
 from asyncrl.memory.rollout import RewardRule, RolloutBuffer
 from asyncrl.runtime.phases import PhaseClock
@@ -33,6 +35,12 @@ class Collector:
         episode_rollouts: End a rollout where its episode ends; for one environment.
         seed: Of the environments.
         look_ahead: Choose the action for a rollout's last observation too, and begin the next rollout with it.
+        source: Whose environments these are, for messages.
+        clock: Measures the phases of the work.
+        keep_actions: Remember every action, so that `snapshot` can be restored by playing them again.
+
+    Raises:
+        UserError: The environments' first observations are not what their space promises.
     """
 
     def __init__(
@@ -45,6 +53,9 @@ class Collector:
         episode_rollouts: bool,
         seed: int,
         look_ahead: bool = False,
+        source: str = "environments",
+        clock: PhaseClock | None = None,
+        keep_actions: bool = False,
     ) -> None:
         self.environments, self.state, self.length = environments, state, length
         self.discount, self.rewards, self.episode_rollouts = discount, rewards, episode_rollouts
@@ -53,21 +64,43 @@ class Collector:
         self.codec = action_codec(environments.single_action_space)
         space = as_agents_see(environments.single_observation_space)
         self.buffer = RolloutBuffer(length, environments.num_envs, space, self.codec)
-        self.buffer.start(environments.reset(seed=seed)[0])
+        self.check = DataCheck(space, source)
+        self.seed = seed
+        self.taken = 0  # steps of the vector, dummies too
         self.collected = 0  # steps of the last rollout
         self.returns = np.zeros(environments.num_envs)  # of the running episodes
         self.lengths = np.zeros(environments.num_envs, np.int64)  # of the running episodes
         self.finished: list[Episode] = []
-        self.clock = PhaseClock()
+        self.clock = clock or PhaseClock()
+        self.log = ActionLog(self.codec) if keep_actions else None
+        self._reset(seed)
 
     def collect(self, policy: Policy) -> Rollout:
-        """The next rollout. It is a view of the collector's buffer, good until the next call."""
+        """The next rollout. It is a view of the collector's buffer, good until the next call.
+
+        Raises:
+            UserError: An observation or a reward is not what the environment promises.
+        """
         self.buffer.carry_over(self.collected)
         if self.episode_rollouts and self.buffer.final[0, 0]:
             self._take(0, np.zeros((1, *self.codec.shape), self.codec.dtype))  # the dummy step that resets it
             self.buffer.carry_over(1)
             self.chosen = None
-        state, length = self.state, 0
+        state = self.state
+        try:
+            length = self._play(policy)
+        except Exception:
+            self._check(self.length)  # what the environments gave is a likelier cause than the network
+            raise
+        self._check(length)
+        self.collected = length
+        self._finish_episodes(length)
+        next_actions = None if self.chosen is None else self.chosen[0][0]
+        return self.buffer.rollout(length, state, self.discount, self.rewards, next_actions)
+
+    def _play(self, policy: Policy) -> int:
+        """Takes the steps of a rollout and returns their number."""
+        length = 0
         while length < self.length and not (self.episode_rollouts and self.buffer.final[length, 0]):
             actions, self.state = self.chosen or self._choose(policy, length)
             self.chosen = None
@@ -75,15 +108,69 @@ class Collector:
             length += 1
         if self.look_ahead:
             self.chosen = self._choose(policy, length)
-        self.collected = length
-        self._finish_episodes(length)
-        next_actions = None if self.chosen is None else self.chosen[0][0]
-        return self.buffer.rollout(length, state, self.discount, self.rewards, next_actions)
+        return length
+
+    def _check(self, length: int) -> None:
+        observations = tree_map(lambda rows: rows[1 : length + 1], self.buffer.observations)
+        self.check.check(observations, self.buffer.rewards[:length], self.taken - length + 1)
+
+    def _reset(self, seed: int) -> None:
+        self.buffer.start(self.environments.reset(seed=seed)[0])
+        self.check.check(tree_map(lambda rows: rows[:1], self.buffer.observations), self.buffer.rewards[:0], 0)
 
     def pop_finished(self) -> tuple[Episode, ...]:
         """Episodes that ended since the last call."""
         episodes, self.finished = tuple(self.finished), []
         return episodes
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Everything that decides the next rollouts, with the actions so far in the place of the environments' state.
+
+        Only of a collector that keeps its actions.
+        """
+        assert self.log is not None
+        row = self.collected
+        tensors = {
+            "actions": self.log.tensor,
+            "final": torch.from_numpy(self.buffer.final[row].copy()),
+            "first": torch.from_numpy(self.buffer.first[row].copy()),
+            "returns": torch.from_numpy(self.returns.copy()),
+            "lengths": torch.from_numpy(self.lengths.copy()),
+            **_numbered("state", self.state),
+            **{name: torch.from_numpy(rows[row].copy()) for name, rows in self._observations()},
+        }
+        if self.chosen is not None:
+            tensors |= {"chosen": self.chosen[0].clone(), **_numbered("chosen_state", self.chosen[1])}
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Goes on from a snapshot: the environments, just reset with its seed, take all its actions again.
+
+        Returns:
+            Whether they came to the snapshot's observations. Some environments do not repeat themselves: they begin
+            new episodes instead.
+        """
+        assert self.log is not None
+        for actions in self.log.resume(tensors["actions"], self.environments.num_envs):
+            self.taken += 1
+            self.buffer.start(self.environments.step(self.codec.to_environment(actions))[0])
+        if not all(np.array_equal(rows[0], tensors[name].numpy()) for name, rows in self._observations()):
+            self.log.clear()
+            self._reset(self.seed)
+            return False
+        self.buffer.final[0], self.buffer.first[0] = tensors["final"].numpy(), tensors["first"].numpy()
+        self.returns, self.lengths = tensors["returns"].numpy().copy(), tensors["lengths"].numpy().copy()
+        self.state = _from_numbered("state", tensors)
+        if "chosen" in tensors:
+            self.chosen = tensors["chosen"], _from_numbered("chosen_state", tensors)
+        return True
+
+    def _observations(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """The buffer's arrays [T+1, B, ...] with their names in a snapshot."""
+        rows = self.buffer.observations
+        yield from (
+            ((f"observations/{key}", rows[key]) for key in rows) if isinstance(rows, dict) else [("observations", rows)]
+        )
 
     def _choose(self, policy: Policy, t: int) -> tuple[Tensor, State]:
         observations = tree_map(lambda rows: torch.from_numpy(rows[t : t + 1]), self.buffer.observations)
@@ -94,10 +181,17 @@ class Collector:
 
     def _take(self, t: int, actions: Any) -> None:
         self.clock.lap("other")
-        step = self.environments.step(self.codec.to_environment(actions))
-        self.clock.lap("environment")
-        observations, rewards, terminated, truncated, _ = step
-        self.buffer.write(t, actions, rewards, terminated, truncated, observations)
+        if self.log is not None:
+            self.log.append(actions)
+        self.taken += 1
+        try:
+            step = self.environments.step(self.codec.to_environment(actions))
+            self.clock.lap("environment")
+            observations, rewards, terminated, truncated, _ = step
+            self.buffer.write(t, actions, rewards, terminated, truncated, observations)
+        except (ValueError, TypeError, KeyError) as error:
+            self.check.explain(self.environments, self.taken, error)
+            raise
 
     def _finish_episodes(self, steps: int) -> None:
         valid = ~self.buffer.final[:steps]
@@ -116,3 +210,40 @@ class Collector:
         later = np.arange(steps)[:, None] > rows[last]  # what belongs to the episodes that go on
         self.returns[columns[last]] = (self.buffer.rewards[:steps] * valid)[:, columns[last]].sum(0, where=later)
         self.lengths[columns[last]] -= length[last]
+
+
+class ActionLog:
+    """Every action of a vector of environments, in as few bytes as they take."""
+
+    def __init__(self, codec: ActionCodec) -> None:
+        few = codec.dtype is np.int64 and max(codec.sizes) <= np.iinfo(np.uint8).max
+        self.codec, self.dtype = codec, np.dtype(np.uint8 if few else codec.dtype)
+        self.data = bytearray()
+
+    def append(self, actions: NDArray[Any]) -> None:
+        """Remembers the agent's actions [B, ...] of one step."""
+        self.data += actions.astype(self.dtype).tobytes()
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self.data = bytearray()
+
+    @property
+    def tensor(self) -> Tensor:
+        """Its bytes [N], a copy."""
+        return torch.from_numpy(np.frombuffer(bytes(self.data), np.uint8).copy())
+
+    def resume(self, data: Tensor, environments: int) -> Iterator[NDArray[Any]]:
+        """Takes up the bytes of another log, and gives the actions [B, ...] of each of its steps."""
+        self.data = bytearray(data.numpy().tobytes())
+        rows = np.frombuffer(bytes(self.data), self.dtype).reshape(-1, environments, *self.codec.shape)
+        yield from (row.astype(self.codec.dtype) for row in rows)
+
+
+def _numbered(name: str, state: State) -> dict[str, Tensor]:
+    return {f"{name}/{number}": tensor.clone() for number, tensor in enumerate(state)}
+
+
+def _from_numbered(name: str, tensors: Mapping[str, Tensor]) -> State:
+    count = sum(key.startswith(f"{name}/") for key in tensors)
+    return tuple(tensors[f"{name}/{number}"].clone() for number in range(count))

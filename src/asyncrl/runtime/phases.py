@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 PHASES = ("environment", "act", "learn", "update", "other")
 """Stepping environments, choosing actions, gradients of the loss, applying them; and the rest."""
 
 
 class PhaseClock:
-    """A stopwatch whose laps are booked to phases."""
+    """A stopwatch whose laps are booked to phases.
 
-    def __init__(self) -> None:
+    Args:
+        pulse: A number [1] counted up with each lap, for others to see that the work goes on.
+    """
+
+    def __init__(self, pulse: NDArray[np.int64] | None = None) -> None:
+        self.pulse = np.zeros(1, np.int64) if pulse is None else pulse
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.lap_began = time.perf_counter()
 
@@ -24,6 +32,7 @@ class PhaseClock:
         now = time.perf_counter()
         self.seconds[phase] += now - self.lap_began
         self.lap_began = now
+        self.pulse[0] += 1
 
     def pop(self) -> dict[str, float]:
         """Seconds of each phase since the last call."""

@@ -2,50 +2,69 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from asyncrl.errors import RunError, UserError
-from asyncrl.runtime.worker import WorkerSetup, work
+from torch import Tensor
+
+from asyncrl.runtime.failure import Failure, failure_of
+from asyncrl.runtime.worker import Worker, WorkerSetup
 from asyncrl.types import Report
 
 
 class SerialWorkers:
-    """The same workers as in processes; each does one rollout and its updates per turn."""
+    """The same workers as in processes; each does one rollout and its updates per turn.
+
+    Args:
+        setups: Of the workers to start.
+    """
 
     def __init__(self, setups: Sequence[WorkerSetup]) -> None:
-        self.workers: dict[int, Iterator[Report]] = {setup.number: work(setup) for setup in setups}
-        self.counter = setups[0].shared.counter
+        self.workers: dict[int, Worker] = {}
+        self.failed: list[Failure] = []
+        for setup in setups:
+            self.start(setup)
 
-    def poll(self, timeout: float) -> list[Report]:
-        """One turn of each worker.
+    def start(self, setup: WorkerSetup) -> None:
+        """Makes a worker, or another one in the place of one that failed."""
+        try:
+            self.workers[setup.number] = Worker(setup, keep_actions=True)
+        except Exception as error:
+            self.failed.append(failure_of(setup.number, error))
 
-        Raises:
-            RunError: A worker's environment or algorithm raised.
-        """
-        reports = []
+    def poll(self, timeout: float) -> list[Report | Failure]:
+        """One turn of each worker; one that failed is gone."""
+        messages: list[Report | Failure] = [*self.failed]
+        self.failed.clear()
         for number, worker in list(self.workers.items()):
+            if worker.is_done:
+                self.workers.pop(number).close()
+                continue
             try:
-                reports.append(next(worker))
-            except StopIteration:
+                messages.append(worker.turn())
+            except Exception as error:
                 del self.workers[number]
-            except UserError:
-                raise
-            except Exception:
-                raise RunError(f"worker {number} failed:\n{traceback.format_exc()}") from None
-        return reports
+                messages.append(failure_of(number, error))
+        return messages
 
     @property
-    def running(self) -> bool:
-        """Whether any worker has a turn left."""
-        return bool(self.workers)
+    def running(self) -> int:
+        """Number of workers that have a turn left, or something to say."""
+        return len(self.workers) + len(self.failed)
 
     def stop(self) -> list[Report]:
-        """Ends all workers where they stand, between two rollouts."""
-        self.counter.stop()
-        self.workers.clear()
+        """Ends all workers where they stand, between two turns."""
         return []
 
     def kill(self) -> None:
-        """Nothing: workers that have no turn left do nothing."""
+        """Closes what is open."""
+        for worker in self.workers.values():
+            worker.close()
         self.workers.clear()
+
+    def snapshots(self) -> dict[int, tuple[WorkerSetup, dict[str, Tensor]]]:
+        """What each worker was started with, and what it needs to go on from here."""
+        return {number: (worker.setup, worker.snapshot()) for number, worker in self.workers.items()}
+
+    def restore(self, number: int, snapshot: dict[str, Tensor]) -> bool:
+        """Lets a worker go on from a snapshot; false if its environments had to begin new episodes."""
+        return number in self.workers and self.workers[number].restore(snapshot)

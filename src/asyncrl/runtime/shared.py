@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,32 +16,50 @@ from torch import Tensor
 
 from asyncrl.functional.moments import Moments, moments_of
 
+ALIGNMENT = 64
+"""Bytes: vectors begin where torch would put them, because what an operation rounds may depend on it."""
+
 
 class SharedVector:
     """A flat float32 vector [P] in shared memory; sending it to a worker sends a handle, not the numbers."""
 
     def __init__(self, size: int, context: BaseContext) -> None:
-        self._array: Any = context.RawArray(ctypes.c_float, size)
+        self._array: Any = context.RawArray(ctypes.c_float, size + ALIGNMENT // 4)
+        self._size, self._skipped = size, -ctypes.addressof(self._array) % ALIGNMENT  # in each process the same
 
     @property
     def tensor(self) -> Tensor:
         """The vector itself [P], not a copy."""
-        return torch.from_numpy(np.frombuffer(self._array, np.float32))
+        return torch.from_numpy(np.frombuffer(self._array, np.float32, self._size, self._skipped))
+
+
+class Counts(NamedTuple):
+    """What all workers did, over all sessions of the run."""
+
+    steps: int  # agent decisions: the paper's T
+    updates: int  # applications of the optimiser
+    episodes: int  # that came to their end
 
 
 class Counter:
-    """Steps and updates of all workers, one slot each, summed without a lock; and the flag that asks all to stop.
+    """What each worker did, summed without a lock; its pulse; and the flag that asks all to stop.
 
-    A slot has one writer, so no count is ever lost.
+    A slot has one writer, so no count is ever lost, not even one of a worker that is killed.
     """
 
     def __init__(self, workers: int, context: BaseContext) -> None:
-        self._array: Any = context.RawArray(ctypes.c_int64, 2 * (workers + 1) + 1)
+        self._array: Any = context.RawArray(ctypes.c_int64, 4 * (workers + 1) + 2)
         self._workers = workers
 
     @property
     def _slots(self) -> NDArray[np.int64]:
-        return np.frombuffer(self._array, np.int64)[:-1].reshape(-1, 2)
+        """Steps, updates, episodes and pulse of each worker [W+1, 4]; the last row is of earlier sessions."""
+        return np.frombuffer(self._array, np.int64)[:-2].reshape(-1, 4)
+
+    @property
+    def counts(self) -> Counts:
+        """Over all workers and all sessions of the run."""
+        return Counts(*(int(total) for total in self._slots[:, :3].sum(0)))
 
     @property
     def steps(self) -> int:
@@ -53,20 +71,26 @@ class Counter:
         """Optimiser applications so far, over all workers and all sessions of the run."""
         return int(self._slots[:, 1].sum())
 
-    def advance(self, worker: int, *, steps: int = 0, updates: int = 0) -> None:
-        """Adds to a worker's own slot; slot `workers` holds what earlier sessions did."""
-        slot = self._slots[worker]
-        slot[0] += steps
-        slot[1] += updates
+    def advance(self, worker: int, *, steps: int = 0, updates: int = 0, episodes: int = 0) -> None:
+        """Adds to a worker's own slot."""
+        self._slots[worker, :3] += (steps, updates, episodes)
 
-    def resume(self, steps: int, updates: int) -> None:
+    def resume(self, counts: Counts) -> None:
         """Starts from the counts of a checkpoint."""
-        self.advance(self._workers, steps=steps, updates=updates)
+        self._slots[self._workers, :3] = counts
+
+    def pulse(self, worker: int) -> NDArray[np.int64]:
+        """A number [1] that a worker counts up while it works; when it stands still, the worker hangs."""
+        return self._slots[worker, 3:]
 
     @property
-    def steps_before(self) -> int:
-        """Steps of earlier sessions."""
-        return int(self._slots[self._workers, 0])
+    def refreshed_at(self) -> int:
+        """The global step at which the target network was refreshed last."""
+        return int(self._array[-2])
+
+    @refreshed_at.setter
+    def refreshed_at(self, steps: int) -> None:
+        self._array[-2] = steps
 
     def stop(self) -> None:
         """Asks every worker to stop after its present rollout."""
@@ -99,22 +123,38 @@ class SharedMoments:
         """Puts moments in the place of a slot's."""
         self._slots[slot] = torch.cat([moments.count.reshape(1), moments.mean, moments.squares])
 
-    def resume(self, moments: Moments) -> None:
-        """Starts from the moments of a checkpoint."""
-        self.store(self._shape[0] - 1, moments)
+    @property
+    def slots(self) -> Tensor:
+        """All slots [W+1, 2D+1], a copy: count, mean and squares of each."""
+        return self._slots.clone()
+
+    def resume(self, slots: Tensor) -> None:
+        """Starts from the slots [V+1, 2D+1] of a checkpoint; those of another number of workers are put together."""
+        if slots.shape == self._slots.shape:
+            self._slots.copy_(slots)
+        else:
+            self.store(self._shape[0] - 1, combine(slots))
 
     @property
     def combined(self) -> Moments:
         """Over all workers and all sessions of the run."""
-        total = self._load(0)
-        for slot in range(1, self._shape[0]):
-            total = total + self._load(slot)
-        return total
+        return combine(self._slots)
 
     def _load(self, slot: int) -> Moments:
-        row = self._slots[slot]
-        size = (self._shape[1] - 1) // 2
-        return Moments(row[0], row[1 : size + 1], row[size + 1 :])
+        return _moments(self._slots[slot])
+
+
+def combine(slots: Tensor) -> Moments:
+    """The moments of all slots [W+1, 2D+1] together."""
+    total = _moments(slots[0])
+    for row in slots[1:]:
+        total = total + _moments(row)
+    return total
+
+
+def _moments(row: Tensor) -> Moments:
+    size = (len(row) - 1) // 2
+    return Moments(row[0], row[1 : size + 1], row[size + 1 :])
 
 
 @dataclass(frozen=True)

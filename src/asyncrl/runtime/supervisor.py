@@ -1,50 +1,58 @@
-"""The supervisor: starts workers, watches them, writes metrics and checkpoints, and ends the run."""
+"""The supervisor: starts workers, watches and restarts them, writes metrics and checkpoints, and ends the run."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Protocol
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
-from asyncrl.functional.moments import Moments
-from asyncrl.networks.assemble import flatten_parameters, make_network
-from asyncrl.optim.hogwild import statistic_names
 from asyncrl.reporting.sink import Sink
 from asyncrl.run_folder import RunFolder
-from asyncrl.runtime.checkpoint import Checkpoint, load_parameters, save_checkpoint
+from asyncrl.runtime.checkpoint import Checkpoint, CheckpointState
+from asyncrl.runtime.evaluation import EvaluatorProcess, InlineEvaluator
+from asyncrl.runtime.evaluator import Evaluation
+from asyncrl.runtime.failure import Failure, RestartBudget
+from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.processes import ProcessWorkers, process_context
+from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver
 from asyncrl.runtime.serial import SerialWorkers
-from asyncrl.runtime.shared import Counter, SharedMoments, SharedState, SharedVector
+from asyncrl.runtime.shared import SharedState
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
 from asyncrl.types import EnvironmentInfo, Report
 
-METRICS_SECONDS = (0.2, 2.0)
-"""Between two lines of metrics: at a run's start, so that short runs have a curve too, and later."""
-CHECKPOINT_SECONDS = 60.0
+METRICS_SECONDS = (0.2, 10.0)
+"""Between two lines of metrics: at a run's start, so that short runs have a curve too, and after some hours."""
+LOCK_SECONDS = 5.0
+"""How long nobody can hold the lock of an experiment that has one, unless a dead worker does."""
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Workers(Protocol):
     """The workers of a run, wherever they live."""
 
-    def poll(self, timeout: float) -> list[Report]:
-        """Reports that have come in, waiting at most `timeout` seconds for the first; raises if a worker failed."""
+    def start(self, setup: WorkerSetup) -> None:
+        """Starts a worker, or another one in the place of one that failed."""
+        ...
+
+    def poll(self, timeout: float) -> list[Report | Failure]:
+        """What has come in, waiting at most `timeout` seconds for the first; a worker that failed is gone."""
         ...
 
     @property
-    def running(self) -> bool:
-        """Whether any worker may still report."""
+    def running(self) -> int:
+        """Number of workers that may still report."""
         ...
 
     def stop(self) -> list[Report]:
@@ -74,6 +82,7 @@ class Supervisor:
         info: Its environment.
         folder: Where to write.
         checkpoint: Where to go on from, if anywhere.
+        notify: Takes what people should know.
 
     Raises:
         UserError: The checkpoint does not fit the experiment.
@@ -85,29 +94,50 @@ class Supervisor:
         info: EnvironmentInfo,
         folder: RunFolder,
         checkpoint: Checkpoint | None = None,
+        notify: Notify = print,
     ) -> None:
-        self.experiment, self.info, self.folder = experiment, info, folder
-        self.sessions = 1 if checkpoint is None else int(checkpoint.state["sessions"]) + 1
-        self.telemetry = (
-            Telemetry(info.frames_per_step)
-            if checkpoint is None
-            else Telemetry(info.frames_per_step, int(checkpoint.state["steps"]), checkpoint.state["telemetry"])
-        )
-        self.network = make_network(experiment, info)
-        self.parameters = flatten_parameters(self.network)
-        self.shared = self._allocate()
-        self._share_parameters()
+        self.experiment, self.info, self.folder, self.notify = experiment, info, folder, notify
+        self.context = process_context()
+        self.learned = Learned(experiment, info, self.context)
+        self.checkpoint, steps = checkpoint, 0
+        self.session, self.telemetry = 1, Telemetry(info.frames_per_step)
         if checkpoint is not None:
-            self._restore(checkpoint)
-        self.saved_at = time.monotonic()
+            self.learned.restore(checkpoint)
+            steps, self.session = checkpoint.state.steps, checkpoint.state.sessions + 1
+            self.telemetry = Telemetry(info.frames_per_step, steps, checkpoint.state.telemetry)
+        self.disk = DiskWatch(notify)
+        self.saver = Saver(folder.checkpoints, experiment.supervision, self.disk, steps)
+        self.budget = RestartBudget(experiment.supervision.restarts)
+        self.attempts = [0] * experiment.worker_count  # of each worker in this session
+        self.last_failure: Failure | None = None
+        self.evaluated_at = steps
+        self.evaluation: tuple[int, Evaluation] | None = None  # that no line of metrics has told of
         self.last_line: Metrics = {}
+        self.deserted: list[Sink] = []
+
+    @property
+    def shared(self) -> SharedState:
+        """What workers share."""
+        return self.learned.shared
+
+    @property
+    def reason_to_end(self) -> str:
+        """Why a run that goes on from a checkpoint has nothing left to do; empty if it has."""
+        if self.shared.counter.reached(self.experiment.steps):
+            return f"its {self.experiment.steps:,} steps are done"
+        if self.telemetry.reached(self.experiment.until_return):
+            return f"its goal, a mean return of {self.experiment.until_return:g}, is reached"
+        return ""
 
     def run(self, sinks: Sequence[Sink]) -> Outcome:
-        """Trains until the steps are done, the goal is reached, a signal comes or a worker fails."""
-        with _stop_signals() as received, self._started_workers() as workers:
+        """Trains until the steps are done, the goal is reached, a signal comes or no worker can go on."""
+        warning = self.saver.resume()
+        if warning:
+            self.notify(f"warning: {warning}; a new best one takes its place")
+        with _stop_signals() as received, self._started_workers() as workers, self._started_evaluator() as evaluator:
             status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
-                self._watch(workers, received, sinks)
+                self._watch(workers, evaluator, received, sinks)
                 if self.telemetry.reached(self.experiment.until_return):
                     ended_by = "goal"
             except (RunError, UserError) as failure:
@@ -117,111 +147,203 @@ class Supervisor:
                 status, ended_by, exit_code = "stopped", signal.Signals(received[0]).name, 128 + received[0]
             for report in workers.stop():
                 self.telemetry.add(report)
-            self._write_line(sinks)
-            self._save()
+            self._write_line(sinks, workers.running)
+            if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
+                lost = f"the end of the run could not be saved ({self.saver.error})"
+                status, exit_code, error = "failed", 1, f"{error}\n{lost}".strip()
             summary = self._summary(status, ended_by, error)
-            self.folder.write_summary(summary)
+            try:
+                self.folder.write_summary(summary)
+            except OSError as problem:
+                self.disk.failed("the summary", problem)
         return Outcome(status, exit_code, summary, error)
 
-    def _watch(self, workers: Workers, received: Sequence[int], sinks: Sequence[Sink]) -> None:
-        """Takes in reports, and writes metrics and checkpoints in their time, until the run should end."""
+    def _watch(
+        self,
+        workers: Workers,
+        evaluator: EvaluatorProcess | InlineEvaluator | None,
+        received: Sequence[int],
+        sinks: Sequence[Sink],
+    ) -> None:
+        """Takes in reports, restarts workers, and writes metrics and checkpoints in their time, until the end."""
         shortest, longest = METRICS_SECONDS
         started = written_at = time.monotonic()
         while workers.running and not received:
-            for report in workers.poll(0.05):
-                self.telemetry.add(report)
+            for message in workers.poll(0.05):
+                if isinstance(message, Report):
+                    self.telemetry.add(message)
+                elif not received:
+                    self._deal_with(message, workers)
             if self.telemetry.reached(self.experiment.until_return):
                 return
+            if evaluator is not None:
+                self._evaluate(evaluator)
             now = time.monotonic()
-            if now - written_at >= min(longest, max(shortest, (now - started) / 20)):
+            if now - written_at >= min(longest, max(shortest, _pace(now - started))):
                 written_at = now
-                self._write_line(sinks)
-            if time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
-                self._save()
+                self._write_line(sinks, workers.running)
+            if self.saver.is_due(self.shared.counter.steps):
+                self._save(workers)
+        if not received and not self.shared.counter.reached(self.experiment.steps):
+            failure = self.last_failure
+            reason = f": worker {failure.worker} {failure.reason}\n{failure.traceback}".rstrip() if failure else ""
+            raise RunError(f"no worker is left{reason}")
 
-    def _allocate(self) -> SharedState:
-        context, size, workers = process_context(), self.parameters.numel(), self.experiment.worker_count
-        settings, normalizer = self.experiment.optimizer, self.network.normalizer
-        return SharedState(
-            parameters=SharedVector(size, context),
-            target=None if self.experiment.algorithm.target_interval is None else SharedVector(size, context),
-            statistics={name: SharedVector(size, context) for name in statistic_names(settings.optimizer, workers)},
-            moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
-            counter=Counter(workers, context),
-            lock=context.Lock() if settings.lock else nullcontext(),
-        )
+    def _deal_with(self, failure: Failure, workers: Workers) -> None:
+        """Starts another worker in the place of one that failed, as long as it has restarts left."""
+        if failure.exit_code is not None:
+            raise (UserError if failure.exit_code == 2 else RunError)(failure.reason)
+        repeated = self.last_failure is not None and self.last_failure.traceback == failure.traceback
+        text = f"worker {failure.worker} {failure.reason}"
+        self.last_failure = failure
+        self._free_lock()
+        if self.shared.counter.reached(self.experiment.steps):
+            self.notify(f"warning: {text}; the run's steps are done without it")
+            return
+        spent = self.budget.spend(failure.worker, time.monotonic())
+        if spent is None:
+            if left := workers.running:
+                others = f"{left} worker{'s' if left > 1 else ''}"
+                self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}")
+            return
+        self.telemetry.restarts += 1
+        self.attempts[failure.worker] += 1
+        details = "" if repeated or not failure.traceback else f"\n{failure.traceback.rstrip()}"
+        budget = self.experiment.supervision.restarts
+        self.notify(f"warning: {text}; it is restarted ({spent} of {budget} within ten minutes){details}")
+        workers.start(self._setup(failure.worker))
 
-    def _share_parameters(self) -> None:
-        """θ and θ⁻ become the network's parameters."""
-        self.shared.parameters.tensor.copy_(self.parameters)
-        if self.shared.target is not None:
-            self.shared.target.tensor.copy_(self.parameters)
+    def _free_lock(self) -> None:
+        """Frees the lock of an experiment that has one, if the worker that died held it."""
+        if self.experiment.optimizer.lock:
+            lock: Any = self.shared.lock
+            lock.acquire(timeout=LOCK_SECONDS)
+            lock.release()
+
+    def _setup(self, number: int) -> WorkerSetup:
+        attempt = self.attempts[number]
+        return WorkerSetup(number, self.experiment, self.info, self.shared, self.folder.path, self.session, attempt)
 
     @contextmanager
     def _started_workers(self) -> Iterator[Workers]:
-        seeds = np.random.SeedSequence([self.experiment.seed, self.sessions]).spawn(self.experiment.worker_count)
-        setups = [
-            WorkerSetup(number, self.experiment, self.info, self.shared, seed) for number, seed in enumerate(seeds)
-        ]
         workers: Workers
         if self.experiment.runtime == "serial":
             torch.set_num_threads(1)
-            workers = SerialWorkers(setups)
+            workers = self._serial_workers()
         else:
-            workers = ProcessWorkers(setups, process_context())
+            setups = [self._setup(number) for number in range(self.experiment.worker_count)]
+            workers = ProcessWorkers(setups, self.context, self.experiment.supervision.stall_timeout)
         try:
             yield workers
         finally:
             workers.kill()
+            self.folder.forget_empty_stacks()
 
-    def _write_line(self, sinks: Sequence[Sink]) -> None:
-        steps, updates = self.shared.counter.steps, self.shared.counter.updates
-        self.last_line = self.telemetry.line(steps, updates, learning_rate(self.experiment, steps))
-        for sink in sinks:
-            sink.write(self.last_line)
+    def _serial_workers(self) -> SerialWorkers:
+        """Workers that go on to the bit where those of the checkpoint stopped, if there are as many of them."""
+        saved = {} if self.checkpoint is None else self.checkpoint.state.workers
+        numbers = range(self.experiment.worker_count)
+        if self.checkpoint is None or set(saved) != {str(number) for number in numbers}:
+            return SerialWorkers([self._setup(number) for number in numbers])
+        setups = []
+        for number in numbers:
+            session, self.attempts[number] = saved[str(number)]
+            setups.append(
+                WorkerSetup(
+                    number, self.experiment, self.info, self.shared, self.folder.path, session, self.attempts[number]
+                )
+            )
+        workers = SerialWorkers(setups)
+        restored = [workers.restore(number, _part(self.checkpoint.tensors, number)) for number in numbers]
+        if not all(restored):
+            self.notify("warning: the environments do not repeat themselves: they begin new episodes")
+        return workers
 
-    def _save(self) -> None:
-        self.parameters.copy_(self.shared.parameters.tensor)
-        shared = self.shared
-        tensors: dict[str, torch.Tensor] = {}
-        if shared.moments is not None and self.network.normalizer is not None:
-            moments = shared.moments.combined
-            self.network.normalizer.set(moments)
-            tensors |= {
-                "moments/count": moments.count,
-                "moments/mean": moments.mean,
-                "moments/squares": moments.squares,
-            }
-        tensors |= {f"parameters/{name}": tensor for name, tensor in self.network.state_dict().items()}
-        if shared.target is not None:
-            tensors["target"] = shared.target.tensor.clone()
-        tensors |= {f"optimizer/{name}": vector.tensor.clone() for name, vector in shared.statistics.items()}
-        state = {
-            "environment": self.info.id,
-            "algorithm": algorithm_name(self.experiment.algorithm),
-            "optimizer": self.experiment.optimizer.optimizer,
-            "steps": shared.counter.steps,
-            "updates": shared.counter.updates,
-            "sessions": self.sessions,
-            "telemetry": self.telemetry.state(),
-        }
-        save_checkpoint(self.folder.checkpoints, Checkpoint(tensors, state))
-        self.saved_at = time.monotonic()
+    @contextmanager
+    def _started_evaluator(self) -> Iterator[EvaluatorProcess | InlineEvaluator | None]:
+        if self.experiment.supervision.eval_every is None:
+            yield None
+            return
+        self.frozen = Frozen.allocate(self.learned, self.context)
+        evaluator: EvaluatorProcess | InlineEvaluator
+        if self.experiment.runtime == "serial":
+            evaluator = InlineEvaluator(self.experiment, self.info, self.frozen)
+        else:
+            evaluator = EvaluatorProcess(self.experiment, self.info, self.frozen, self.context)
+        try:
+            yield evaluator
+        finally:
+            evaluator.kill()
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        load_parameters(self.network, checkpoint, self.info)
-        self._share_parameters()
-        shared, saved = self.shared, checkpoint.tensors
-        shared.counter.resume(int(checkpoint.state["steps"]), int(checkpoint.state["updates"]))
-        if checkpoint.state["optimizer"] != self.experiment.optimizer.optimizer:
-            raise UserError(f"the run was trained with --optimizer {checkpoint.state['optimizer']}: resume with it")
-        if shared.target is not None:
-            shared.target.tensor.copy_(saved["target"])
-        if shared.moments is not None:
-            shared.moments.resume(Moments(saved["moments/count"], saved["moments/mean"], saved["moments/squares"]))
-        for name, vector in shared.statistics.items():
-            if f"optimizer/{name}" in saved:  # a worker that is new in this session begins with none of its own
-                vector.tensor.copy_(saved[f"optimizer/{name}"])
+    def _evaluate(self, evaluator: EvaluatorProcess | InlineEvaluator) -> None:
+        """Starts an evaluation when one is due, and takes in what the last one found."""
+        every, steps = self.experiment.supervision.eval_every, self.shared.counter.steps
+        if every is not None and not evaluator.busy and steps // every != self.evaluated_at // every:
+            self.evaluated_at = steps
+            self.frozen.take(self.shared)
+            evaluator.start(steps)
+        found = evaluator.poll()
+        if isinstance(found, Failure):
+            self.notify(f"warning: the evaluation {found.reason}; the next one is tried again")
+        elif found is not None:
+            steps, result = self.evaluation = found
+            try:
+                self.folder.add_evaluation({"steps": steps, **result.to_dict()})
+            except OSError as error:
+                self.disk.failed("the evaluation", error)
+            checkpoint = Checkpoint(self.learned.agent_tensors(self.frozen), self._state(steps))
+            self.saver.save_best(checkpoint, result.return_mean)
+
+    def _write_line(self, sinks: Sequence[Sink], workers: int) -> None:
+        counts = self.shared.counter.counts
+        self.last_line = self.telemetry.line(counts, learning_rate(self.experiment, counts.steps), workers)
+        if self.evaluation is not None:
+            steps, result = self.evaluation
+            self.last_line |= {"evaluation_return_mean": result.return_mean, "evaluation_steps": steps}
+            self.evaluation = None
+        for sink in [sink for sink in sinks if sink not in self.deserted]:
+            try:
+                sink.write(self.last_line)
+                self.disk.worked(sink.name)
+            except BrokenPipeError:
+                self.deserted.append(sink)
+                self.notify(f"warning: nobody reads {sink.name} any more: training goes on without")
+            except OSError as error:
+                self.disk.failed(sink.name, error)
+
+    def _save(self, workers: Workers) -> bool:
+        tensors, saved = self.learned.tensors(), {}
+        if isinstance(workers, SerialWorkers):
+            for number, (setup, snapshot) in workers.snapshots().items():
+                saved[str(number)] = setup.session, setup.attempt
+                tensors |= {f"workers/{number}/{name}": tensor for name, tensor in snapshot.items()}
+        state = self._state(self.shared.counter.steps, saved)
+        return self.saver.save(Checkpoint(tensors, state), self.telemetry.return_mean)
+
+    def _save_at_last(self, workers: Workers, wait: Callable[[], bool]) -> bool:
+        """Saves the end of the run; tries again while `wait` says so."""
+        while not self._save(workers):
+            if not wait():
+                return False
+            self.notify("the run has come to its end and waits for room to be saved; Ctrl-C gives it up")
+            until = time.monotonic() + RETRY_SECONDS
+            while wait() and time.monotonic() < until:
+                time.sleep(0.1)
+        return True
+
+    def _state(self, steps: int, workers: Mapping[str, tuple[int, int]] | None = None) -> CheckpointState:
+        counts = self.shared.counter.counts
+        return CheckpointState(
+            environment=self.info.id,
+            algorithm=algorithm_name(self.experiment.algorithm),
+            optimizer=self.experiment.optimizer.optimizer,
+            steps=steps,
+            updates=counts.updates,
+            sessions=self.session,
+            telemetry=self.telemetry.state(counts.episodes),
+            target_refreshed_at=self.shared.counter.refreshed_at,
+            workers=dict(workers or {}),
+        )
 
     def _summary(self, status: str, ended_by: str, error: str) -> dict[str, Any]:
         return {
@@ -240,20 +362,39 @@ class Supervisor:
         }
 
 
+def _pace(age: float) -> float:
+    """Seconds between two lines of metrics at an age of the run: two until an hour has passed, ten after five."""
+    return min(age / 20, max(2.0, age / 1800))
+
+
+def _part(tensors: Mapping[str, Tensor], worker: int) -> dict[str, Tensor]:
+    prefix = f"workers/{worker}/"
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them; a second one interrupts at once."""
+    """Collects signals that ask for an end, instead of dying of them; a second one ends the program at once.
+
+    SIGHUP is left alone where it is ignored, as under nohup.
+    """
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
+        if not received:
+            received.append(number)
+            return
+        for other in STOP_SIGNALS:
+            signal.signal(other, signal.SIG_IGN)  # killing the workers must come to its end
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number, handler in previous.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, note)
     try:
         yield received
     finally:

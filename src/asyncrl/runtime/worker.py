@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asyncrl.algorithms.base import Algorithm, Networks
+from asyncrl.algorithms.base import Algorithm, Memory, Networks
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.functional import schedules
@@ -20,6 +21,8 @@ from asyncrl.networks.assemble import Network, flatten_parameters, make_network
 from asyncrl.networks.convolution import Activations
 from asyncrl.optim.hogwild import clip, gradients, make_optimizer
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.guard import UpdateGuard
+from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.shared import Counter, SharedState
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, Report, Rollout, State
@@ -33,70 +36,157 @@ class WorkerSetup:
     experiment: Experiment
     info: EnvironmentInfo
     shared: SharedState
-    seed: np.random.SeedSequence
+    folder: Path  # of the run
+    session: int = 1  # of the run, counted up with each resume
+    attempt: int = 0  # of this worker in this session, counted up with each restart
+
+    @property
+    def seed(self) -> np.random.SeedSequence:
+        """A seed that no other worker, session or attempt has."""
+        key = (self.number, self.attempt) if self.attempt else (self.number,)
+        return np.random.SeedSequence([self.experiment.seed, self.session], spawn_key=key)
 
 
-def work(setup: WorkerSetup) -> Iterator[Report]:
-    """Acts, learns and reports until the run's steps are done (Mnih et al. 2016, Algorithms S2 and S3).
+class Worker:
+    """The paper's actor-learner (Mnih et al. 2016, Algorithms S2 and S3).
 
-    Yields once per rollout, so that several workers can take turns in one process.
+    Args:
+        setup: What it works on.
+        keep_actions: Remember what is needed for a `snapshot`.
+
+    Raises:
+        UserError: The environments cannot be made, or give what they do not promise.
     """
-    experiment, algorithm = setup.experiment, setup.experiment.algorithm
-    counter, parameters = setup.shared.counter, setup.shared.parameters.tensor
-    environment_seed, action_seed = (int(seed) >> 2 for seed in setup.seed.generate_state(2))  # emulators take 31 bits
 
-    random = torch.Generator().manual_seed(action_seed)
-    networks = make_networks(experiment, setup.info, setup.shared)
-    local_parameters = flatten_parameters(networks.online)
-    normalizer, moments = networks.online.normalizer, setup.shared.moments
-    statistics = {name: vector.tensor for name, vector in setup.shared.statistics.items()}
-    optimizer = make_optimizer(
-        experiment.optimizer, parameters, statistics, setup.number, updates=lambda: counter.updates
-    )
-    memory = algorithm.make_memory(networks, experiment.environment_count)
-    policy = ExploringPolicy(algorithm, networks.online, experiment.environment_count, counter, random)
-    collector = Collector(
-        make_environments(experiment, experiment.environment_count),
-        networks.online.initial_state(experiment.environment_count),
-        algorithm.rollout_length,
-        algorithm.discount,
-        RewardRule(experiment.reward_clip, experiment.reward_scale),
-        experiment.episode_rollouts,
-        environment_seed,
-        algorithm.look_ahead,
-    )
-    refresh_target = target_refresher(setup)
-    clock = collector.clock
+    def __init__(self, setup: WorkerSetup, keep_actions: bool = False) -> None:
+        self.setup, self.shared, self.experiment = setup, setup.shared, setup.experiment
+        experiment, self.algorithm, self.counter = setup.experiment, setup.experiment.algorithm, setup.shared.counter
+        environment_seed, action_seed = (int(seed) >> 2 for seed in setup.seed.generate_state(2))  # emulators: 31 bits
 
-    while not counter.reached(experiment.steps):
+        self.random = torch.Generator().manual_seed(action_seed)
+        self.networks = make_networks(experiment, setup.info, setup.shared)
+        self.parameters, self.local_parameters = (
+            setup.shared.parameters.tensor,
+            flatten_parameters(self.networks.online),
+        )
+        statistics = {name: vector.tensor for name, vector in setup.shared.statistics.items()}
+        self.optimizer = make_optimizer(
+            experiment.optimizer, self.parameters, statistics, setup.number, updates=lambda: self.counter.updates
+        )
+        self.guard = UpdateGuard(setup.number, setup.folder)
+        self.memory = self.algorithm.make_memory(self.networks, experiment.environment_count)
+        self.policy = ExploringPolicy(
+            self.algorithm, self.networks.online, experiment.environment_count, self.counter, self.random
+        )
+        self.clock = PhaseClock(self.counter.pulse(setup.number))
+        self.collector = Collector(
+            make_environments(experiment, experiment.environment_count),
+            self.networks.online.initial_state(experiment.environment_count),
+            self.algorithm.rollout_length,
+            self.algorithm.discount,
+            RewardRule(experiment.reward_clip, experiment.reward_scale),
+            experiment.episode_rollouts,
+            environment_seed,
+            self.algorithm.look_ahead,
+            source=f"{setup.info.id}, worker {setup.number}",
+            clock=self.clock,
+            keep_actions=keep_actions,
+        )
+
+    def work(self) -> Iterator[Report]:
+        """Acts, learns and reports until the run's steps are done."""
+        while not self.is_done:
+            yield self.turn()
+        self.close()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run's steps are done, or the run is to stop."""
+        return self.counter.reached(self.experiment.steps)
+
+    def close(self) -> None:
+        """Closes its environments."""
+        self.collector.environments.close()
+
+    def turn(self) -> Report:
+        """One rollout, and the updates that are learned from it."""
+        number, clock = self.setup.number, self.clock
         clock.restart()
-        with setup.shared.lock:
-            local_parameters.copy_(parameters)  # θ' ← θ
-        if normalizer is not None and moments is not None:
-            normalizer.set(moments.combined)
-        rollout = replace(collector.collect(policy), activations=policy.pop_activations())  # T × B steps
-        if normalizer is not None and moments is not None:
-            moments.observe(setup.number, normalizer.vectors(flat_observations(rollout)))
+        with self.shared.lock:
+            self.local_parameters.copy_(self.parameters)  # θ' ← θ
+        self.take_moments()
+        rollout = replace(self.collector.collect(self.policy), activations=self.policy.pop_activations())  # T × B steps
+        self.give_moments(rollout)
         clock.lap("other")
         updates, totals = 0, defaultdict[str, float](float)
-        for experience in algorithm.experience(rollout, memory, networks, random):
-            loss = algorithm.loss(networks, experience)
-            gradient, norm = clip(gradients(loss.total, networks.online), experiment.optimizer.max_gradient_norm)
+        for experience in self.algorithm.experience(rollout, self.memory, self.networks, self.random):
+            loss = self.algorithm.loss(self.networks, experience)
+            gradient, norm = clip(
+                gradients(loss.total, self.networks.online), self.experiment.optimizer.max_gradient_norm
+            )
             clock.lap("learn")
-            with setup.shared.lock:  # none, unless the experiment asks for one
-                optimizer.apply(gradient, learning_rate(experiment, counter.steps))
+            if not self.guard.passes(loss, norm, rollout):
+                continue
+            with self.shared.lock:  # none, unless the experiment asks for one
+                self.optimizer.apply(gradient, learning_rate(self.experiment, self.counter.steps))
             clock.lap("update")
-            counter.advance(setup.number, updates=1)
+            self.counter.advance(number, updates=1)
             updates += 1
             totals["gradient_norm"] += norm
             for name, value in loss.statistics.items():
                 totals[name] += float(value)
             clock.lap("other")
-        counter.advance(setup.number, steps=rollout.steps)
-        refresh_target()
+        episodes = self.collector.pop_finished()
+        self.counter.advance(number, steps=rollout.steps, episodes=len(episodes))
+        self.refresh_target()
         clock.lap("other")
-        yield Report(setup.number, updates, collector.pop_finished(), totals, clock.pop())
-    collector.environments.close()
+        return Report(number, updates, episodes, totals, clock.pop(), self.guard.pop())
+
+    def take_moments(self) -> None:
+        """Normalises observations by what all workers have seen, where they are normalised."""
+        normalizer, moments = self.networks.online.normalizer, self.shared.moments
+        if normalizer is not None and moments is not None:
+            normalizer.set(moments.combined)
+
+    def give_moments(self, rollout: Rollout) -> None:
+        """Adds what was acted on to what all workers have seen, where observations are normalised."""
+        normalizer, moments = self.networks.online.normalizer, self.shared.moments
+        if normalizer is not None and moments is not None:
+            moments.observe(self.setup.number, normalizer.vectors(flat_observations(rollout)))
+
+    def refresh_target(self) -> None:
+        """Does θ⁻ ← θ if the global step has passed a multiple of I_target.
+
+        Two workers that see it at the same time both do it; nobody waits.
+        """
+        interval, target, steps = self.algorithm.target_interval, self.shared.target, self.counter.steps
+        if target is None or interval is None or steps // interval == self.counter.refreshed_at // interval:
+            return
+        self.counter.refreshed_at = steps
+        target.tensor.copy_(self.parameters)
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Everything of its own that decides what it does next; for a worker that keeps its actions."""
+        memory = self.memory.tensors() if isinstance(self.memory, Memory) else {}
+        return {
+            "random": self.random.get_state(),
+            **{f"memory/{name}": tensor.clone() for name, tensor in memory.items()},
+            **self.collector.snapshot(),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Goes on from a snapshot of a worker with the same setup.
+
+        Returns:
+            Whether all is as it was; else the environments have begun new episodes.
+        """
+        if not self.collector.restore(tensors):
+            return False
+        self.random.set_state(tensors["random"])
+        if isinstance(self.memory, Memory):
+            prefix = "memory/"
+            self.memory.restore({n.removeprefix(prefix): t.clone() for n, t in tensors.items() if n.startswith(prefix)})
+        return self.memory is None or isinstance(self.memory, Memory)
 
 
 def make_networks(experiment: Experiment, info: EnvironmentInfo, shared: SharedState) -> Networks:
@@ -108,26 +198,6 @@ def make_networks(experiment: Experiment, info: EnvironmentInfo, shared: SharedS
     flatten_parameters(target, into=shared.target.tensor)
     target.normalizer = online.normalizer
     return Networks(online, target)
-
-
-def target_refresher(setup: WorkerSetup) -> Callable[[], None]:
-    """Does θ⁻ ← θ whenever the global step has passed a multiple of I_target.
-
-    Worker 0 alone does it, so that it is done once and nobody waits.
-    """
-    shared, interval = setup.shared, setup.experiment.algorithm.target_interval
-    refreshed_at = shared.counter.steps_before
-
-    def refresh() -> None:
-        nonlocal refreshed_at
-        if shared.target is None or interval is None or setup.number != 0:
-            return
-        steps = shared.counter.steps
-        if steps // interval != refreshed_at // interval:
-            shared.target.tensor.copy_(shared.parameters.tensor)
-            refreshed_at = steps
-
-    return refresh
 
 
 class ExploringPolicy:

@@ -1,0 +1,105 @@
+"""What environments give, held against what they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box, Dict, Space
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from asyncrl.errors import UserError
+
+TOLERANCE = 1e-4
+"""Of a bound, relative to its size: environments compute in other precisions than they declare."""
+REMEDY = "mend the environment, or wrap it"
+
+
+class DataCheck:
+    """Refuses observations that are not finite or lie outside their space, and rewards that are not finite.
+
+    Args:
+        space: Of one observation: a Box, or a Dict of them.
+        source: Who gives them, for messages, such as `Catch-v0, worker 3`.
+    """
+
+    def __init__(self, space: Space[Any], source: str) -> None:
+        self.source = source
+        self.bounds = {key: _bounds(box) for key, box in _boxes(space) if not _is_full(box)}
+
+    def check(self, observations: Any, rewards: NDArray[np.float32], step: int) -> None:
+        """Looks at T steps of B environments.
+
+        Args:
+            observations: [T, B, ...], or that for each key.
+            rewards: [T, B], or [0, B] where there are none.
+            step: Number of the first of these steps.
+
+        Raises:
+            UserError: Something is wrong; it names environment, worker, step and key.
+        """
+        for key, (low, high) in self.bounds.items():
+            rows = observations[key] if isinstance(observations, Mapping) else observations
+            # NaN is neither above a lower bound nor below an upper one
+            if (rows.min((0, 1)) >= low).all() and (rows.max((0, 1)) <= high).all():
+                continue
+            place = tuple(int(i) for i in np.argwhere(~((rows >= low) & (rows <= high)))[0])
+            what = f"observation {key!r}" if key else "observation"
+            component = f" in component {list(place[2:])}" if place[2:] else ""
+            bounds = f"[{low[place[2:]]:g}, {high[place[2:]]:g}]" if np.isfinite(rows[place]) else "the finite numbers"
+            self._refuse(place, step, f"its {what} has {rows[place]:g}{component}, outside {bounds}")
+        if len(rewards) and not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(rewards))[0])
+            self._refuse(place, step, f"its reward is {rewards[place]:g}")
+
+    def explain(self, environments: VectorEnv[Any, Any, Any], step: int, error: Exception) -> None:
+        """Looks for the reason why a vector could not put its environments' observations together.
+
+        Raises:
+            UserError: One of them does not fit the space; else nothing happens.
+        """
+        space = environments.single_observation_space
+        raw = getattr(environments.unwrapped, "_env_obs", None)  # of Gymnasium's SyncVectorEnv, one for each
+        for number, observation in enumerate(raw or ()):
+            for key, box in _boxes(space):
+                value: Any = observation.get(key) if isinstance(observation, Mapping) else observation
+                shape = np.shape(value)
+                if value is not None and (shape != box.shape or not np.can_cast(np.asarray(value), box.dtype)):
+                    what = f"observation {key!r}" if key else "observation"
+                    found = f"{np.asarray(value).dtype} of shape {shape}"
+                    text = f"its {what} is {found}, not {box.dtype} of shape {box.shape} as its space says"
+                    raise UserError(f"{self.source}, environment {number}, step {step}: {text}: {REMEDY}") from error
+
+    def _refuse(self, place: tuple[int, ...], step: int, text: str) -> None:
+        raise UserError(f"{self.source}, environment {place[1]}, step {step + place[0]}: {text}: {REMEDY}")
+
+
+def _boxes(space: Space[Any]) -> Iterator[tuple[str, Box]]:
+    if isinstance(space, Dict):
+        for key, part in space.spaces.items():
+            yield from ((key, box) for _, box in _boxes(part))
+    elif isinstance(space, Box):
+        yield "", space
+
+
+def _is_full(box: Box) -> bool:
+    """Whether its type holds no other numbers than the space, as for images of bytes."""
+    if box.dtype == np.bool_:
+        return True
+    if not np.issubdtype(box.dtype, np.integer):
+        return False
+    limits = np.iinfo(box.dtype)  # type: ignore[type-var]
+    return bool((box.low == limits.min).all() and (box.high == limits.max).all())
+
+
+def _bounds(box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The least and the greatest number of each component; infinite ones stay outside."""
+    if np.issubdtype(box.dtype, np.integer):
+        return box.low, box.high
+    largest = np.finfo(box.dtype).max  # type: ignore[type-var]
+    low = np.maximum(box.low, -largest).astype(np.float64)
+    high = np.minimum(box.high, largest).astype(np.float64)
+    low, high = (bound + sign * TOLERANCE * np.maximum(1, abs(bound)) for bound, sign in ((low, -1), (high, 1)))
+    return np.maximum(low, -largest), np.minimum(high, largest)

@@ -1,0 +1,46 @@
+"""A file that whole records are added to, also on a disk that fills up."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+
+MOST_WAITING = 10_000
+
+
+class AppendedFile:
+    """Records go to the file whole or not at all; those that find no room wait for the next time.
+
+    Args:
+        path: The file; it is made if it is not there.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("ab", buffering=0)
+        self.waiting: deque[bytes] = deque(maxlen=MOST_WAITING)
+
+    def append(self, record: bytes) -> None:
+        """Adds a record, after those that wait.
+
+        Raises:
+            OSError: There is no room; it waits, and nothing of it is in the file.
+        """
+        self.waiting.append(record)
+        while self.waiting:
+            end = self.file.seek(0, os.SEEK_END)
+            try:
+                whole = self.file.write(self.waiting[0]) == len(self.waiting[0])
+                if not whole:
+                    raise OSError("there is no room")
+            except OSError:
+                self.file.truncate(end)
+                raise
+            self.waiting.popleft()
+
+    def close(self) -> None:
+        """Closes the file; what still waits is lost."""
+        self.file.close()

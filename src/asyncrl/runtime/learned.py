@@ -1,0 +1,118 @@
+"""Everything a run learns: allocated in shared memory, put into checkpoints and taken from them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+
+from torch import Tensor
+
+from asyncrl.config import Experiment
+from asyncrl.errors import UserError
+from asyncrl.networks.assemble import flatten_parameters, make_network
+from asyncrl.optim.hogwild import statistic_names
+from asyncrl.runtime.checkpoint import Checkpoint, load_parameters
+from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedState, SharedVector
+from asyncrl.types import EnvironmentInfo
+
+
+class Learned:
+    """The shared memory of a run's workers.
+
+    Args:
+        experiment: Whose.
+        info: Its environment.
+        context: That starts its workers.
+    """
+
+    def __init__(self, experiment: Experiment, info: EnvironmentInfo, context: BaseContext) -> None:
+        self.info, self.optimizer = info, experiment.optimizer.optimizer
+        self.network = make_network(experiment, info)  # of the supervisor; not kept up to date
+        self.parameters = flatten_parameters(self.network)  # its own, [P]
+        size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
+        self.shared = SharedState(
+            parameters=SharedVector(size, context),
+            target=None if experiment.algorithm.target_interval is None else SharedVector(size, context),
+            statistics={name: SharedVector(size, context) for name in statistic_names(self.optimizer, workers)},
+            moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
+            counter=Counter(workers, context),
+            lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
+        )
+        self._share()
+
+    def _share(self) -> None:
+        """θ and θ⁻ become the network's parameters."""
+        self.shared.parameters.tensor.copy_(self.parameters)
+        if self.shared.target is not None:
+            self.shared.target.tensor.copy_(self.parameters)
+
+    def agent_tensors(self, frozen: Frozen | None = None) -> dict[str, Tensor]:
+        """What an agent acts by, for a checkpoint: of this moment, or of an earlier one."""
+        vector, moments = (self.shared.parameters, self.shared.moments) if frozen is None else frozen.parts
+        self.parameters.copy_(vector.tensor)
+        if moments is not None and self.network.normalizer is not None:
+            self.network.normalizer.set(moments.combined)
+        return {f"parameters/{name}": tensor for name, tensor in self.network.state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is learned, for a checkpoint."""
+        shared, tensors = self.shared, self.agent_tensors()
+        if shared.moments is not None:
+            tensors["moments"] = shared.moments.slots
+        if shared.target is not None:
+            tensors["target"] = shared.target.tensor.clone()
+        return tensors | {f"optimizer/{name}": vector.tensor.clone() for name, vector in shared.statistics.items()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes on from a checkpoint.
+
+        Raises:
+            UserError: It does not fit the experiment.
+        """
+        load_parameters(self.network, checkpoint, self.info)
+        self._share()
+        shared, saved, state = self.shared, checkpoint.tensors, checkpoint.state
+        if state.optimizer != self.optimizer:
+            raise UserError(f"the run was trained with --optimizer {state.optimizer}: resume with it")
+        shared.counter.resume(Counts(state.steps, state.updates, state.telemetry.episodes))
+        shared.counter.refreshed_at = state.target_refreshed_at
+        vectors = {f"optimizer/{name}": vector for name, vector in shared.statistics.items()}
+        if shared.target is not None:
+            vectors["target"] = shared.target
+        try:
+            for name, vector in vectors.items():
+                if name in saved or name == "target":  # a worker that is new in this session has no statistics yet
+                    vector.tensor.copy_(saved[name])
+            if shared.moments is not None:
+                shared.moments.resume(saved["moments"])
+        except (KeyError, RuntimeError) as error:
+            raise UserError("the checkpoint does not fit the run's settings: was experiment.yaml changed?") from error
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A copy of the agent's parameters in shared memory, which no worker writes to."""
+
+    parameters: SharedVector  # [P]
+    moments: SharedMoments | None  # one slot
+
+    @classmethod
+    def allocate(cls, learned: Learned, context: BaseContext) -> Frozen:
+        """Room for a copy."""
+        normalizer = learned.network.normalizer
+        return cls(
+            SharedVector(learned.parameters.numel(), context),
+            None if normalizer is None else SharedMoments(0, normalizer.size, context),
+        )
+
+    def take(self, shared: SharedState) -> None:
+        """Copies what workers share at this moment."""
+        self.parameters.tensor.copy_(shared.parameters.tensor)
+        if self.moments is not None and shared.moments is not None:
+            self.moments.store(0, shared.moments.combined)
+
+    @property
+    def parts(self) -> tuple[SharedVector, SharedMoments | None]:
+        """Both."""
+        return self.parameters, self.moments

@@ -1,0 +1,79 @@
+"""What tests ask of running processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Start(Protocol):
+    """Starts `asyncrl ARGUMENTS`, after the words in `before`."""
+
+    def __call__(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]: ...
+
+
+def session_processes(leader: int) -> dict[int, str]:
+    """Live processes of a session by number, with their command lines."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, IndexError):
+            continue
+        if fields[0] != "Z" and int(fields[3]) == leader:
+            found[int(entry.name)] = command
+    return found
+
+
+def workers(leader: int) -> list[int]:
+    """Worker processes: children of the fork server."""
+    servers = [number for number, command in session_processes(leader).items() if "forkserver" in command]
+    found = []
+    for number in servers:
+        parent = int(Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        if parent in servers:
+            found.append(number)
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} took more than {seconds} s"
+        time.sleep(0.05)
+
+
+def training(process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits until metrics show steps."""
+
+    def has_steps() -> bool:
+        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        path = folder / "metrics.jsonl"
+        return path.exists() and any(line["steps"] > 0 for line in metrics(folder))
+
+    wait_for(has_steps, 60, "the first steps")
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics so far; each must be whole, but for a last one that is being written."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def log(folder: Path) -> str:
+    """What happened to a run."""
+    file = folder / "log.txt"
+    return file.read_text() if file.exists() else ""
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """How a run ended."""
+    data: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return data

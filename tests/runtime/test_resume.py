@@ -1,0 +1,143 @@
+"""A serial run that was stopped and resumed equals the one that was not, to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl.envs.make import describe
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.checkpoint import Checkpoint, load_newest
+from asyncrl.runtime.supervisor import Supervisor
+from tests.experiments import small
+from tests.runtime.processes import REPOSITORY, summary
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Stop:
+    """A sink that stops the run at the first line of metrics after some steps, as Ctrl-C does."""
+
+    name = "the stop"
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.is_sent = steps, False
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        if metrics["steps"] >= self.steps and not self.is_sent:
+            self.is_sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def close(self) -> None:
+        pass
+
+
+def train(folder: Path, stop_at: int | None = None, **settings: Any) -> Checkpoint:
+    """Trains, from the checkpoint in the folder if there is one, and returns the last checkpoint."""
+    experiment = small(**settings)
+    folder.mkdir(exist_ok=True)
+    run = RunFolder(folder)
+    checkpoint = load_newest(run.checkpoints)[0] if run.checkpoints.exists() else None
+    supervisor = Supervisor(experiment, describe(experiment), run, checkpoint, notes.append)
+    outcome = supervisor.run([] if stop_at is None else [Stop(stop_at)])
+    assert outcome.status == ("done" if stop_at is None else "stopped"), outcome.error
+    return load_newest(run.checkpoints)[0]
+
+
+notes: list[str] = []
+
+
+def assert_equal(one: Checkpoint, other: Checkpoint) -> None:
+    """Both have the same tensors and counts; the wall-clock and the number of sessions may differ."""
+    assert set(one.tensors) == set(other.tensors)
+    for name, tensor in one.tensors.items():
+        assert torch.equal(tensor, other.tensors[name]), name
+    for state in ("steps", "updates", "target_refreshed_at", "workers"):
+        assert getattr(one.state, state) == getattr(other.state, state), state
+    for state in ("episodes", "best_return_mean", "recent_episodes"):
+        assert getattr(one.state.telemetry, state) == getattr(other.state.telemetry, state), state
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "a3c": {},
+    "lstm": {"memory": "lstm"},
+    "rmsprop of each worker": {"optimizer": "rmsprop"},
+    "n-step q, gru": {"algorithm": "nstep-q", "memory": "gru", "target_interval": 300},
+    "1-step q": {"algorithm": "onestep-q", "target_interval": 300},
+    "sarsa looks ahead": {"algorithm": "sarsa", "memory": "lstm", "target_interval": 300},
+    "cartpole, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
+    "continuous actions": {"environment": "Pendulum-v1"},
+    "dictionaries": {"environment": "test/Rooms-v0", "last_action_reward": True, "memory": "gru"},
+    "the paper's form": {"envs_per_worker": 1, "episode_rollouts": True},
+    "atari with sticky actions": {"environment": "ALE/Breakout-v5", "envs_per_worker": 2, "steps": 500},
+}
+
+
+@pytest.mark.parametrize("settings", CASES.values(), ids=CASES)
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncrl.runtime.supervisor.METRICS_SECONDS", (0.0, 0.0))  # a line after each turn
+    settings = {"workers": 2, "steps": 3000, **settings}
+    whole = train(tmp_path / "whole", **settings)
+    notes.clear()
+    for part in (1, 2):  # stopped twice
+        stopped = train(tmp_path / "parts", stop_at=part * settings["steps"] // 3, **settings)
+        assert stopped.state.steps < settings["steps"]
+    assert_equal(whole, train(tmp_path / "parts", **settings))
+    assert notes == []
+
+
+def test_environments_that_do_not_repeat_themselves_begin_new_episodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncrl.runtime.supervisor.METRICS_SECONDS", (0.0, 0.0))
+    settings: dict[str, Any] = {"environment": "test/Moody-v0", "steps": 2000}
+    train(tmp_path / "run", stop_at=500, **settings)
+    notes.clear()
+    assert train(tmp_path / "run", **settings).state.steps >= 2000
+    assert notes == ["warning: the environments do not repeat themselves: they begin new episodes"]
+
+
+def test_with_another_number_of_workers_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncrl.runtime.supervisor.METRICS_SECONDS", (0.0, 0.0))
+    train(tmp_path / "run", stop_at=500, steps=2000, workers=2)
+    assert train(tmp_path / "run", steps=2000, workers=3).state.steps >= 2000
+    train(tmp_path / "other", stop_at=500, steps=2000, envs_per_worker=4)
+    assert train(tmp_path / "other", steps=2000, envs_per_worker=2).state.steps >= 2000
+
+
+def test_killed_without_warning_and_resumed_it_still_equals(tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "serial", "--workers", "2"),
+        *("--steps", "300k", "--until-return", "None", "--checkpoint-seconds", "0.3"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    def start(*options: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*command, *options], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+
+    assert start("--run-dir", "whole").wait(60) == 0
+    folder = tmp_path / "parts" / "checkpoints"
+    for resume in ((), ("--resume",), ("--resume",)):
+        seen = {path.name for path in folder.glob("step-*")}
+        process = start("--run-dir", "parts", *resume)
+        while not {path.name for path in folder.glob("step-*")} - seen:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    assert start("--run-dir", "parts", "--resume").wait(60) == 0
+    whole, parts = (load_newest(tmp_path / name / "checkpoints")[0] for name in ("whole", "parts"))
+    assert parts.state.sessions == 4
+    assert_equal(whole, parts)
+    assert summary(tmp_path / "whole")["episodes"] == summary(tmp_path / "parts")["episodes"]

@@ -1,0 +1,302 @@
+"""What a run survives: each test does the bad thing to real processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from asyncrl.runtime.checkpoint import checkpoint_folders, load_newest
+from asyncrl.runtime.processes import STOP_SECONDS
+from tests.runtime.processes import Start, log, metrics, session_processes, summary, training, wait_for, workers
+
+pytestmark = pytest.mark.timeout(120)
+
+LONG = ("train", "Catch", "--steps", "1G", "--until-return", "None", "--workers", "2", "--run-dir", "run")
+
+
+def faulty(fault: str, *options: str, after: int = 500, once: bool = False, steps: str = "30k") -> tuple[str, ...]:
+    """Trains on an environment that does something bad."""
+    marker = ("marker=happened",) if once else ()
+    environment = ("--env-option", f"fault={fault}", f"after={after}", *marker)
+    known = ("--steps", steps, "--workers", "2", "--run-dir", "run")
+    return "train", "tests.environments:test/Faulty-v0", *environment, *known, *options
+
+
+def end(process: subprocess.Popen[str], code: int, seconds: float = 60) -> str:
+    """Waits for the end of a training that must leave no process behind; returns what it said of errors."""
+    assert process.wait(seconds) == code, process.stderr.read()  # type: ignore[union-attr]
+    wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
+    return process.stderr.read()  # type: ignore[union-attr]
+
+
+def steps_of(folder: Path) -> int:
+    return int(metrics(folder)[-1]["steps"])
+
+
+def goes_on(process: subprocess.Popen[str], folder: Path, steps: int) -> None:
+    """Waits until metrics show more steps than these, with two workers."""
+
+    def has_gone_on() -> bool:
+        assert process.poll() is None
+        return metrics(folder)[-1]["steps"] > steps and metrics(folder)[-1]["workers"] == 2
+
+    wait_for(has_gone_on, 20, "going on with both workers")
+
+
+def test_a_killed_worker_is_replaced(start: Start, tmp_path: Path) -> None:
+    process, run = start(*LONG), tmp_path / "run"
+    training(process, run)
+    victim = workers(process.pid)[0]
+    os.kill(victim, signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for(lambda: "restarted (1 of 3 within ten minutes)" in log(run), 5, "noticing")
+    assert f"(process {victim}) was killed by SIGKILL (perhaps the system ran out of memory)" in log(run)
+    wait_for(lambda: len(workers(process.pid)) == 2, 10, "the restart")
+    print(f"replaced after {time.monotonic() - killed:.2f} s")
+    goes_on(process, run, steps_of(run))
+    process.send_signal(signal.SIGTERM)
+    end(process, 143)
+    assert summary(run)["restarts"] == 1
+    assert "was killed by SIGKILL" in process.stdout.read()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("raise", "failed with ZeroDivisionError: the simulator broke"),
+        ("exit", "ended with exit code 3"),
+        ("vanish", "ended with exit code 0"),
+    ],
+)
+def test_a_worker_that_fails_once_is_replaced_and_the_run_is_done(
+    start: Start, tmp_path: Path, fault: str, reason: str
+) -> None:
+    end(start(*faulty(fault, once=True)), 0)
+    assert re.search(rf"warning: worker \d .*{reason}; it is restarted", log(tmp_path / "run"))
+    if fault == "raise":
+        assert 'raise ZeroDivisionError("the simulator broke")' in log(tmp_path / "run")
+    assert summary(tmp_path / "run")["status"] == "done"
+    assert summary(tmp_path / "run")["restarts"] == 1
+    assert summary(tmp_path / "run")["steps"] >= 30_000
+
+
+def test_without_restarts_left_it_goes_on_with_fewer_and_ends_with_an_error(start: Start, tmp_path: Path) -> None:
+    process, run = start(*LONG, "--restarts", "0"), tmp_path / "run"
+    training(process, run)
+    first, second = workers(process.pid)
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: "no restarts left, and the run goes on with 1 worker" in log(run), 5, "noticing")
+    before = steps_of(run)
+    wait_for(lambda: steps_of(run) > before and metrics(run)[-1]["workers"] == 1, 20, "going on with one worker")
+    assert process.poll() is None
+    os.kill(second, signal.SIGKILL)
+    error = end(process, 1)
+    assert f"no worker is left: worker 1 (process {second}) was killed by SIGKILL" in error
+    assert "Traceback" not in error
+    assert "what was learned is saved in run, up to step" in error
+    assert load_newest(run / "checkpoints")[0].state.steps == summary(run)["steps"] > before
+    assert summary(run)["status"] == "failed"
+
+
+def test_an_environment_that_always_raises_ends_the_run_with_its_traceback(start: Start, tmp_path: Path) -> None:
+    error = end(start(*faulty("raise", "--restarts", "1", steps="1M")), 1)
+    assert "no worker is left: worker" in error
+    assert "ZeroDivisionError: the simulator broke" in error
+    assert "environments.py" in error
+    assert log(tmp_path / "run").count("it is restarted (1 of 1 within ten minutes)") == 2
+    assert load_newest(tmp_path / "run" / "checkpoints")[0].state.steps > 0
+
+
+def test_a_worker_that_hangs_shows_its_stack_and_is_replaced(start: Start, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    end(start(*faulty("hang", "--stall-timeout", "2", once=True, steps="200k")), 0)
+    found = re.search(r"gave no sign of life for 2 s; its stack is in (\S+); it is restarted", log(run))
+    assert found
+    stack = (tmp_path / found[1]).read_text()
+    assert "environments.py" in stack
+    assert "in step" in stack
+    assert [path.name for path in (run / "stacks").iterdir()] == [Path(found[1]).name]
+    assert summary(run)["steps"] >= 200_000
+
+
+def test_a_stopped_worker_is_replaced_too(start: Start, tmp_path: Path) -> None:
+    process, run = start(*LONG, "--stall-timeout", "1"), tmp_path / "run"
+    training(process, run)
+    victim = workers(process.pid)[0]
+    os.kill(victim, signal.SIGSTOP)
+    wait_for(lambda: "gave no sign of life for 1 s; its stack could not be had" in log(run), 10, "noticing")
+    wait_for(lambda: len({*workers(process.pid)} - {victim}) == 2, 10, "the restart")
+    goes_on(process, run, steps_of(run))
+    process.send_signal(signal.SIGTERM)
+    end(process, 143)
+
+
+def test_a_suspended_run_goes_on_without_blaming_its_workers(start: Start, tmp_path: Path) -> None:
+    process, run = start(*LONG, "--stall-timeout", "3"), tmp_path / "run"
+    training(process, run)
+    everyone = list(session_processes(process.pid))
+    for number in everyone:  # as Ctrl-Z does
+        os.kill(number, signal.SIGSTOP)
+    time.sleep(6)
+    for number in everyone:
+        os.kill(number, signal.SIGCONT)
+    goes_on(process, run, steps_of(run))
+    process.send_signal(signal.SIGTERM)
+    end(process, 143)
+    assert "sign of life" not in log(run)
+
+
+def test_the_death_of_the_fork_server_costs_nothing(start: Start, tmp_path: Path) -> None:
+    process, run = start(*LONG), tmp_path / "run"
+    training(process, run)
+    alive = workers(process.pid)
+    [server] = [n for n, text in session_processes(process.pid).items() if "forkserver" in text and n not in alive]
+    os.kill(server, signal.SIGKILL)
+    goes_on(process, run, steps_of(run))
+    os.kill(alive[0], signal.SIGKILL)
+    wait_for(lambda: f"(process {alive[0]}) ended; nobody knows why" in log(run), 5, "noticing")
+    goes_on(process, run, steps_of(run))
+    assert alive[1] in session_processes(process.pid)
+    process.send_signal(signal.SIGTERM)
+    end(process, 143)
+    assert summary(run)["restarts"] == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_run_whose_worker_hangs_within_ten_seconds(
+    start: Start, tmp_path: Path, number: int, code: int
+) -> None:
+    process, run = start(*faulty("hang", after=100, once=True, steps="1G")), tmp_path / "run"
+    training(process, run)
+    wait_for(lambda: (tmp_path / "happened").exists(), 30, "the fault")
+    process.send_signal(number)
+    sent = time.monotonic()
+    end(process, code)
+    assert time.monotonic() - sent < 10
+    assert load_newest(run / "checkpoints")[0].state.steps == summary(run)["steps"] > 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_forces_the_end(start: Start, tmp_path: Path, number: int, code: int) -> None:
+    process, run = start(*faulty("hang", after=100, once=True, steps="1G")), tmp_path / "run"
+    training(process, run)
+    wait_for(lambda: (tmp_path / "happened").exists(), 30, "the fault")
+    process.send_signal(number)
+    sent = time.monotonic()
+    time.sleep(0.5)
+    process.send_signal(number)
+    error = end(process, code)
+    assert time.monotonic() - sent < STOP_SECONDS
+    assert "Traceback" not in error
+
+
+def test_catch_is_solved_while_workers_are_killed(start: Start, tmp_path: Path) -> None:
+    process, run, draw = (
+        start(*LONG, "--until-return", "0.95", "--restarts", "1000"),
+        tmp_path / "run",
+        random.Random(3),
+    )
+    training(process, run)
+    kills = 0
+    while process.poll() is None:
+        time.sleep(draw.uniform(0.05, 0.5))
+        victims = workers(process.pid)
+        if victims and process.poll() is None:
+            os.kill(draw.choice(victims), signal.SIGKILL)
+            kills += 1
+    end(process, 0)
+    assert summary(run)["ended_by"] == "goal"
+    lines = metrics(run)
+    for name in ("steps", "updates", "episodes"):
+        counts = [line[name] for line in lines]
+        assert counts == sorted(counts), name
+    # an episode of Catch has 9 steps: of all steps, only those of episodes that a kill or the end cut off are missing
+    cut_off = 8 * 64 * (2 + kills)
+    assert 0 <= summary(run)["steps"] - 9 * summary(run)["episodes"] <= cut_off
+    assert 1 <= summary(run)["restarts"] <= kills
+    print(f"{kills} kills, {summary(run)['restarts']} restarts, {summary(run)['steps']} steps")
+
+
+def test_updates_that_are_not_finite_are_dropped_and_explained(start: Start, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    error = end(start(*faulty("huge", "--reward-scale", "1", steps="1G")), 1)
+    assert "10 updates in a row had a loss or a gradient that is not finite" in error
+    assert "its rewards reach 1e+30: use --reward-clip or --reward-scale" in error
+    [dump] = run.glob("not-finite-worker-*.safetensors")
+    assert dump.name in error
+    assert safetensors.torch.load_file(dump)["rewards"].max() > 1e29
+    checkpoint, _ = load_newest(run / "checkpoints")
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in checkpoint.tensors.values())
+    assert summary(run)["dropped_updates"] >= 1  # of what was reported before the end
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("nan", "its observation has nan in component [0], outside the finite numbers"),
+        ("outside", "its observation has -2e+06 in component [0], outside [-1.0001e+06, 3.40282e+38]"),
+        ("shape", "its observation is float32 of shape (3,), not float32 of shape (2,) as its space says"),
+        ("reward", "its reward is inf"),
+    ],
+)
+def test_bad_data_is_one_clear_error(start: Start, tmp_path: Path, fault: str, text: str) -> None:
+    error = end(start(*faulty(fault, after=100, steps="1M")), 2)
+    assert re.fullmatch(
+        rf"error: test/Faulty-v0, worker [01], environment \d+, step 111: {re.escape(text)}: mend the .*, or wrap it\n",
+        error,
+    ), error
+    assert load_newest(tmp_path / "run" / "checkpoints")[0].state.steps > 0
+
+
+def test_a_damaged_checkpoint_is_told_of_and_an_older_one_used(start: Start, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(*LONG, "--checkpoint-seconds", "0.5")
+    wait_for(lambda: len(checkpoint_folders(run / "checkpoints")) >= 2, 30, "two checkpoints")
+    process.send_signal(signal.SIGTERM)
+    end(process, 143)
+    *_, older, newest = checkpoint_folders(run / "checkpoints")
+    data = (newest / "tensors.safetensors").read_bytes()
+    (newest / "tensors.safetensors").write_bytes(data[: len(data) // 2])
+    again = start("train", "--resume", "--run-dir", "run", "--steps", str(summary(run)["steps"] + 1000))
+    end(again, 0)
+    output = again.stdout.read()  # type: ignore[union-attr]
+    assert f"{newest} is damaged".replace(str(tmp_path) + "/", "") in output
+    assert "going on from an older one" in output
+    assert f"resumed at step {int(older.name.removeprefix('step-')):,}" in log(run)
+
+
+def test_after_a_kill_counts_go_on_and_no_line_is_doubled(start: Start, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(*LONG, "--checkpoint-seconds", "1")
+    wait_for(lambda: (run / "checkpoints" / "best").exists(), 30, "a best checkpoint")
+    saved = load_newest(run / "checkpoints")[0].state.steps
+    wait_for(lambda: steps_of(run) > saved + 20_000, 30, "work beyond the checkpoint")
+    process.kill()
+    process.wait()
+    wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"wall_seconds": 3.1, "ste')  # as a crash in the middle of a line leaves it
+    saved_state, lines_before = load_newest(run / "checkpoints")[0].state, metrics(run)[:-1]
+    goal = lines_before[-1]["steps"] + 50_000
+    again = start("train", "--resume", "--run-dir", "run", "--steps", str(goal))
+    end(again, 0)
+    lines = metrics(run)
+    kept = [line for line in lines_before if line["steps"] <= saved_state.steps]
+    assert lines[: len(kept)] == kept  # nothing is lost
+    for name in ("steps", "updates", "episodes", "wall_seconds"):
+        values = [line[name] for line in lines]
+        assert values == sorted(values), name
+    assert lines[len(kept)]["learning_rate"] < kept[-1]["learning_rate"] if kept else True
+    assert lines[-1]["steps"] >= goal
+    assert summary(run)["best_return_mean"] >= (saved_state.telemetry.best_return_mean or -1)
+    assert (run / "discarded.jsonl").exists()
+    assert "lines of metrics of work after the checkpoint went to discarded.jsonl" in log(run)
