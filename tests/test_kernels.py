@@ -26,7 +26,7 @@ from asyncrl.networks.torso import ImageTorso, make_torso
 from asyncrl.optim.hogwild import STATISTICS, make_optimizer
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.runtime.worker import ExploringPolicy, WorkerSetup, work
+from asyncrl.runtime.worker import ExploringPolicy, Worker, WorkerSetup
 from tests.experiments import small
 
 LAYERS = {  # (height, width, channels), kernel, stride, outputs, dtype
@@ -182,7 +182,7 @@ def test_a_worker_learns_from_what_it_computed_when_it_acted(
         monkeypatch.setattr(ExploringPolicy, "pop_activations", pop_activations)
         experiment = small("MinAtar/Breakout-v1", algorithm, rollout_length=3, **{"steps": 36, **settings})
         supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
-        list(work(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, np.random.SeedSequence(0))))
+        list(Worker(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, tmp_path)).work())
         assert supervisor.shared.counter.updates >= 3
         return supervisor.shared.parameters.tensor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import platform
 import shutil
@@ -11,12 +12,14 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from asyncrl import kernels
 from asyncrl.config import available_cores
+from asyncrl.errors import UserError
+from asyncrl.run_folder import locked
 
-FILES_PER_WORKER = 16
 SHARED_MEMORY = 64 * 2**20
 
 
@@ -27,11 +30,6 @@ class Check:
     name: str
     verdict: Literal["good", "note", "bad"]  # note: training works, but you may want to know
     text: str
-
-
-def check_machine() -> list[Check]:
-    """All checks, in the order in which they matter."""
-    return [check() for check in (_python, _torch, _kernels, _cores, _open_files, _shared_memory, _writable, _atari)]
 
 
 def _python() -> Check:
@@ -65,41 +63,93 @@ def _cores() -> Check:
     return Check("cores", "note" if cores == 1 else "good", text)
 
 
-def _open_files() -> Check:
+def allow_open_files(workers: int) -> None:
+    """Makes sure that this process may open the pipes to so many workers.
+
+    Raises:
+        UserError: The system forbids it.
+    """
+    needed, limits = files_needed(workers), _file_limits()
+    if limits is None or min(limits) >= needed:
+        return
+    soft, hard = limits
+    if hard < needed:
+        raise UserError(
+            f"a process may open {hard} files, and {workers} workers need {needed}: "
+            f"run 'ulimit -n {max(4096, needed)}' first, or take fewer --workers"
+        )
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed if soft < needed else soft, hard))
+
+
+def files_needed(workers: int) -> int:
+    """Files that the process which starts so many workers has open, with some to spare."""
+    return 64 + 4 * workers
+
+
+def _file_limits() -> tuple[float, float] | None:
+    """How many files a process may open, and how far it may raise that; None where there is no such limit."""
     try:
         import resource
-    except ImportError:  # Windows has no such limit
-        return Check("open files", "good", "no limit")
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 64 + FILES_PER_WORKER * available_cores()
-    if limit != resource.RLIM_INFINITY and limit < needed:
-        return Check(
-            "open files", "bad", f"a process may open {limit}, {needed} are needed: run 'ulimit -n 4096' first"
-        )
-    return Check("open files", "good", f"a process may open {'any number' if limit < 0 else limit}")
+    except ImportError:  # Windows
+        return None
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    return (math.inf if soft == unlimited else soft), (math.inf if hard == unlimited else hard)
+
+
+def _open_files() -> Check:
+    limits, needed = _file_limits(), files_needed(available_cores())
+    if limits is None or limits[1] == math.inf:
+        return Check("open files", "good", "a process may open any number")
+    if limits[1] < needed:
+        text = f"a process may open {limits[1]:g}, {needed} are needed: run 'ulimit -n 4096' first"
+        return Check("open files", "bad", text)
+    most = int(limits[1] - files_needed(0)) // (files_needed(1) - files_needed(0))
+    return Check("open files", "good", f"a process may open {limits[1]:g}, enough for {most:,} workers")
+
+
+def _shared_folders() -> list[str]:
+    """Where multiprocessing puts shared memory: the first that has room."""
+    return list(dict.fromkeys(["/dev/shm", tempfile.gettempdir()]))
 
 
 def _shared_memory() -> Check:
-    folder = "/dev/shm"
-    if not os.path.isdir(folder):
-        return Check("shared memory", "good", f"{folder} is not used on this system")
-    free = shutil.disk_usage(folder).free
-    text = f"{free / 2**20:,.0f} MB free in {folder}"
-    if free < SHARED_MEMORY:
-        return Check("shared memory", "note", f"{text}; in a container, start it with --shm-size=256m")
+    free = {folder: shutil.disk_usage(folder).free for folder in _shared_folders() if os.path.isdir(folder)}
+    best = max(free, key=lambda folder: free[folder])
+    text = ", ".join(f"{size / 2**20:,.0f} MB free in {folder}" for folder, size in free.items())
+    if free[best] < SHARED_MEMORY:
+        return Check("shared memory", "bad", f"{text}: free some; a container is started with --shm-size=256m")
+    first = next(iter(free))
+    if free[first] < SHARED_MEMORY:
+        return Check("shared memory", "note", f"{text}; large networks will lie in {best}")
     return Check("shared memory", "good", text)
 
 
 def _writable() -> Check:
     try:
-        with tempfile.TemporaryFile(dir="."):
+        with tempfile.TemporaryDirectory(dir=".", prefix=".asyncrl-") as name, locked(Path(name)):
             pass
-    except OSError as error:
-        return Check(
-            "run folder", "bad", f"{os.getcwd()} cannot be written ({error.strerror}): use --run-dir elsewhere"
-        )
+    except (OSError, UserError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return Check("run folder", "bad", f"{os.getcwd()} cannot be used ({reason}): use --run-dir elsewhere")
     free = shutil.disk_usage(".").free / 2**30
     return Check("run folder", "note" if free < 1 else "good", f"{free:,.1f} GB free in {os.getcwd()}")
+
+
+def _home() -> Check:
+    home = os.path.expanduser("~")
+    if os.access(home, os.W_OK):
+        return Check("home", "good", home)
+    return Check("home", "good", f"{home} cannot be written to; nothing is kept there")
+
+
+def _encoding() -> Check:
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower() in ("utf-8", "utf8"):
+        return Check("file names", "good", "may have any letters")
+    return Check("file names", "note", f"are in {encoding}: names with other letters fail; set PYTHONUTF8=1")
 
 
 def _atari() -> Check:
@@ -109,3 +159,11 @@ def _atari() -> Check:
     except Exception as error:
         return Check("atari", "bad", f"ale-py does not work ({error}): pip install --upgrade ale-py")
     return Check("atari", "good", f"{count} games")
+
+
+CHECKS = (_python, _torch, _kernels, _cores, _open_files, _shared_memory, _writable, _home, _encoding, _atari)
+
+
+def check_machine() -> list[Check]:
+    """All checks, in the order in which they matter."""
+    return [check() for check in CHECKS]

@@ -230,9 +230,11 @@ def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Consol
 
 
 def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Console) -> Result:
+    from asyncrl.machine import allow_open_files
     from asyncrl.runtime.processes import start_fork_server
 
     if experiment.runtime == "processes":
+        allow_open_files(experiment.worker_count)
         start_fork_server()
 
     from asyncrl.reporting.json_lines import JsonLines

@@ -24,6 +24,9 @@ class Learned:
         experiment: Whose.
         info: Its environment.
         context: That starts its workers.
+
+    Raises:
+        UserError: There is no room for it.
     """
 
     def __init__(self, experiment: Experiment, info: EnvironmentInfo, context: BaseContext) -> None:
@@ -31,14 +34,22 @@ class Learned:
         self.network = make_network(experiment, info)  # of the supervisor; not kept up to date
         self.parameters = flatten_parameters(self.network)  # its own, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
-        self.shared = SharedState(
-            parameters=SharedVector(size, context),
-            target=None if experiment.algorithm.target_interval is None else SharedVector(size, context),
-            statistics={name: SharedVector(size, context) for name in statistic_names(self.optimizer, workers)},
-            moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
-            counter=Counter(workers, context),
-            lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
-        )
+        names = statistic_names(self.optimizer, workers)
+        try:
+            self.shared = SharedState(
+                parameters=SharedVector(size, context),
+                target=None if experiment.algorithm.target_interval is None else SharedVector(size, context),
+                statistics={name: SharedVector(size, context) for name in names},
+                moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
+                counter=Counter(workers, context),
+                lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
+            )
+        except OSError as error:
+            needed = 4 * size * (len(names) + 2) / 2**20
+            raise UserError(
+                f"no room for {needed:,.0f} MB of shared memory ({error.strerror}): free some in /dev/shm or in the "
+                "folder that TMPDIR names, or start the container with --shm-size"
+            ) from error
         self._share()
 
     def _share(self) -> None:

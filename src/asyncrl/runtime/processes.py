@@ -85,21 +85,26 @@ class ProcessWorkers:
     def __init__(self, setups: Sequence[WorkerSetup], context: BaseContext, stall_timeout: float) -> None:
         self.counter, self.context, self.stall_timeout = setups[0].shared.counter, context, stall_timeout
         self.live: dict[int, _Process] = {}
+        self.unborn: list[Failure] = []  # workers that could not be started
         self.polled_at = time.monotonic()
         for setup in setups:
             self.start(setup)
 
     def start(self, setup: WorkerSetup) -> None:
         """Starts a worker, or another one in the place of one that failed."""
-        inbox, outbox = self.context.Pipe(duplex=False)
-        process = self.context.Process(  # type: ignore[attr-defined]
-            target=_main,
-            args=(setup, outbox, socket_folder()),
-            name=f"asyncrl-worker-{setup.number}",
-            daemon=True,
-        )
-        process.start()
-        outbox.close()
+        try:
+            inbox, outbox = self.context.Pipe(duplex=False)
+            process = self.context.Process(  # type: ignore[attr-defined]
+                target=_main,
+                args=(setup, outbox, socket_folder()),
+                name=f"asyncrl-worker-{setup.number}",
+                daemon=True,
+            )
+            process.start()
+            outbox.close()
+        except (OSError, EOFError) as error:  # no memory, no files, no fork server
+            self.unborn.append(Failure(setup.number, f"could not be started ({error or type(error).__name__})"))
+            return
         pulse = int(self.counter.pulse(setup.number)[0])
         self.live[setup.number] = _Process(process, inbox, stack_file(setup), pulse)
 
@@ -107,7 +112,8 @@ class ProcessWorkers:
         """What has come in, waiting at most `timeout` seconds for the first; a worker that failed is gone."""
         sources = [source for live in self.live.values() for source in live.sources]
         ready = set(multiprocessing.connection.wait(sources, timeout)) if sources else set()
-        messages: list[Report | Failure] = []
+        messages: list[Report | Failure] = [*self.unborn]
+        self.unborn.clear()
         for number, live in list(self.live.items()):
             if live.inbox in ready:
                 messages += self._receive(number)
@@ -118,7 +124,7 @@ class ProcessWorkers:
     @property
     def running(self) -> int:
         """Number of workers that may still report."""
-        return len(self.live)
+        return len(self.live) + len(self.unborn)
 
     def stop(self) -> list[Report]:
         """Lets workers finish their rollout, kills those that do not, and returns their last reports."""

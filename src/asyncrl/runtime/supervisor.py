@@ -143,6 +143,9 @@ class Supervisor:
             except (RunError, UserError) as failure:
                 status, ended_by, error = "failed", "failure", str(failure)
                 exit_code = 2 if isinstance(failure, UserError) else 1
+            except Exception:  # a mistake of our own must not cost what was learned
+                self._save(workers)
+                raise
             if received:
                 status, ended_by, exit_code = "stopped", signal.Signals(received[0]).name, 128 + received[0]
             for report in workers.stop():
