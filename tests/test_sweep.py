@@ -155,7 +155,7 @@ def test_a_failing_run_is_named_and_the_others_go_on(
     in_tmp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    command = ["sweep", "tests.environments:test/Crash-v0", *QUICK[1:-1], "300", "--env-option", "after=50"]
+    command = ["sweep", "tests.environments:test/Crash-v0", *QUICK[1:-1], "10k", "--env-option", "after=50"]
     assert main([*command, "--seeds", "1", "2", "--dir", "s"]) == 1
     out = capsys.readouterr().out
     assert out.count("ZeroDivisionError: the simulator broke") == 2

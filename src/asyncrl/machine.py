@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +21,8 @@ from asyncrl.errors import UserError
 from asyncrl.run_folder import locked
 
 SHARED_MEMORY = 64 * 2**20
+SLACK = 2**18
+"""Bytes of a folder for shared memory that are left alone: other things lie there too."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,14 @@ def allow_open_files(workers: int) -> None:
     needed, limits = files_needed(workers), _file_limits()
     if limits is None or min(limits) >= needed:
         return
-    soft, hard = limits
-    if hard < needed:
+    if limits[1] < needed:
         raise UserError(
-            f"a process may open {hard} files, and {workers} workers need {needed}: "
+            f"a process may open {limits[1]:g} files, and {workers} workers need {needed}: "
             f"run 'ulimit -n {max(4096, needed)}' first, or take fewer --workers"
         )
     import resource
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed if soft < needed else soft, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def files_needed(workers: int) -> int:
@@ -110,13 +111,32 @@ def _open_files() -> Check:
     return Check("open files", "good", f"a process may open {limits[1]:g}, enough for {most:,} workers")
 
 
-def _shared_folders() -> list[str]:
-    """Where multiprocessing puts shared memory: the first that has room."""
-    return list(dict.fromkeys(["/dev/shm", tempfile.gettempdir()]))
+def _shared_folders() -> dict[str, int]:
+    """Where multiprocessing puts shared memory, and the bytes free there: the first that has room is taken."""
+    folders = [folder for folder in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(folder)]
+    return {folder: shutil.disk_usage(folder).free for folder in folders}
+
+
+def check_shared_memory(sizes: Iterable[int]) -> None:
+    """Makes sure that vectors of so many bytes find room: the system would end a process that writes beyond.
+
+    Raises:
+        UserError: There is no room.
+    """
+    free, needed = _shared_folders(), list(sizes)
+    for size in needed:
+        folder = next((folder for folder, room in free.items() if room >= size + SLACK), None)
+        if folder is None:
+            places = " or ".join(free)
+            raise UserError(
+                f"no room for {sum(needed) / 2**20:,.0f} MB of shared memory in {places}: free some, let TMPDIR name "
+                "another folder, or start the container with --shm-size"
+            )
+        free[folder] -= size
 
 
 def _shared_memory() -> Check:
-    free = {folder: shutil.disk_usage(folder).free for folder in _shared_folders() if os.path.isdir(folder)}
+    free = _shared_folders()
     best = max(free, key=lambda folder: free[folder])
     text = ", ".join(f"{size / 2**20:,.0f} MB free in {folder}" for folder, size in free.items())
     if free[best] < SHARED_MEMORY:

@@ -16,6 +16,7 @@ from asyncrl.config import (
     GROUPS,
     Experiment,
     from_dict,
+    named_modules,
     setting,
     to_dict,
     with_drawn_learning_rate,
@@ -40,12 +41,13 @@ class Result:
     run_dir: Path
     summary: dict[str, Any]
     exit_code: int  # 0 done, 130 or 143 stopped by a signal
+    modules: tuple[str, ...] = ()  # of other people, which its settings named
 
     def load(self) -> Agent:
         """The agent it trained."""
         from asyncrl.agent import load
 
-        return load(self.run_dir)
+        return load(self.run_dir, modules=self.modules)
 
 
 def train(
@@ -244,6 +246,7 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
     from asyncrl.runtime.checkpoint import clean_up, load_newest
     from asyncrl.runtime.supervisor import Supervisor
 
+    modules = tuple(named_modules(to_dict(experiment)))
     clean_up(folder.checkpoints)
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
     messages = [f"warning: {warning}; going on from an older one" for warning in warnings]
@@ -257,7 +260,7 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
     if summary is not None and supervisor.reason_to_end:
         reason = f"{supervisor.reason_to_end}: nothing is left to do (give more --steps, or a higher --until-return)"
         console.print(reason, soft_wrap=True, highlight=False)
-        return Result(folder.path, summary, 0)
+        return Result(folder.path, summary, 0, modules)
 
     if resume and to_dict(experiment) != folder.read_settings():
         folder.keep_old_experiment()
@@ -300,7 +303,7 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
         raise UserError(outcome.error)
     if outcome.exit_code == 1:
         raise RunError(f"{outcome.error}\n{_saved(folder)}")
-    return Result(folder.path, outcome.summary, outcome.exit_code)
+    return Result(folder.path, outcome.summary, outcome.exit_code, modules)
 
 
 def _saved(folder: RunFolder) -> str:

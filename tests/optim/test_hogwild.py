@@ -25,7 +25,7 @@ from asyncrl.optim.hogwild import (
     make_optimizer,
     statistic_names,
 )
-from asyncrl.runtime.shared import Counter, SharedMoments, SharedVector
+from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -155,19 +155,19 @@ def test_two_processes_lose_no_whole_update_pattern() -> None:
 
 def _count(counter: Counter, worker: int) -> None:
     for _ in range(20_000):
-        counter.advance(worker, steps=3, updates=1)
+        counter.advance(worker, steps=3, updates=1, episodes=1)
 
 
 @pytest.mark.timeout(60)
 def test_counter_loses_nothing() -> None:
     counter = Counter(2, CONTEXT)
-    counter.resume(steps=7, updates=5)
+    counter.resume(Counts(7, 5, 2))
     workers = [CONTEXT.Process(target=_count, args=(counter, number)) for number in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(50)
-    assert (counter.steps, counter.updates) == (7 + 2 * 60_000, 5 + 2 * 20_000)
+    assert counter.counts == (7 + 2 * 60_000, 5 + 2 * 20_000, 2 + 2 * 20_000)
     assert counter.reached(120_000)
     assert not counter.reached(120_008)
     counter.stop()
@@ -197,7 +197,10 @@ def test_moments_of_all_workers_and_of_earlier_sessions() -> None:
     vectors = torch.randn(600, 3, generator=torch.Generator().manual_seed(0)) * 5 + 2
     shared = SharedMoments(2, 3, CONTEXT)
     assert shared.combined.deviation.tolist() == [1, 1, 1]
-    shared.resume(moments_of(vectors[:200]))
+    seen = moments_of(vectors[:200])
+    saved = torch.cat([seen.count.reshape(1), seen.mean, seen.squares])
+    # of one worker that saw all, and of a session that saw nothing
+    shared.resume(torch.stack([saved, torch.zeros_like(saved)]))
     parts = (vectors[200:450], vectors[450:])
     workers = [CONTEXT.Process(target=_observe, args=(shared, number, part)) for number, part in enumerate(parts)]
     for worker in workers:

@@ -179,4 +179,4 @@ def write_picture(figure: Figure, output: Path) -> None:
     try:
         figure.savefig(output)
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot write the picture {output}: {error}") from error
+        raise UserError(f"cannot write the picture {output}: {getattr(error, 'strerror', None) or error}") from error

@@ -44,6 +44,8 @@ class Arguments:
     """Evaluate each agent with so many episodes; the result is then its score."""
     deterministic: bool = False
     """Evaluate with the best known actions."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
+    """Modules of your own that the sweep in --dir may import."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,12 +60,20 @@ def main(arguments: Sequence[str]) -> int:
         sweep = open_sweep(folder, asked)
     elif given.dir is None:
         raise UserError("which environment? for example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q")
-    elif passed or replace(given, parallel=None) != Arguments(dir=given.dir):
+    elif passed or replace(given, parallel=None, imports=()) != Arguments(dir=given.dir):
         raise UserError("--dir alone goes on with a sweep as it is: name the environment to begin another")
     else:
         folder, sweep = given.dir, open_sweep(given.dir, None)
+        _check_modules(folder, sweep, given.imports)
     with locked(folder):
         return _run(folder, sweep, given.parallel or _cores_allow(sweep))
+
+
+def _check_modules(folder: Path, sweep: Sweep, named: Sequence[str]) -> None:
+    unnamed = sorted({module for trial in sweep.trials() for module in trial.modules(sweep)} - set(named))
+    if unnamed:
+        options = " ".join(f"--import {module}" for module in unnamed)
+        raise UserError(f"the sweep in {folder} uses code that is not asyncrl's: if you trust that code, add {options}")
 
 
 def _run(folder: Path, sweep: Sweep, parallel: int) -> int:

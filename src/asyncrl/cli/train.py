@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import tyro
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
-from asyncrl.config import Experiment
+from asyncrl.config import Experiment, named_modules, to_dict
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
@@ -147,17 +148,18 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
         case name:
             end = f"stopped by {name} with a checkpoint"
     command = _own_command()
+    imports = "".join(f" --import {module}" for module in sorted(named_modules(to_dict(experiment))))
     lines = [
         f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
         f"  run:    {run}",
         f"  curve:  {run / 'learning_curve.png'}",
         *_time_line(summary),
         "next:",
-        f"  {command} eval {run} --episodes 100",
-        f"  {command} watch {run} --video {run}/episode.mp4",
+        f"  {command} eval {shlex.quote(str(run))} --episodes 100{imports}",
+        f"  {command} watch {shlex.quote(str(run))} --video {shlex.quote(f'{run}/episode.mp4')}{imports}",
     ]
     if summary["status"] == "stopped":
-        lines.append(f"  {command} train --resume --run-dir {run}")
+        lines.append(f"  {command} train --resume --run-dir {shlex.quote(str(run))}{imports}")
     return "\n".join(lines)
 
 

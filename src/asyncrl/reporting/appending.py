@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 MOST_WAITING = 10_000
@@ -30,17 +32,27 @@ class AppendedFile:
             OSError: There is no room; it waits, and nothing of it is in the file.
         """
         self.waiting.append(record)
+        self.flush()
+
+    def flush(self) -> None:
+        """Writes the records that wait.
+
+        Raises:
+            OSError: There is still no room.
+        """
         while self.waiting:
             end = self.file.seek(0, os.SEEK_END)
             try:
                 whole = self.file.write(self.waiting[0]) == len(self.waiting[0])
                 if not whole:
-                    raise OSError("there is no room")
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 self.file.truncate(end)
                 raise
             self.waiting.popleft()
 
     def close(self) -> None:
-        """Closes the file; what still waits is lost."""
+        """Closes the file; what still finds no room is lost."""
+        with suppress(OSError):
+            self.flush()
         self.file.close()

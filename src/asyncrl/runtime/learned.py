@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asyncrl.config import Experiment
 from asyncrl.errors import UserError
+from asyncrl.machine import check_shared_memory
 from asyncrl.networks.assemble import flatten_parameters, make_network
 from asyncrl.optim.hogwild import statistic_names
 from asyncrl.runtime.checkpoint import Checkpoint, load_parameters
@@ -35,21 +36,15 @@ class Learned:
         self.parameters = flatten_parameters(self.network)  # its own, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
-        try:
-            self.shared = SharedState(
-                parameters=SharedVector(size, context),
-                target=None if experiment.algorithm.target_interval is None else SharedVector(size, context),
-                statistics={name: SharedVector(size, context) for name in names},
-                moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
-                counter=Counter(workers, context),
-                lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
-            )
-        except OSError as error:
-            needed = 4 * size * (len(names) + 2) / 2**20
-            raise UserError(
-                f"no room for {needed:,.0f} MB of shared memory ({error.strerror}): free some in /dev/shm or in the "
-                "folder that TMPDIR names, or start the container with --shm-size"
-            ) from error
+        check_shared_memory([4 * size] * (len(names) + 2))
+        self.shared = SharedState(
+            parameters=SharedVector(size, context),
+            target=None if experiment.algorithm.target_interval is None else SharedVector(size, context),
+            statistics={name: SharedVector(size, context) for name in names},
+            moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
+            counter=Counter(workers, context),
+            lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
+        )
         self._share()
 
     def _share(self) -> None:

@@ -22,6 +22,11 @@ REMIND_SECONDS = 600.0
 """Until people are told again that nothing can be written."""
 
 
+def reason_of(error: OSError | None) -> str:
+    """What the system says, in words."""
+    return error.strerror or str(error) if error is not None else "for an unknown reason"
+
+
 class DiskWatch:
     """Tells people once when writing fails, again every ten minutes, and when it works again."""
 
@@ -34,8 +39,9 @@ class DiskWatch:
         now = time.monotonic()
         if now - self.told_at.get(what, -REMIND_SECONDS) >= REMIND_SECONDS:
             self.told_at[what] = now
-            reason = error.strerror or error
-            self.notify(f"warning: {what} cannot be written ({reason}): training goes on, and it is tried again")
+            self.notify(
+                f"warning: {what} cannot be written ({reason_of(error)}): training goes on, and it is tried again"
+            )
 
     def worked(self, what: str) -> None:
         """Something was written."""

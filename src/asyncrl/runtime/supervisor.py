@@ -25,7 +25,7 @@ from asyncrl.runtime.evaluator import Evaluation
 from asyncrl.runtime.failure import Failure, RestartBudget
 from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.processes import ProcessWorkers, process_context
-from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver
+from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.shared import SharedState
 from asyncrl.runtime.telemetry import Metrics, Telemetry
@@ -152,13 +152,13 @@ class Supervisor:
                 self.telemetry.add(report)
             self._write_line(sinks, workers.running)
             if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
-                lost = f"the end of the run could not be saved ({self.saver.error})"
+                lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"
                 status, exit_code, error = "failed", 1, f"{error}\n{lost}".strip()
             summary = self._summary(status, ended_by, error)
             try:
                 self.folder.write_summary(summary)
             except OSError as problem:
-                self.disk.failed("the summary", problem)
+                self.notify(f"warning: the summary cannot be written ({reason_of(problem)})")
         return Outcome(status, exit_code, summary, error)
 
     def _watch(

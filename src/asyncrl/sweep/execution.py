@@ -44,6 +44,7 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
     (folder / LOGS).mkdir(exist_ok=True)
     waiting = [trial for trial in sweep.trials() if not is_done(folder, trial, sweep)]
     running: dict[subprocess.Popen[bytes], tuple[Trial, list[list[str]]]] = {}
+    asked: set[subprocess.Popen[bytes]] = set()  # to stop
     stopped = False
 
     def stop(_number: int, _frame: Any) -> None:
@@ -59,8 +60,9 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
                 running[_start(folder, trial, first)] = trial, rest
             time.sleep(0.05)
             if stopped:
-                for process in running:
-                    process.terminate()  # again: a run may have begun as the signal came
+                for process in running.keys() - asked:
+                    process.terminate()  # once: a second signal would end it without a checkpoint
+                    asked.add(process)
             for process in [process for process in running if process.poll() is not None]:
                 trial, rest = running.pop(process)
                 if process.returncode == 0 and rest and not stopped:
@@ -79,15 +81,16 @@ def _commands(folder: Path, trial: Trial, sweep: Sweep) -> Iterator[list[str]]:
     """What is left to do for a trial: train it (from its checkpoint, if it has one), and evaluate it."""
     run = run_of(folder, trial)
     path, summary = str(run.path), run.read_summary()
+    imports = [word for module in trial.modules(sweep) for word in ("--import", module)]
     if summary is None or summary["status"] != "done":
         if any(run.checkpoints.glob("step-*")):
-            yield ["train", "--resume", "--run-dir", path]
+            yield ["train", "--resume", "--run-dir", path, *imports]
         else:
             again = ["--overwrite"] if run.experiment_file.exists() else []
             yield ["train", *trial.arguments(sweep), "--run-dir", path, *again]
     if sweep.episodes:
         greedy = ["--deterministic"] if sweep.deterministic else []
-        yield ["eval", path, "--episodes", str(sweep.episodes), "--save", *greedy]
+        yield ["eval", path, "--episodes", str(sweep.episodes), "--save", *greedy, *imports]
 
 
 def _start(folder: Path, trial: Trial, arguments: Sequence[str]) -> subprocess.Popen[bytes]:

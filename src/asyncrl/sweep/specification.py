@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ class Trial:
         """The arguments of `asyncrl train` that make it."""
         own = [word for key, value in self.settings.items() for word in option(key, value)]
         return [sweep.environment, *sweep.options, *own, "--seed", str(self.seed)]
+
+    def modules(self, sweep: Sweep) -> list[str]:
+        """Modules of other people that its arguments name, as in `--algorithm my_module:MyAlgorithm`."""
+        values = [word.split("=", 1)[-1] if word.startswith("--") else word for word in self.arguments(sweep)]
+        return sorted({value.split(":", 1)[0] for value in values if re.fullmatch(r"[\w.]+:[\w./:-]+", value)})
 
 
 def option(key: str, value: str) -> list[str]:

@@ -1,0 +1,103 @@
+"""Evaluation of frozen copies while training goes on, and the best checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from asyncrl.agent import load
+from asyncrl.cli import main
+from asyncrl.runtime.checkpoint import load_chosen, load_newest
+from tests.runtime.processes import Start, log, metrics, session_processes, summary, wait_for, workers
+from tests.runtime.test_serial import run
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def evaluations(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "evaluations.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_a_serial_run_is_evaluated_at_every_multiple_and_keeps_the_best(tmp_path: Path) -> None:
+    _, supervisor, recorder = run(tmp_path / "run", steps=3000, eval_every=1000, eval_episodes=30)
+    found = evaluations(tmp_path / "run")
+    assert [line["steps"] // 1000 for line in found] == [1, 2, 3] or [line["steps"] // 1000 for line in found] == [1, 2]
+    assert all(line["episodes"] == 30 for line in found)
+    best = max(found, key=lambda line: line["return_mean"])
+    checkpoint, _ = load_chosen(tmp_path / "run" / "checkpoints", "best")
+    assert checkpoint.state.score == best["return_mean"]
+    assert checkpoint.state.score_is_evaluated
+    assert checkpoint.state.steps == best["steps"]
+    told = [line["evaluation_return_mean"] for line in recorder.lines if "evaluation_return_mean" in line]
+    assert set(told) <= {line["return_mean"] for line in found}
+    supervisor.folder.write_experiment(supervisor.experiment)
+    # the agent that was evaluated is the one that was saved
+    again = load(tmp_path / "run", checkpoint="best").evaluate(30, seed=supervisor.experiment.seed)
+    assert again.return_mean == best["return_mean"]
+
+
+def test_evaluation_does_not_change_what_a_serial_run_learns(tmp_path: Path) -> None:
+    _, plain, _ = run(tmp_path / "plain", steps=2000)
+    _, evaluated, _ = run(tmp_path / "evaluated", steps=2000, eval_every=500)
+    assert torch.equal(plain.shared.parameters.tensor, evaluated.shared.parameters.tensor)
+
+
+def test_normalised_observations_are_frozen_too(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"environment": "CartPole-v1", "normalize_observations": True, "steps": 2000}
+    _, supervisor, _ = run(tmp_path / "run", eval_every=1000, eval_episodes=20, **settings)
+    supervisor.folder.write_experiment(supervisor.experiment)
+    checkpoint, _ = load_chosen(tmp_path / "run" / "checkpoints", "best")
+    again = load(tmp_path / "run", checkpoint="best").evaluate(20, seed=supervisor.experiment.seed)
+    assert again.return_mean == checkpoint.state.score
+
+
+def test_without_evaluation_the_best_is_of_training_episodes(tmp_path: Path) -> None:
+    outcome, _, _ = run(tmp_path / "run", steps=6000)
+    checkpoint, _ = load_chosen(tmp_path / "run" / "checkpoints", "best")
+    assert checkpoint.state.score == pytest.approx(outcome.summary["return_mean"])
+    assert not checkpoint.state.score_is_evaluated
+    assert set(checkpoint.tensors) == {name for name in checkpoint.tensors if name.startswith("parameters/")}
+
+
+def test_the_evaluator_has_a_process_of_its_own_and_may_die(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start(
+        *("train", "Catch", "--steps", "1G", "--until-return", "None", "--workers", "2", "--run-dir", "run"),
+        *("--eval-every", "50k", "--eval-episodes", "2000"),
+    )
+    wait_for(lambda: len(evaluations(folder)) >= 1, 60, "an evaluation")
+    assert len(workers(process.pid)) == 3  # two workers and the evaluator
+    known = set(session_processes(process.pid))
+    evaluator = max(workers(process.pid))  # started last
+    os.kill(evaluator, signal.SIGKILL)
+    wait_for(lambda: "warning: the evaluation ended; the next one is tried again" in log(folder), 20, "noticing")
+    count = len(evaluations(folder))
+    wait_for(lambda: len(evaluations(folder)) > count, 20, "the next evaluation")
+    assert set(session_processes(process.pid)) - known  # another evaluator
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
+    assert summary(folder)["restarts"] == 0
+    assert [line["evaluation_steps"] for line in metrics(folder) if "evaluation_steps" in line]
+    best, newest = load_chosen(folder / "checkpoints", "best")[0], load_newest(folder / "checkpoints")[0]
+    assert best.state.score == max(line["return_mean"] for line in evaluations(folder))
+    assert best.state.steps <= newest.state.steps
+
+
+def test_eval_and_watch_take_the_checkpoint_they_are_told(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--steps", "3k", "--runtime", "serial", "--until-return", "None", "--run-dir", "run"]
+    assert main(["train", "Catch", *arguments, "--keep-every", "1k"]) == 0
+    [*_, newest] = sorted(path.name for path in Path("run/checkpoints").glob("step-*"))
+    for which in ("last", "best", str(int(newest.removeprefix("step-")))):
+        assert main(["eval", "run", "--episodes", "2", "--checkpoint", which]) == 0
+        assert main(["watch", "run", "--video", "a.gif", "--max-steps", "3", "--checkpoint", which]) == 0
+    capsys.readouterr()
+    assert main(["eval", "run", "--checkpoint", "first"]) == 2
+    assert "choose best, last, or one of the steps" in capsys.readouterr().err
