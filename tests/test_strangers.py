@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,10 @@ import asyncrl.envs
 
 
 @pytest.fixture
-def run(in_tmp: Path) -> Path:
+def run(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder, and a module beside it that says when it is imported."""
+    monkeypatch.syspath_prepend(in_tmp)
+    monkeypatch.delitem(sys.modules, "evil", raising=False)
     shutil.copytree(FIXTURE, in_tmp / "run")
     (in_tmp / "evil.py").write_text(EVIL)
     (in_tmp / "run" / "metrics.jsonl").write_text('{"steps": 1, "return_mean": 0.5, "wall_seconds": 1, "frames": 1}\n')
