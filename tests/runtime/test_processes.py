@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from asyncrl.runtime.checkpoint import load_newest
-from tests.runtime.processes import Start, session_processes, training, wait_for
+from tests.runtime.processes import Start, log, session_processes, summary, training, wait_for
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -116,3 +116,15 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
     assert '__name__ == "__main__"' in done.stderr
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output(start: Start, tmp_path: Path) -> None:
+    process = start("train", "Catch", "--steps", "1M", "--until-return", "None", "--workers", "2", "--run-dir", "run")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert summary(tmp_path / "run")["steps"] >= 1_000_000
+    assert "warning: nobody reads the output any more: training goes on without" in log(tmp_path / "run")
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()

@@ -61,6 +61,10 @@ class Counter:
         """Over all workers and all sessions of the run."""
         return Counts(*(int(total) for total in self._slots[:, :3].sum(0)))
 
+    def slot(self, worker: int) -> Counts:
+        """What one worker did in this session."""
+        return Counts(*(int(count) for count in self._slots[worker, :3]))
+
     @property
     def steps(self) -> int:
         """T: agent decisions so far, over all workers and all sessions of the run."""
