@@ -95,6 +95,27 @@ class Faulty(Clock):
             return True
 
 
+class Narrow(Clock):
+    """Its space does not hold zero; after so many steps it raises, or begins its episodes with what is no number."""
+
+    def __init__(self, after: int = 3, fault: str = "raise", render_mode: str | None = None) -> None:
+        super().__init__(length=7, render_mode=render_mode)
+        self.observation_space = Box(1, 100, (2,), np.float32)
+        self.after, self.fault = after, fault
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        first = np.nan if self.fault == "nan at reset" and self.after < 0 else 1.0
+        return np.array([first, 1], np.float32), {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        _, *rest = super().step(action)
+        self.after -= 1
+        if self.after < 0 and self.fault == "raise":
+            raise BrokenPipeError("the simulator hung up")
+        return np.array([1, 1], np.float32), *rest  # type: ignore[return-value]
+
+
 class Moody(Clock):
     """Never twice the same: it does not draw from the generator that its seed determines."""
 
@@ -163,5 +184,5 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Crash", "Faulty", "Moody", "Rooms", "Levers", "Reach"):
+for _name in ("Clock", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

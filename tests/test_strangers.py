@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -94,6 +96,16 @@ def test_a_module_that_the_user_names_is_imported(run: Path, changes: dict[str, 
     change(run, **changes)
     assert main(["eval", "run", "--episodes", "2", "--import", "evil"]) == 0
     assert Path("executed").exists()
+
+
+def test_a_package_that_an_id_needs_is_not_taken_from_the_current_folder(run: Path) -> None:
+    change(run, environment="MiniGrid-Empty-5x5-v0")
+    Path("minigrid.py").write_text("import pathlib\npathlib.Path('executed').touch()\n")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    program = "import sys; sys.path.remove(''); from asyncrl.cli import main; sys.exit(main(['eval', 'run']))"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert not Path("executed").exists()
 
 
 def test_a_sweep_of_a_stranger_imports_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,6 @@ def import_object(path: str, what: str) -> Any:
 
 
 def find_modules_here() -> None:
-    """Lets modules of the current folder be imported, also by the installed command."""
+    """Lets modules of the current folder be imported, also by the installed command: only for what the user named."""
     if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())

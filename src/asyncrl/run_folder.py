@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 
 from asyncrl.config import Experiment, from_dict, named_modules, to_dict
 from asyncrl.errors import UserError
-from asyncrl.reporting.appending import AppendedFile
 
 LOCK = ".lock"
 
@@ -72,18 +71,6 @@ class RunFolder:
         with contextlib.suppress(OSError):
             self.stacks.rmdir()
 
-    def add_evaluation(self, evaluation: dict[str, Any]) -> None:
-        """Adds a line to the evaluations that were made while training.
-
-        Raises:
-            OSError: There is no room for it.
-        """
-        file = AppendedFile(self.evaluations_file)
-        try:
-            file.append(json.dumps(evaluation).encode() + b"\n")
-        finally:
-            file.close()
-
     @property
     def evaluations_file(self) -> Path:
         """A line of JSON for each evaluation that was made while training."""
@@ -93,7 +80,7 @@ class RunFolder:
         """Makes ready for work to go on from that step: what was written of later steps goes to `discarded.jsonl`.
 
         Returns:
-            Number of lines of metrics that were taken away; that of a line cut short by a crash counts too.
+            Number of lines of metrics that went there; of a line that a crash cut short nothing is kept.
         """
         removed = 0
         for file in (self.metrics_file, self.evaluations_file):
@@ -103,10 +90,11 @@ class RunFolder:
             kept = [line for line in lines if _is_until(line, steps)]
             if len(kept) == len(lines):
                 continue
+            undone = [line for line in lines if not _is_until(line, steps) and line.endswith(b"\n")]
             with (self.path / "discarded.jsonl").open("ab") as discarded:
-                discarded.writelines(line for line in lines if not _is_until(line, steps) and line.endswith(b"\n"))
+                discarded.writelines(undone)
             write_bytes(file, b"".join(kept))
-            removed += len(lines) - len(kept) if file == self.metrics_file else 0
+            removed += len(undone) if file == self.metrics_file else 0
         return removed
 
     def remove_if_empty(self) -> None:
@@ -126,7 +114,7 @@ class RunFolder:
         number = 1
         while (old := self.path / f"experiment-{number}.yaml").exists():
             number += 1
-        shutil.copyfile(self.experiment_file, old)
+        write_bytes(old, self.experiment_file.read_bytes())
 
     def write_experiment(self, experiment: Experiment) -> None:
         """Saves the settings."""

@@ -243,7 +243,7 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
     from asyncrl.reporting.log import RunLog
     from asyncrl.reporting.progress import make_progress
     from asyncrl.reporting.tensorboard import TensorBoard
-    from asyncrl.runtime.checkpoint import clean_up, load_newest
+    from asyncrl.runtime.checkpoint import clean_up, load_newest, set_aside_newer
     from asyncrl.runtime.supervisor import Supervisor
 
     modules = tuple(named_modules(to_dict(experiment)))
@@ -256,16 +256,17 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
     except UserError:
         folder.remove_if_empty()
         raise
-    summary = folder.read_summary() if resume else None
+    summary = _whole_summary(folder) if resume else None
     if summary is not None and supervisor.reason_to_end:
         reason = f"{supervisor.reason_to_end}: nothing is left to do (give more --steps, or a higher --until-return)"
         console.print(reason, soft_wrap=True, highlight=False)
         return Result(folder.path, summary, 0, modules)
 
-    if resume and to_dict(experiment) != folder.read_settings():
-        folder.keep_old_experiment()
     steps = 0 if checkpoint is None else checkpoint.state.steps
     try:
+        if resume and to_dict(experiment) != folder.read_settings():
+            folder.keep_old_experiment()
+        set_aside_newer(folder.checkpoints, steps)
         folder.write_experiment(experiment)
         folder.forget_the_end()
         removed = folder.cut_history(steps)
@@ -298,12 +299,21 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
     try:
         plot_runs([folder], folder.curve_file)
     except UserError as error:
-        console.print(f"warning: {error}", style="yellow", soft_wrap=True)
+        with suppress(OSError):
+            console.print(f"warning: {error}", style="yellow", soft_wrap=True)
     if outcome.exit_code == 2:
         raise UserError(outcome.error)
     if outcome.exit_code == 1:
         raise RunError(f"{outcome.error}\n{_saved(folder)}")
     return Result(folder.path, outcome.summary, outcome.exit_code, modules)
+
+
+def _whole_summary(folder: RunFolder) -> dict[str, Any] | None:
+    """The run's summary, unless it is damaged: the next end writes another."""
+    try:
+        return folder.read_summary()
+    except UserError:
+        return None
 
 
 def _saved(folder: RunFolder) -> str:

@@ -20,13 +20,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts `asyncrl ARGUMENTS` in an empty folder; kills what is left of it at the end."""
     started: list[subprocess.Popen[str]] = []
 
-    def launch(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    def launch(*arguments: str, terminal: int | None = None) -> subprocess.Popen[str]:
+        (tmp_path / "tmp").mkdir(exist_ok=True)
         process = subprocess.Popen(
-            [*before, sys.executable, "-m", "asyncrl", *arguments],
+            [sys.executable, "-m", "asyncrl", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path / "tmp"), "TERM": "xterm"},
+            stdout=subprocess.PIPE if terminal is None else terminal,
+            stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,
             start_new_session=True,
         )
@@ -38,5 +39,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
-        process.stderr.close()  # type: ignore[union-attr]
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()

@@ -13,9 +13,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class Start(Protocol):
-    """Starts `asyncrl ARGUMENTS`, after the words in `before`."""
+    """Starts `asyncrl ARGUMENTS`, with its output to pipes or to a terminal."""
 
-    def __call__(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]: ...
+    def __call__(self, *arguments: str, terminal: int | None = None) -> subprocess.Popen[str]: ...
 
 
 def session_processes(leader: int) -> dict[int, str]:

@@ -32,6 +32,7 @@ from asyncrl.runtime.checkpoint import (
     load_newest,
     prune,
     save_checkpoint,
+    set_aside_newer,
     step_of,
 )
 from asyncrl.runtime.supervisor import Supervisor
@@ -209,6 +210,17 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(tmp_path: Path, nam
     assert len(warnings) == 1
     assert "step-000000000002" in warnings[0]
     assert "damaged" in warnings[0]
+
+
+def test_damaged_ones_do_not_count_as_the_newest_when_a_run_goes_on(tmp_path: Path) -> None:
+    for steps in (1, 2, 30):
+        save(tmp_path, steps)
+    (tmp_path / "step-000000000030" / TENSORS).write_bytes(b"x")
+    set_aside_newer(tmp_path, load_newest(tmp_path)[0].state.steps)
+    save(tmp_path, 4)
+    prune(tmp_path, 1, None)
+    assert load_newest(tmp_path)[0].state.steps == 4
+    assert (tmp_path / "damaged-step-000000000030").is_dir()
 
 
 def test_no_whole_checkpoint_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:

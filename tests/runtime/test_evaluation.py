@@ -13,7 +13,13 @@ import torch
 
 from asyncrl.agent import load
 from asyncrl.cli import main
+from asyncrl.envs.make import describe
 from asyncrl.runtime.checkpoint import load_chosen, load_newest
+from asyncrl.runtime.evaluation import EvaluatorProcess
+from asyncrl.runtime.failure import Failure
+from asyncrl.runtime.learned import Frozen, Learned
+from asyncrl.runtime.processes import process_context
+from tests.experiments import small
 from tests.runtime.processes import Start, log, metrics, session_processes, summary, wait_for, workers
 from tests.runtime.test_serial import run
 
@@ -28,7 +34,7 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
 def test_a_serial_run_is_evaluated_at_every_multiple_and_keeps_the_best(tmp_path: Path) -> None:
     _, supervisor, recorder = run(tmp_path / "run", steps=3000, eval_every=1000, eval_episodes=30)
     found = evaluations(tmp_path / "run")
-    assert [line["steps"] // 1000 for line in found] == [1, 2, 3] or [line["steps"] // 1000 for line in found] == [1, 2]
+    assert [line["steps"] // 1000 for line in found] == [1, 2, 3]
     assert all(line["episodes"] == 30 for line in found)
     best = max(found, key=lambda line: line["return_mean"])
     checkpoint, _ = load_chosen(tmp_path / "run" / "checkpoints", "best")
@@ -77,18 +83,57 @@ def test_the_evaluator_has_a_process_of_its_own_and_may_die(start: Start, tmp_pa
     known = set(session_processes(process.pid))
     evaluator = max(workers(process.pid))  # started last
     os.kill(evaluator, signal.SIGKILL)
-    wait_for(lambda: "warning: the evaluation ended; the next one is tried again" in log(folder), 20, "noticing")
+    wait_for(lambda: "was killed by SIGKILL" in log(folder), 20, "noticing")
     count = len(evaluations(folder))
     wait_for(lambda: len(evaluations(folder)) > count, 20, "the next evaluation")
     assert set(session_processes(process.pid)) - known  # another evaluator
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 143
     wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
+    assert "warning: no evaluation at step" in log(folder)
     assert summary(folder)["restarts"] == 0
     assert [line["evaluation_steps"] for line in metrics(folder) if "evaluation_steps" in line]
     best, newest = load_chosen(folder / "checkpoints", "best")[0], load_newest(folder / "checkpoints")[0]
     assert best.state.score == max(line["return_mean"] for line in evaluations(folder))
     assert best.state.steps <= newest.state.steps
+
+
+def test_the_last_evaluation_is_made(start: Start, tmp_path: Path) -> None:
+    arguments = ("train", "Catch", "--steps", "30k", "--until-return", "None", "--workers", "2", "--run-dir", "run")
+    process = start(*arguments, "--eval-every", "30k", "--eval-episodes", "500")
+    assert process.wait(60) == 0
+    [found] = evaluations(tmp_path / "run")
+    assert found["steps"] >= 30_000
+    assert metrics(tmp_path / "run")[-1]["evaluation_return_mean"] == found["return_mean"]
+    assert load_chosen(tmp_path / "run" / "checkpoints", "best")[0].state.score == found["return_mean"]
+
+
+def test_an_evaluation_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: Any) -> None:
+        raise ZeroDivisionError("no evaluation today")
+
+    monkeypatch.setattr("asyncrl.runtime.evaluation._evaluate", fail)
+    outcome, _, _ = run(tmp_path / "run", steps=2000, eval_every=1000)
+    assert outcome.status == "done"
+    assert evaluations(tmp_path / "run") == []
+
+
+def test_an_evaluator_that_cannot_be_started_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment, info = small(), describe(small())
+    learned = Learned(experiment, info, process_context())
+    evaluator = EvaluatorProcess(experiment, info, Frozen.allocate(learned, process_context()), process_context())
+
+    def fail(*_arguments: Any) -> None:
+        raise OSError("out of processes")
+
+    monkeypatch.setattr("asyncrl.runtime.evaluation.ChildProcess", fail)
+    evaluator.start(5)
+    found = evaluator.poll()
+    assert isinstance(found, Failure)
+    assert found.reason == "could not be started (out of processes)"
+    assert not evaluator.busy
+    assert evaluator.poll() is None
+    evaluator.kill()
 
 
 def test_eval_and_watch_take_the_checkpoint_they_are_told(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,13 +113,15 @@ def test_with_another_number_of_workers_the_run_goes_on(tmp_path: Path, monkeypa
     train(tmp_path / "run", stop_at=500, steps=2000, workers=2)
     assert train(tmp_path / "run", steps=2000, workers=3).state.steps >= 2000
     train(tmp_path / "other", stop_at=500, steps=2000, envs_per_worker=4)
-    assert train(tmp_path / "other", steps=2000, envs_per_worker=2).state.steps >= 2000
+    notes.clear()
+    assert train(tmp_path / "other", steps=2000, envs_per_worker=3).state.steps >= 2000
+    assert len(notes) == 1
 
 
 def test_killed_without_warning_and_resumed_it_still_equals(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "serial", "--workers", "2"),
-        *("--steps", "300k", "--until-return", "None", "--checkpoint-seconds", "0.3"),
+        *("--steps", "150k", "--until-return", "None", "--checkpoint-seconds", "0.2"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
@@ -128,7 +130,7 @@ def test_killed_without_warning_and_resumed_it_still_equals(tmp_path: Path) -> N
 
     assert start("--run-dir", "whole").wait(60) == 0
     folder = tmp_path / "parts" / "checkpoints"
-    for resume in ((), ("--resume",), ("--resume",)):
+    for resume in ((), ("--resume",)):
         seen = {path.name for path in folder.glob("step-*")}
         process = start("--run-dir", "parts", *resume)
         while not {path.name for path in folder.glob("step-*")} - seen:
@@ -138,6 +140,6 @@ def test_killed_without_warning_and_resumed_it_still_equals(tmp_path: Path) -> N
         process.wait()
     assert start("--run-dir", "parts", "--resume").wait(60) == 0
     whole, parts = (load_newest(tmp_path / name / "checkpoints")[0] for name in ("whole", "parts"))
-    assert parts.state.sessions == 4
+    assert parts.state.sessions == 3
     assert_equal(whole, parts)
     assert summary(tmp_path / "whole")["episodes"] == summary(tmp_path / "parts")["episodes"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,18 @@ import torch
 
 from asyncrl.agent import load
 from asyncrl.envs.make import describe, make_environments
-from asyncrl.errors import UserError
+from asyncrl.errors import RunError, UserError
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.optim.hogwild import STATISTICS
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.failure import Failure
+from asyncrl.runtime.guard import UpdateGuard
+from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.supervisor import Outcome, Supervisor
 from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.types import Loss, Rollout
 from tests.experiments import small
 
 
@@ -129,6 +135,57 @@ def test_a_crash_in_the_environment_names_the_worker_and_saves(tmp_path: Path) -
     assert "environments.py" in outcome.error  # the traceback
     assert outcome.summary["restarts"] == 1
     assert load_newest(tmp_path / "run" / "checkpoints")[0].state.steps > 0
+
+
+@pytest.mark.parametrize("episode_rollouts", [False, True])
+def test_an_error_of_an_environment_is_not_taken_for_bad_data(tmp_path: Path, episode_rollouts: bool) -> None:
+    settings: dict[str, Any] = {"envs_per_worker": 1, "episode_rollouts": episode_rollouts, "restarts": 0}
+    outcome, _, _ = run(tmp_path / "run", environment="test/Narrow-v0", **settings)
+    assert "no worker is left: worker 0 failed with BrokenPipeError: the simulator hung up" in outcome.error
+
+
+@pytest.mark.parametrize("episode_rollouts", [False, True])
+def test_the_first_observation_of_an_episode_is_looked_at(tmp_path: Path, episode_rollouts: bool) -> None:
+    settings: dict[str, Any] = {"envs_per_worker": 1, "episode_rollouts": episode_rollouts}
+    options = {"fault": "nan at reset"}
+    outcome, _, _ = run(tmp_path / "run", environment="test/Narrow-v0", environment_options=options, **settings)
+    assert outcome.exit_code == 2
+    assert outcome.error.startswith("test/Narrow-v0, worker 0, environment 0, step 8: its observation has nan")
+
+
+def test_boolean_observations_are_dumped_too(tmp_path: Path) -> None:
+    rollout = Rollout(
+        torch.ones(3, 2, 4, dtype=torch.bool),
+        torch.zeros(2, 2, dtype=torch.int64),
+        *(torch.zeros(2, 2) for _ in range(2)),
+        *(torch.ones(count, 2, dtype=torch.bool) for count in (2, 3)),
+        (),
+    )
+    guard = UpdateGuard(4, tmp_path)
+    for _ in range(9):
+        assert not guard.passes(Loss(torch.tensor(1.0), {}), math.nan, rollout)
+    with pytest.raises(RunError, match=r"10 updates in a row.*\n.*not-finite-worker-4.*lower --learning-rate"):
+        guard.passes(Loss(torch.tensor(math.inf), {}), 1.0, rollout)
+    assert guard.pop() == 10
+    guard.in_a_row = 0
+    assert guard.passes(Loss(torch.tensor(1.0), {}), 1.0, rollout)
+
+
+def test_environments_that_cannot_be_made_again_cost_their_worker_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise UserError("the simulator is not there")
+
+    supervisor = Supervisor(small(), describe(small()), RunFolder(tmp_path))
+    monkeypatch.setattr("asyncrl.runtime.worker.make_environments", refuse)
+    workers = SerialWorkers()
+    for attempt in (0, 1):
+        workers.start(dataclasses.replace(supervisor._setup(0), attempt=attempt))
+    first, second = workers.poll(0.0)
+    assert isinstance(first, Failure)
+    assert isinstance(second, Failure)
+    assert (first.exit_code, second.exit_code) == (2, None)
 
 
 def test_atari_takes_every_workers_seed(tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import pty
 import random
 import re
+import select
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -183,6 +186,29 @@ def test_a_signal_ends_a_run_whose_worker_hangs_within_ten_seconds(
     end(process, code)
     assert time.monotonic() - sent < 10
     assert load_newest(run / "checkpoints")[0].state.steps == summary(run)["steps"] > 0
+
+
+def test_a_terminal_that_hangs_up_ends_the_run_in_order(start: Start, tmp_path: Path) -> None:
+    terminal, theirs = pty.openpty()
+    process = start(*LONG, terminal=theirs)
+    os.close(theirs)
+    hung_up = threading.Event()
+    reader = threading.Thread(target=read_until, args=(terminal, hung_up))
+    reader.start()
+    training(process, tmp_path / "run")
+    hung_up.set()
+    reader.join()
+    os.close(terminal)  # nothing can be shown from now on
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 129
+    assert summary(tmp_path / "run")["status"] == "stopped"
+
+
+def read_until(terminal: int, end: threading.Event) -> None:
+    """Takes what is shown off a terminal, so that it never fills."""
+    while not end.is_set():
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 65536)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hint = f"did you mean 'asyncrl {near[0]}'?" if near else "'asyncrl --help' lists all"
             raise UserError(f"unknown command {name!r}: {hint}")
         code: int = importlib.import_module(f"asyncrl.cli.{name}").main(rest)
-        sys.stdout.flush()
+        _flush()
         return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,8 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `asyncrl presets | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush()
         return 0
+
+
+def _flush() -> None:
+    """Writes what is left of the output, if anybody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _help() -> str:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     console = TrainingConsole()
     console.print(_headline(experiment), soft_wrap=True, highlight=False)
     result = run(experiment, folder, given.resume, console)
-    console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
+    with suppress(OSError):  # nobody looks any more
+        console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
     return result.exit_code
 
 

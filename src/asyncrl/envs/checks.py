@@ -40,6 +40,9 @@ class DataCheck:
         Raises:
             UserError: Something is wrong; it names environment, worker, step and key.
         """
+        if len(rewards) and not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(rewards))[0])
+            self._refuse(place, step, f"its reward is {rewards[place]:g}")
         for key, (low, high) in self.bounds.items():
             rows = observations[key] if isinstance(observations, Mapping) else observations
             # NaN is neither above a lower bound nor below an upper one
@@ -50,9 +53,6 @@ class DataCheck:
             component = f" in component {list(place[2:])}" if place[2:] else ""
             bounds = f"[{low[place[2:]]:g}, {high[place[2:]]:g}]" if np.isfinite(rows[place]) else "the finite numbers"
             self._refuse(place, step, f"its {what} has {rows[place]:g}{component}, outside {bounds}")
-        if len(rewards) and not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(rewards))[0])
-            self._refuse(place, step, f"its reward is {rewards[place]:g}")
 
     def explain(self, environments: VectorEnv[Any, Any, Any], step: int, error: Exception) -> None:
         """Looks for the reason why a vector could not put its environments' observations together.

@@ -53,6 +53,7 @@ def find_spec(environment: str) -> EnvSpec:
     """
     module, _, name = environment.rpartition(":")
     if module:
+        find_modules_here()
         _import(module, f"cannot import {module!r}, which {environment!r} names")
     for prefix, (package, line) in ADDED_BY.items():
         if name.lower().startswith(prefix):
@@ -188,7 +189,6 @@ def has_display() -> bool:
 
 
 def _import(module: str, message: str) -> Any:
-    find_modules_here()
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -41,8 +41,8 @@ class CheckpointState:
     sessions: int
     telemetry: TelemetryState
     target_refreshed_at: int = 0  # global step
-    score: float | None = None  # of the best checkpoint: mean return
-    score_is_evaluated: bool = False  # else it is of training episodes
+    score: float | None = None  # mean return; None if there is none
+    score_is_evaluated: bool = False  # else it is of the last 100 training episodes
     workers: dict[str, tuple[int, int]] = field(default_factory=dict)  # serial ones: number, session and attempt
 
     def __post_init__(self) -> None:
@@ -97,6 +97,18 @@ def clean_up(folder: Path) -> None:
         if target.exists():
             shutil.rmtree(path, ignore_errors=True)
         else:
+            path.rename(target)
+
+
+def set_aside_newer(folder: Path, steps: int) -> None:
+    """Renames checkpoints beyond a step to `damaged-step-N`.
+
+    A run that goes on before them would take them for its newest ones.
+    """
+    for path in checkpoint_folders(folder):
+        if step_of(path) > steps:
+            target = path.with_name(f"damaged-{path.name}")
+            shutil.rmtree(target, ignore_errors=True)
             path.rename(target)
 
 

@@ -84,13 +84,14 @@ class Collector:
         self.buffer.carry_over(self.collected)
         if self.episode_rollouts and self.buffer.final[0, 0]:
             self._take(0, np.zeros((1, *self.codec.shape), self.codec.dtype))  # the dummy step that resets it
+            self._check(1)
             self.buffer.carry_over(1)
             self.chosen = None
-        state = self.state
+        state, before = self.state, self.taken
         try:
             length = self._play(policy)
         except Exception:
-            self._check(self.length)  # what the environments gave is a likelier cause than the network
+            self._check(self.taken - before)  # what the environments gave before is a likelier cause than the network
             raise
         self._check(length)
         self.collected = length
@@ -111,8 +112,10 @@ class Collector:
         return length
 
     def _check(self, length: int) -> None:
-        observations = tree_map(lambda rows: rows[1 : length + 1], self.buffer.observations)
-        self.check.check(observations, self.buffer.rewards[:length], self.taken - length + 1)
+        """Looks at the last steps, which are the first of the buffer."""
+        if length:
+            observations = tree_map(lambda rows: rows[1 : length + 1], self.buffer.observations)
+            self.check.check(observations, self.buffer.rewards[:length], self.taken - length + 1)
 
     def _reset(self, seed: int) -> None:
         self.buffer.start(self.environments.reset(seed=seed)[0])
@@ -147,10 +150,12 @@ class Collector:
         """Goes on from a snapshot: the environments, just reset with its seed, take all its actions again.
 
         Returns:
-            Whether they came to the snapshot's observations. Some environments do not repeat themselves: they begin
-            new episodes instead.
+            Whether they came to the snapshot's observations. Some environments do not repeat themselves, or are not
+            as many: they begin new episodes instead.
         """
         assert self.log is not None
+        if len(tensors["returns"]) != self.environments.num_envs:
+            return False
         for actions in self.log.resume(tensors["actions"], self.environments.num_envs):
             self.taken += 1
             self.buffer.start(self.environments.step(self.codec.to_environment(actions))[0])
@@ -183,15 +188,15 @@ class Collector:
         self.clock.lap("other")
         if self.log is not None:
             self.log.append(actions)
-        self.taken += 1
         try:
             step = self.environments.step(self.codec.to_environment(actions))
             self.clock.lap("environment")
             observations, rewards, terminated, truncated, _ = step
             self.buffer.write(t, actions, rewards, terminated, truncated, observations)
         except (ValueError, TypeError, KeyError) as error:
-            self.check.explain(self.environments, self.taken, error)
+            self.check.explain(self.environments, self.taken + 1, error)
             raise
+        self.taken += 1
 
     def _finish_episodes(self, steps: int) -> None:
         valid = ~self.buffer.final[:steps]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import signal
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asyncrl.config import Experiment
-from asyncrl.runtime.evaluator import Evaluation
+from asyncrl.runtime.evaluator import Evaluation, evaluate
 from asyncrl.runtime.failure import Failure, failure_of
-from asyncrl.runtime.processes import IGNORED, end_with_parent, socket_folder
+from asyncrl.runtime.processes import ChildProcess, end_with_parent
+from asyncrl.signals import leave_to_parent
 from asyncrl.types import EnvironmentInfo
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class EvaluatorProcess:
 
     def __init__(self, experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, context: BaseContext) -> None:
         self.arguments, self.context = (experiment, info, frozen), context
-        self.process: Any = None
-        self.pipe: Connection | None = None
+        self.child: ChildProcess | None = None
+        self.failure: Failure | None = None  # it could not be started
         self.steps: int | None = None  # at which the copy was made, while it is evaluated
+        self.polled_at = 0.0
 
     @property
     def busy(self) -> bool:
@@ -44,39 +46,50 @@ class EvaluatorProcess:
 
     def start(self, steps: int) -> None:
         """Begins to evaluate the copy, made at that global step."""
-        if self.pipe is None:
-            self.pipe, theirs = self.context.Pipe()
-            self.process = self.context.Process(  # type: ignore[attr-defined]
-                target=_main, args=(*self.arguments, theirs, socket_folder()), name="asyncrl-evaluator", daemon=True
-            )
-            self.process.start()
-            theirs.close()
-        self.steps = steps
-        with suppress(OSError):  # it has died: `poll` says so
-            self.pipe.send(None)
+        experiment, info, frozen = self.arguments
+        self.steps, self.polled_at = steps, time.monotonic()
+        try:
+            if self.child is None:
+                self.child = ChildProcess(
+                    self.context, _main, (experiment, info, frozen), "asyncrl-evaluator", frozen.pulse
+                )
+            self.child.pipe.send(None)
+        except (OSError, EOFError) as error:
+            self.failure = Failure(EVALUATOR, f"could not be started ({error or type(error).__name__})")
 
     def poll(self) -> tuple[int, Evaluation] | Failure | None:
         """The step of the copy and what was found, or why there is nothing to be found; None while it plays."""
-        if self.pipe is None or self.steps is None or not self.pipe.poll():
+        if self.steps is None:
             return None
-        steps = self.steps
-        try:
-            message = self.pipe.recv()
-        except (EOFError, OSError):
-            message = Failure(EVALUATOR, "ended")
-        if isinstance(message, Failure):
+        steps, found = self.steps, self._found()
+        if isinstance(found, Failure):
             self.kill()
-            return message
+            return found
+        if found is None:
+            return None
         self.steps = None
-        return steps, message
+        return steps, found
+
+    def _found(self) -> Evaluation | Failure | None:
+        if self.child is None or self.failure is not None:
+            return self.failure
+        if self.child.pipe.poll():
+            try:
+                found: Evaluation | Failure = self.child.pipe.recv()
+            except (EOFError, OSError):
+                return Failure(EVALUATOR, self.child.cause_of_death())
+            return found
+        now, limit = time.monotonic(), self.arguments[0].supervision.stall_timeout
+        passed, self.polled_at = now - self.polled_at, now
+        if self.child.stands_still(min(passed, 1.0)) > limit:
+            return Failure(EVALUATOR, f"gave no sign of life for {limit:g} s")
+        return None
 
     def kill(self) -> None:
         """Ends the process; `start` makes another one."""
-        if self.pipe is not None:
-            self.process.kill()
-            self.process.join()
-            self.pipe.close()
-            self.pipe = self.steps = None
+        if self.child is not None:
+            self.child.end()
+        self.child = self.failure = self.steps = None
 
 
 class InlineEvaluator:
@@ -114,13 +127,13 @@ def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> 
     if network.normalizer is not None and frozen.moments is not None:
         network.normalizer.set(frozen.moments.combined)
     agent = Agent(experiment, info, network, torch.Generator())
-    return agent.evaluate(experiment.supervision.eval_episodes, seed=experiment.seed)
+    episodes = experiment.supervision.eval_episodes
+    return evaluate(agent, episodes, deterministic=False, seed=experiment.seed, pulse=frozen.pulse)
 
 
 def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: Connection, sockets: str) -> None:
     end_with_parent(sockets)
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)  # the supervisor ends this process
+    leave_to_parent()
 
     import torch
 
@@ -129,6 +142,7 @@ def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: C
         while True:
             pipe.recv()
             try:
-                pipe.send(_evaluate(experiment, info, frozen))
+                found: Evaluation | Failure = _evaluate(experiment, info, frozen)
             except Exception as error:
-                pipe.send(failure_of(EVALUATOR, error))
+                found = failure_of(EVALUATOR, error)
+            pipe.send(found)

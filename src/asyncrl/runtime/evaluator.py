@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asyncrl.envs.make import make_environments
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.phases import PhaseClock
 from asyncrl.types import Episode
 
 if TYPE_CHECKING:
@@ -35,10 +37,19 @@ class Evaluation:
         return asdict(self)
 
 
-def evaluate(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Evaluation:
+def evaluate(
+    agent: Agent, episodes: int, deterministic: bool, seed: int, pulse: NDArray[np.int64] | None = None
+) -> Evaluation:
     """Plays `episodes` whole episodes in up to 16 environments at once.
 
     Each environment plays its share and no more: taking the first to finish would prefer short episodes.
+
+    Args:
+        agent: Who plays.
+        episodes: How many.
+        deterministic: Take the best known actions.
+        seed: Of environments and actions.
+        pulse: A number [1] counted up as a sign of life.
     """
     count = min(episodes, ENVIRONMENTS)
     share = [episodes // count + (number < episodes % count) for number in range(count)]
@@ -52,6 +63,8 @@ def evaluate(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Eva
         rewards=RewardRule(),
         episode_rollouts=False,
         seed=seed,
+        source=f"{agent.info.id} in evaluation",
+        clock=PhaseClock(pulse),
     )
     played: list[list[Episode]] = [[] for _ in range(count)]
     while any(len(done) < wanted for done, wanted in zip(played, share, strict=True)):

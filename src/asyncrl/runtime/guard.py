@@ -70,7 +70,8 @@ class UpdateGuard:
         except Exception as error:  # OSError, or safetensors' own kind for a full disk
             place = f"the rollout of the last one could not be written ({error})"
         rewards = float(rollout.rewards.abs().max())
-        inputs = max(float(tensor.abs().max()) for name, tensor in tensors.items() if name.startswith("observations"))
+        observations = [tensor for name, tensor in tensors.items() if name.startswith("observations")]
+        inputs = max(float(tensor.float().abs().max()) for tensor in observations)
         if rewards > LARGE:
             cause = f"its rewards reach {rewards:g}: use --reward-clip or --reward-scale"
         elif inputs > LARGE:

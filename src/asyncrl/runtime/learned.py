@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asyncrl.config import Experiment
@@ -36,10 +38,11 @@ class Learned:
         self.parameters = flatten_parameters(self.network)  # its own, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
-        check_shared_memory([4 * size] * (len(names) + 2))
+        has_target, is_evaluated = experiment.algorithm.target_interval is not None, experiment.supervision.eval_every
+        check_shared_memory([4 * size] * (1 + len(names) + has_target + bool(is_evaluated)))
         self.shared = SharedState(
             parameters=SharedVector(size, context),
-            target=None if experiment.algorithm.target_interval is None else SharedVector(size, context),
+            target=SharedVector(size, context) if has_target else None,
             statistics={name: SharedVector(size, context) for name in names},
             moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
             counter=Counter(workers, context),
@@ -102,6 +105,7 @@ class Frozen:
 
     parameters: SharedVector  # [P]
     moments: SharedMoments | None  # one slot
+    counter: Counter  # of no worker; its pulse is of who evaluates
 
     @classmethod
     def allocate(cls, learned: Learned, context: BaseContext) -> Frozen:
@@ -110,7 +114,13 @@ class Frozen:
         return cls(
             SharedVector(learned.parameters.numel(), context),
             None if normalizer is None else SharedMoments(0, normalizer.size, context),
+            Counter(0, context),
         )
+
+    @property
+    def pulse(self) -> NDArray[np.int64]:
+        """A number [1] that counts up while the copy is evaluated."""
+        return self.counter.pulse(0)
 
     def take(self, shared: SharedState) -> None:
         """Copies what workers share at this moment."""

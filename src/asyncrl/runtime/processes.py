@@ -13,20 +13,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from asyncrl.runtime.failure import Failure, failure_of
+from asyncrl.signals import leave_to_parent, name_of
 from asyncrl.types import Report
 
 if TYPE_CHECKING:
+    from asyncrl.runtime.shared import Counter
     from asyncrl.runtime.worker import WorkerSetup
 
 REPORT_INTERVAL = 0.1
@@ -39,8 +42,8 @@ DUMP_SECONDS = 1.0
 """How long a worker that hangs may take to write its stack."""
 LONGEST_POLL = 5.0
 """Seconds between two looks at the workers after which their silence is not held against them."""
-IGNORED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals that are the supervisor's business."""
+JOIN_SECONDS = 5.0
+"""How long the system may take to end a process that was killed."""
 
 PRELOADED = ["asyncrl.runtime.worker", "asyncrl.envs.atari", "asyncrl.kernels.convolution"]
 """Modules that the fork server imports; one that is missing is left out."""
@@ -73,53 +76,134 @@ def start_fork_server() -> None:
         ensure_running()
 
 
+class ChildProcess:
+    """A process that this one starts, and what is known of its life.
+
+    Args:
+        context: How to start it.
+        target: What it runs: a function of the module level.
+        arguments: Of the function; the child's end of the pipe and the folder of sockets come after them.
+        name: For lists of processes.
+        pulse: A number [1] in shared memory that it counts up while it works.
+
+    Raises:
+        OSError: It could not be started.
+        EOFError: The fork server has died meanwhile.
+    """
+
+    def __init__(
+        self,
+        context: BaseContext,
+        target: Callable[..., None],
+        arguments: tuple[Any, ...],
+        name: str,
+        pulse: NDArray[np.int64],
+    ) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(  # type: ignore[attr-defined]
+            target=target, args=(*arguments, theirs, multiprocessing.util.get_temp_dir()), name=name, daemon=True
+        )
+        try:
+            self.process.start()
+        except BaseException:
+            self.pipe.close()
+            raise
+        finally:
+            theirs.close()
+        self.pulse, self.counted = pulse, int(pulse[0])
+        self.still = 0.0  # seconds since the pulse was counted up
+        self.orphaned = False  # the fork server, which would know of its end, has died
+        self.known: psutil.Process | None = None
+        with suppress(psutil.NoSuchProcess):
+            self.known = psutil.Process(self.process.pid)
+
+    @property
+    def sources(self) -> list[Any]:
+        """What tells of news from it."""
+        return [self.pipe] if self.orphaned else [self.pipe, self.process.sentinel]
+
+    def is_orphan(self) -> bool:
+        """Whether it lives on although its end was reported, because the fork server that reports it has died."""
+        with suppress(psutil.NoSuchProcess):
+            if self.known is not None and self.known.status() != psutil.STATUS_ZOMBIE:
+                self.orphaned = self.known.is_running()
+        return self.orphaned
+
+    def stands_still(self, passed: float) -> float:
+        """Seconds since its last sign of life, `passed` seconds after the last question."""
+        counted = int(self.pulse[0])
+        self.still = 0.0 if counted != self.counted else self.still + passed
+        self.counted = counted
+        return self.still
+
+    def end(self, grace: float = 0.0) -> None:
+        """Makes sure that it is gone after so many seconds, with what it started itself."""
+        self.process.join(grace)
+        with suppress(psutil.NoSuchProcess):
+            if self.known is not None:
+                for child in self.known.children(recursive=True):
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
+                self.known.kill()  # also if the fork server has died, and with it what multiprocessing knows
+        self.process.join(JOIN_SECONDS)  # a process that waits for a disk cannot even be killed
+        self.pipe.close()
+
+    def cause_of_death(self) -> str:
+        """Why it ended without a message; it has ended."""
+        self.process.join(JOIN_SECONDS)
+        code, name = self.process.exitcode, f"(process {self.process.pid})"
+        self.end()
+        if self.orphaned:
+            return f"{name} ended; nobody knows why, as the fork server is gone"
+        if code is not None and code < 0:
+            hint = " (perhaps the system ran out of memory)" if -code == signal.SIGKILL else ""
+            return f"{name} was killed by {name_of(-code)}{hint}"
+        return f"{name} ended with exit code {code}"
+
+
 class ProcessWorkers:
     """The workers of a run, each in a process of its own.
 
     Args:
-        setups: Of the workers to start.
-        context: How to start them.
+        counter: Of the run.
+        context: How to start processes.
         stall_timeout: Seconds without a sign of life after which a worker is killed.
     """
 
-    def __init__(self, setups: Sequence[WorkerSetup], context: BaseContext, stall_timeout: float) -> None:
-        self.counter, self.context, self.stall_timeout = setups[0].shared.counter, context, stall_timeout
-        self.live: dict[int, _Process] = {}
+    def __init__(self, counter: Counter, context: BaseContext, stall_timeout: float) -> None:
+        self.counter, self.context, self.stall_timeout = counter, context, stall_timeout
+        self.live: dict[int, ChildProcess] = {}
+        self.stacks: dict[int, Path] = {}
         self.unborn: list[Failure] = []  # workers that could not be started
         self.polled_at = time.monotonic()
-        for setup in setups:
-            self.start(setup)
 
     def start(self, setup: WorkerSetup) -> None:
         """Starts a worker, or another one in the place of one that failed."""
+        number = setup.number
+        name, pulse = f"asyncrl-worker-{number}", self.counter.pulse(number)
+        self.stacks[number] = stack_file(setup)
         try:
-            inbox, outbox = self.context.Pipe(duplex=False)
-            process = self.context.Process(  # type: ignore[attr-defined]
-                target=_main,
-                args=(setup, outbox, socket_folder()),
-                name=f"asyncrl-worker-{setup.number}",
-                daemon=True,
-            )
-            process.start()
-            outbox.close()
+            self.live[number] = ChildProcess(self.context, _main, (setup,), name, pulse)
         except (OSError, EOFError) as error:  # no memory, no files, no fork server
-            self.unborn.append(Failure(setup.number, f"could not be started ({error or type(error).__name__})"))
-            return
-        pulse = int(self.counter.pulse(setup.number)[0])
-        self.live[setup.number] = _Process(process, inbox, stack_file(setup), pulse)
+            self.unborn.append(Failure(number, f"could not be started ({error or type(error).__name__})"))
 
     def poll(self, timeout: float) -> list[Report | Failure]:
         """What has come in, waiting at most `timeout` seconds for the first; a worker that failed is gone."""
-        sources = [source for live in self.live.values() for source in live.sources]
+        return self._messages(timeout) + self._stalled()
+
+    def _messages(self, timeout: float) -> list[Report | Failure]:
+        sources = [source for child in self.live.values() for source in child.sources]
+        if not sources:
+            time.sleep(timeout)
         ready = set(multiprocessing.connection.wait(sources, timeout)) if sources else set()
         messages: list[Report | Failure] = [*self.unborn]
         self.unborn.clear()
-        for number, live in list(self.live.items()):
-            if live.inbox in ready:
+        for number, child in list(self.live.items()):
+            if child.pipe in ready:
                 messages += self._receive(number)
-            elif live.process.sentinel in ready and not live.is_orphan():
+            elif child.process.sentinel in ready and not child.is_orphan():
                 messages.append(self._bury(number))  # something that it started may still hold its end of the pipe
-        return messages + self._find_stalled()
+        return messages
 
     @property
     def running(self) -> int:
@@ -131,113 +215,67 @@ class ProcessWorkers:
         self.counter.stop()
         reports, deadline = [], time.monotonic() + STOP_SECONDS
         while self.live and time.monotonic() < deadline:
-            reports += [message for message in self.poll(0.1) if isinstance(message, Report)]
+            reports += [message for message in self._messages(0.1) if isinstance(message, Report)]
         self.kill()
         return reports
 
     def kill(self) -> None:
         """Makes sure that no worker is left, however the run ended."""
-        for live in self.live.values():
-            live.end()
-        self.live.clear()
+        while self.live:
+            self._end(next(iter(self.live)))
 
     def _receive(self, number: int) -> list[Report | Failure]:
         try:
-            message = self.live[number].inbox.recv()
+            message = self.live[number].pipe.recv()
         except (EOFError, OSError):
             return [self._bury(number)]
         if isinstance(message, Report):
             return [message]
-        self.live.pop(number).end(END_SECONDS)
+        self._end(number, END_SECONDS)
         return [] if message is None else [message]
 
     def _bury(self, number: int) -> Failure:
-        """Says why a worker died that left no message."""
-        live = self.live.pop(number)
-        live.process.join(5.0)
-        code = live.process.exitcode
-        live.end()
-        if live.orphaned:
-            return Failure(number, f"(process {live.process.pid}) ended; nobody knows why, as the fork server is gone")
-        if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            hint = " (perhaps the system ran out of memory)" if name == "SIGKILL" else ""
-            return Failure(number, f"(process {live.process.pid}) was killed by {name}{hint}")
-        return Failure(number, f"(process {live.process.pid}) ended with exit code {code}")
+        reason = self.live[number].cause_of_death()
+        self._end(number)
+        return Failure(number, reason)
 
-    def _find_stalled(self) -> list[Failure]:
+    def _end(self, number: int, grace: float = 0.0) -> None:
+        self.live.pop(number).end(grace)
+        self.stacks[number].unlink(missing_ok=True)
+
+    def _stalled(self) -> list[Report | Failure]:
         now = time.monotonic()
         passed, self.polled_at = now - self.polled_at, now
         if passed > LONGEST_POLL:  # this process itself was stopped or starved, and they may have been too
             passed = 0.0
-        found = []
-        for number, live in list(self.live.items()):
-            pulse = int(self.counter.pulse(number)[0])
-            live.still = 0.0 if pulse != live.pulse else live.still + passed
-            live.pulse = pulse
-            if live.still > self.stall_timeout:
-                del self.live[number]
-                where = live.dump_stack()
-                live.end()
-                stack = f"its stack is in {where}" if where else "its stack could not be had"
-                reason = f"(process {live.process.pid}) gave no sign of life for {self.stall_timeout:g} s; {stack}"
-                found.append(Failure(number, reason))
+        hanging = [n for n, child in self.live.items() if child.stands_still(passed) > self.stall_timeout]
+        stacks = self._dump_stacks(hanging)
+        failures: list[Report | Failure] = []
+        for number in hanging:
+            stack = f"its stack is in {stacks[number]}" if number in stacks else "its stack could not be had"
+            who = f"(process {self.live[number].process.pid})"
+            failures.append(Failure(number, f"{who} gave no sign of life for {self.stall_timeout:g} s; {stack}"))
+            self._end(number)
+        return failures
+
+    def _dump_stacks(self, numbers: Sequence[int]) -> dict[int, Path]:
+        """Makes workers write their stacks to files with the time in their names; those that can do."""
+        found: dict[int, Path] = {}
+        if not numbers or not hasattr(signal, "SIGUSR1"):
+            return found
+        for number in numbers:
+            with suppress(OSError):
+                os.kill(self.live[number].process.pid, signal.SIGUSR1)
+        deadline = time.monotonic() + DUMP_SECONDS
+        while len(found) < len(numbers) and time.monotonic() < deadline:
+            time.sleep(0.1)  # also for the rest of what is being written
+            for number in set(numbers) - set(found):
+                stack = self.stacks[number]
+                with suppress(OSError):
+                    if stack.stat().st_size:
+                        kept = stack.with_name(f"{stack.stem}-{time.strftime('%Y%m%d-%H%M%S')}.txt")
+                        found[number] = stack.replace(kept)
         return found
-
-
-@dataclass
-class _Process:
-    """A worker's process, and what is known of its life."""
-
-    process: Any
-    inbox: Connection
-    stack: Path  # where it writes its stack when asked to
-    pulse: int
-    still: float = 0.0  # seconds since its pulse was counted up
-
-    orphaned: bool = False  # the fork server, which would know of its end, has died
-
-    def __post_init__(self) -> None:
-        self.known: psutil.Process | None = None
-        with suppress(psutil.NoSuchProcess):
-            self.known = psutil.Process(self.process.pid)
-
-    @property
-    def sources(self) -> list[Any]:
-        """What tells of news from it."""
-        return [self.inbox] if self.orphaned else [self.inbox, self.process.sentinel]
-
-    def is_orphan(self) -> bool:
-        """Whether it lives on although its end was reported, because the fork server that reports it has died."""
-        with suppress(psutil.NoSuchProcess):
-            if self.known is not None and self.known.status() != psutil.STATUS_ZOMBIE:
-                self.orphaned = self.known.is_running()
-        return self.orphaned
-
-    def dump_stack(self) -> Path | None:
-        """Makes it write its stack to a file with the time in its name, and returns that, unless it cannot."""
-        if not hasattr(signal, "SIGUSR1"):
-            return None
-        with suppress(OSError):
-            os.kill(self.process.pid, signal.SIGUSR1)
-            deadline = time.monotonic() + DUMP_SECONDS
-            while time.monotonic() < deadline:
-                if self.stack.stat().st_size:
-                    time.sleep(0.1)  # the rest of it
-                    kept = self.stack.with_name(f"{self.stack.stem}-{time.strftime('%Y%m%d-%H%M%S')}.txt")
-                    return self.stack.replace(kept)
-                time.sleep(0.02)
-        return None
-
-    def end(self, grace: float = 0.0) -> None:
-        """Makes sure that it is gone, after so many seconds."""
-        self.process.join(grace)
-        with suppress(psutil.NoSuchProcess):
-            if self.known is not None:
-                self.known.kill()  # also if the fork server has died, and with it what multiprocessing knows
-        self.process.join()
-        self.inbox.close()
-        self.stack.unlink(missing_ok=True)
 
 
 def stack_file(setup: WorkerSetup) -> Path:
@@ -245,15 +283,14 @@ def stack_file(setup: WorkerSetup) -> Path:
     return setup.folder / "stacks" / f"worker-{setup.number}.txt"
 
 
-def _main(setup: WorkerSetup, outbox: Connection, sockets: str) -> None:
+def _main(setup: WorkerSetup, pipe: Connection, sockets: str) -> None:
     end_with_parent(sockets)
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)  # the supervisor decides when to stop
+    leave_to_parent()
     with _stacks_on_request(stack_file(setup)):
-        _work(setup, outbox)
+        _work(setup, pipe)
 
 
-def _work(setup: WorkerSetup, outbox: Connection) -> None:
+def _work(setup: WorkerSetup, pipe: Connection) -> None:
     import torch
 
     from asyncrl.runtime.worker import Worker
@@ -262,20 +299,28 @@ def _work(setup: WorkerSetup, outbox: Connection) -> None:
     # moments of parameters without a gradient become so small, and so slow, in long runs
     torch.set_flush_denormal(True)
     _keep_freed_memory()
+    unsent, sent_at = Report(setup.number), 0.0
     try:
-        unsent, sent_at = Report(setup.number), 0.0
-        for report in Worker(setup).work():
+        worker = Worker(setup)
+        for report in worker.work():
             unsent += report
             if time.monotonic() - sent_at >= REPORT_INTERVAL:
-                outbox.send(unsent)
+                _send(pipe, unsent)
                 unsent, sent_at = Report(setup.number), time.monotonic()
-        outbox.send(unsent)
-        outbox.send(None)  # all is done
-    except BrokenPipeError:
-        sys.exit(1)  # the supervisor is gone
     except Exception as error:
-        outbox.send(failure_of(setup.number, error))
+        _send(pipe, unsent)
+        _send(pipe, failure_of(setup.number, error))
         sys.exit(1)
+    _send(pipe, unsent)
+    _send(pipe, None)  # all is done
+    worker.close()
+
+
+def _send(pipe: Connection, message: Report | Failure | None) -> None:
+    try:
+        pipe.send(message)
+    except OSError:
+        sys.exit(1)  # the supervisor is gone
 
 
 @contextmanager
@@ -307,11 +352,6 @@ def _keep_freed_memory() -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
-def socket_folder() -> str:
-    """Where multiprocessing keeps the sockets by which this process starts others."""
-    return multiprocessing.util.get_temp_dir()
-
-
 def end_with_parent(sockets: str) -> None:
     """Ends this process when the one that started it is gone, and takes away the folder of its sockets."""
     threading.Thread(target=_wait_for_parent, args=(sockets,), daemon=True).start()
@@ -321,5 +361,13 @@ def _wait_for_parent(sockets: str) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
-        shutil.rmtree(sockets, ignore_errors=True)
+        if not _is_alive(parent.pid):  # else it only forgot this process
+            shutil.rmtree(sockets, ignore_errors=True)
         os._exit(1)
+
+
+def _is_alive(number: int | None) -> bool:
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asyncrl.config import SupervisionSettings
 from asyncrl.errors import UserError
-from asyncrl.runtime.checkpoint import BEST, Checkpoint, clean_up, load_checkpoint, prune, save_checkpoint
+from asyncrl.runtime.checkpoint import BEST, Checkpoint, load_checkpoint, prune, save_checkpoint
 
 Notify = Callable[[str], None]
 """Tells people, on the terminal and in the run's log."""
@@ -67,9 +67,8 @@ class Saver:
         self.error: OSError | None = None  # why the last one could not be written
         self.score: float | None = None  # of the best checkpoint
 
-    def resume(self) -> str | None:
-        """Takes up the score of the best checkpoint; returns a warning if that is damaged."""
-        clean_up(self.folder)
+    def take_up_score(self) -> str | None:
+        """Reads the score of the best checkpoint, if there is one; returns a warning if that is damaged."""
         if not (self.folder / BEST).exists():
             return None
         try:
@@ -86,18 +85,14 @@ class Saver:
         passed = every is not None and self.error is None and steps // every != self.steps // every
         return passed or time.monotonic() - self.tried_at >= self.interval
 
-    def save(self, checkpoint: Checkpoint, score: float | None) -> bool:
-        """Writes a checkpoint; and as the best one too, if its score is the best so far.
-
-        Args:
-            checkpoint: What to write.
-            score: Mean return of training episodes; None while there are too few.
+    def save(self, checkpoint: Checkpoint) -> bool:
+        """Writes a checkpoint; and, in a run without evaluations, as the best one too if it is.
 
         Returns:
             Whether it was written; if not, the earlier ones are still there.
         """
         self.tried_at, self.interval = time.monotonic(), RETRY_SECONDS
-        if not self.is_evaluated and score is not None and not self.save_best(checkpoint, score):
+        if not self.is_evaluated and not self.save_best(checkpoint):
             return False
         if not self._write(checkpoint):
             return False
@@ -105,11 +100,12 @@ class Saver:
         self.steps, self.interval = checkpoint.state.steps, self.settings.checkpoint_seconds
         return True
 
-    def save_best(self, checkpoint: Checkpoint, score: float) -> bool:
+    def save_best(self, checkpoint: Checkpoint) -> bool:
         """Writes what an agent acts by, if its score is the best so far; false if it could not be written."""
-        if self.score is not None and score <= self.score:
+        score = checkpoint.state.score
+        if score is None or (self.score is not None and score <= self.score):
             return True
-        state = replace(checkpoint.state, score=score, score_is_evaluated=self.is_evaluated)
+        state = replace(checkpoint.state, workers={})
         if not self._write(Checkpoint(_agent(checkpoint.tensors), state), BEST):
             return False
         self.score = score

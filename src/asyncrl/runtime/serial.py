@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 
 from torch import Tensor
 
@@ -12,17 +12,11 @@ from asyncrl.types import Report
 
 
 class SerialWorkers:
-    """The same workers as in processes; each does one rollout and its updates per turn.
+    """The same workers as in processes; each does one rollout and its updates per turn."""
 
-    Args:
-        setups: Of the workers to start.
-    """
-
-    def __init__(self, setups: Sequence[WorkerSetup]) -> None:
+    def __init__(self) -> None:
         self.workers: dict[int, Worker] = {}
         self.failed: list[Failure] = []
-        for setup in setups:
-            self.start(setup)
 
     def start(self, setup: WorkerSetup) -> None:
         """Makes a worker, or another one in the place of one that failed."""
@@ -33,6 +27,8 @@ class SerialWorkers:
 
     def poll(self, timeout: float) -> list[Report | Failure]:
         """One turn of each worker; one that failed is gone."""
+        if not self.running:
+            time.sleep(timeout)
         messages: list[Report | Failure] = [*self.failed]
         self.failed.clear()
         for number, worker in list(self.workers.items()):
@@ -67,4 +63,11 @@ class SerialWorkers:
 
     def restore(self, number: int, snapshot: dict[str, Tensor]) -> bool:
         """Lets a worker go on from a snapshot; false if its environments had to begin new episodes."""
-        return number in self.workers and self.workers[number].restore(snapshot)
+        if number not in self.workers:
+            return True  # it could not be made: its failure says why
+        try:
+            return self.workers[number].restore(snapshot)
+        except Exception as error:
+            self.workers.pop(number).close()
+            self.failed.append(failure_of(number, error))
+            return True

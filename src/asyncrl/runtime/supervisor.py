@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +14,7 @@ from torch import Tensor
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
+from asyncrl.reporting.json_lines import JsonLines
 from asyncrl.reporting.sink import Sink
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint, CheckpointState
@@ -30,13 +28,15 @@ from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.shared import SharedState
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
+from asyncrl.signals import collected_signals, name_of
 from asyncrl.types import EnvironmentInfo, Report
 
 METRICS_SECONDS = (0.2, 10.0)
 """Between two lines of metrics: at a run's start, so that short runs have a curve too, and after some hours."""
 LOCK_SECONDS = 5.0
 """How long nobody can hold the lock of an experiment that has one, unless a dead worker does."""
-STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+RESTART_SECONDS = (0.0, 1.0, 5.0, 30.0)
+"""Before a restart of a worker whose last attempts, so many, did not get as far as a report."""
 
 
 class Workers(Protocol):
@@ -109,9 +109,12 @@ class Supervisor:
         self.saver = Saver(folder.checkpoints, experiment.supervision, self.disk, steps)
         self.budget = RestartBudget(experiment.supervision.restarts)
         self.attempts = [0] * experiment.worker_count  # of each worker in this session
+        self.fruitless = [0] * experiment.worker_count  # of them, the last ones that did not get as far as a report
+        self.restarts_due: dict[int, float] = {}  # worker → time
         self.last_failure: Failure | None = None
         self.evaluated_at = steps
         self.evaluation: tuple[int, Evaluation] | None = None  # that no line of metrics has told of
+        self.unsaved_best: Checkpoint | None = None  # that found no room
         self.last_line: Metrics = {}
         self.deserted: list[Sink] = []
 
@@ -131,10 +134,11 @@ class Supervisor:
 
     def run(self, sinks: Sequence[Sink]) -> Outcome:
         """Trains until the steps are done, the goal is reached, a signal comes or no worker can go on."""
-        warning = self.saver.resume()
+        warning = self.saver.take_up_score()
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
-        with _stop_signals() as received, self._started_workers() as workers, self._started_evaluator() as evaluator:
+        workers = self._make_workers()
+        with collected_signals() as received, self._working(workers), self._evaluator() as evaluator:
             status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
                 self._watch(workers, evaluator, received, sinks)
@@ -146,10 +150,12 @@ class Supervisor:
             except Exception:  # a mistake of our own must not cost what was learned
                 self._save(workers)
                 raise
-            if received:
-                status, ended_by, exit_code = "stopped", signal.Signals(received[0]).name, 128 + received[0]
             for report in workers.stop():
                 self.telemetry.add(report)
+            while evaluator is not None and status == "done" and not received and self._evaluate(evaluator):
+                time.sleep(0.05)  # of the last multiple of steps
+            if received:
+                status, ended_by, exit_code = "stopped", name_of(received[0]), 128 + received[0]
             self._write_line(sinks, workers.running)
             if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
                 lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"
@@ -171,12 +177,14 @@ class Supervisor:
         """Takes in reports, restarts workers, and writes metrics and checkpoints in their time, until the end."""
         shortest, longest = METRICS_SECONDS
         started = written_at = time.monotonic()
-        while workers.running and not received:
+        while (workers.running or self.restarts_due) and not received:
             for message in workers.poll(0.05):
                 if isinstance(message, Report):
                     self.telemetry.add(message)
+                    self.fruitless[message.worker] = 0
                 elif not received:
                     self._deal_with(message, workers)
+            self._restart(workers)
             if self.telemetry.reached(self.experiment.until_return):
                 return
             if evaluator is not None:
@@ -196,25 +204,38 @@ class Supervisor:
         """Starts another worker in the place of one that failed, as long as it has restarts left."""
         if failure.exit_code is not None:
             raise (UserError if failure.exit_code == 2 else RunError)(failure.reason)
-        repeated = self.last_failure is not None and self.last_failure.traceback == failure.traceback
+        details = ""
+        if failure.traceback and (self.last_failure is None or self.last_failure.traceback != failure.traceback):
+            details = f"\n{failure.traceback.rstrip()}"
         text = f"worker {failure.worker} {failure.reason}"
         self.last_failure = failure
         self._free_lock()
         if self.shared.counter.reached(self.experiment.steps):
-            self.notify(f"warning: {text}; the run's steps are done without it")
+            self.notify(f"warning: {text}; the run's steps are done without it{details}")
             return
-        spent = self.budget.spend(failure.worker, time.monotonic())
+        now = time.monotonic()
+        spent = self.budget.spend(failure.worker, now)
         if spent is None:
-            if left := workers.running:
+            if left := workers.running + len(self.restarts_due):
                 others = f"{left} worker{'s' if left > 1 else ''}"
-                self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}")
+                self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}{details}")
             return
-        self.telemetry.restarts += 1
-        self.attempts[failure.worker] += 1
-        details = "" if repeated or not failure.traceback else f"\n{failure.traceback.rstrip()}"
-        budget = self.experiment.supervision.restarts
-        self.notify(f"warning: {text}; it is restarted ({spent} of {budget} within ten minutes){details}")
-        workers.start(self._setup(failure.worker))
+        delay = RESTART_SECONDS[min(self.fruitless[failure.worker], len(RESTART_SECONDS) - 1)]
+        self.restarts_due[failure.worker] = now + delay
+        self.fruitless[failure.worker] += 1
+        when = f" in {delay:g} s" if delay else ""
+        count = f"{spent} of {self.experiment.supervision.restarts} within ten minutes"
+        self.notify(f"warning: {text}; it is restarted{when} ({count}){details}")
+        self._restart(workers)
+
+    def _restart(self, workers: Workers) -> None:
+        """Starts the workers whose time has come."""
+        for number, due in list(self.restarts_due.items()):
+            if time.monotonic() >= due:
+                del self.restarts_due[number]
+                self.telemetry.restarts += 1
+                self.attempts[number] += 1
+                workers.start(self._setup(number))
 
     def _free_lock(self) -> None:
         """Frees the lock of an experiment that has one, if the worker that died held it."""
@@ -223,51 +244,56 @@ class Supervisor:
             lock.acquire(timeout=LOCK_SECONDS)
             lock.release()
 
-    def _setup(self, number: int) -> WorkerSetup:
-        attempt = self.attempts[number]
-        return WorkerSetup(number, self.experiment, self.info, self.shared, self.folder.path, self.session, attempt)
+    def _setup(self, number: int, session: int | None = None) -> WorkerSetup:
+        return WorkerSetup(
+            number,
+            self.experiment,
+            self.info,
+            self.shared,
+            self.folder.path,
+            self.session if session is None else session,
+            self.attempts[number],
+        )
 
-    @contextmanager
-    def _started_workers(self) -> Iterator[Workers]:
-        workers: Workers
-        if self.experiment.runtime == "serial":
-            torch.set_num_threads(1)
-            workers = self._serial_workers()
-        else:
-            setups = [self._setup(number) for number in range(self.experiment.worker_count)]
-            workers = ProcessWorkers(setups, self.context, self.experiment.supervision.stall_timeout)
-        try:
-            yield workers
-        finally:
-            workers.kill()
-            self.folder.forget_empty_stacks()
-
-    def _serial_workers(self) -> SerialWorkers:
-        """Workers that go on to the bit where those of the checkpoint stopped, if there are as many of them."""
+    def _make_workers(self) -> SerialWorkers | ProcessWorkers:
+        """The run's workers; serial ones have begun, processes have not."""
+        if self.experiment.runtime == "processes":
+            return ProcessWorkers(self.shared.counter, self.context, self.experiment.supervision.stall_timeout)
+        torch.set_num_threads(1)
         saved = {} if self.checkpoint is None else self.checkpoint.state.workers
-        numbers = range(self.experiment.worker_count)
+        workers, numbers = SerialWorkers(), range(self.experiment.worker_count)
         if self.checkpoint is None or set(saved) != {str(number) for number in numbers}:
-            return SerialWorkers([self._setup(number) for number in numbers])
-        setups = []
-        for number in numbers:
+            for number in numbers:
+                workers.start(self._setup(number))
+            return workers
+        restored = []
+        for number in numbers:  # they go on to the bit where those of the checkpoint stopped
             session, self.attempts[number] = saved[str(number)]
-            setups.append(
-                WorkerSetup(
-                    number, self.experiment, self.info, self.shared, self.folder.path, session, self.attempts[number]
-                )
-            )
-        workers = SerialWorkers(setups)
-        restored = [workers.restore(number, _part(self.checkpoint.tensors, number)) for number in numbers]
+            workers.start(self._setup(number, session))
+            restored.append(workers.restore(number, _part(self.checkpoint.tensors, number)))
         if not all(restored):
             self.notify("warning: the environments do not repeat themselves: they begin new episodes")
         return workers
 
     @contextmanager
-    def _started_evaluator(self) -> Iterator[EvaluatorProcess | InlineEvaluator | None]:
+    def _working(self, workers: SerialWorkers | ProcessWorkers) -> Iterator[None]:
+        """Starts workers that are processes, and makes sure that none is left."""
+        try:
+            if isinstance(workers, ProcessWorkers):
+                for number in range(self.experiment.worker_count):
+                    workers.start(self._setup(number))
+            yield
+        finally:
+            workers.kill()
+            self.folder.forget_empty_stacks()
+
+    @contextmanager
+    def _evaluator(self) -> Iterator[EvaluatorProcess | InlineEvaluator | None]:
         if self.experiment.supervision.eval_every is None:
             yield None
             return
         self.frozen = Frozen.allocate(self.learned, self.context)
+        self.evaluations = JsonLines(self.folder.evaluations_file)
         evaluator: EvaluatorProcess | InlineEvaluator
         if self.experiment.runtime == "serial":
             evaluator = InlineEvaluator(self.experiment, self.info, self.frozen)
@@ -277,9 +303,10 @@ class Supervisor:
             yield evaluator
         finally:
             evaluator.kill()
+            self.evaluations.close()
 
-    def _evaluate(self, evaluator: EvaluatorProcess | InlineEvaluator) -> None:
-        """Starts an evaluation when one is due, and takes in what the last one found."""
+    def _evaluate(self, evaluator: EvaluatorProcess | InlineEvaluator) -> bool:
+        """Starts an evaluation when one is due, takes in what the last one found, and says whether one goes on."""
         every, steps = self.experiment.supervision.eval_every, self.shared.counter.steps
         if every is not None and not evaluator.busy and steps // every != self.evaluated_at // every:
             self.evaluated_at = steps
@@ -287,15 +314,18 @@ class Supervisor:
             evaluator.start(steps)
         found = evaluator.poll()
         if isinstance(found, Failure):
-            self.notify(f"warning: the evaluation {found.reason}; the next one is tried again")
+            details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
+            self.notify(f"warning: no evaluation at step {self.evaluated_at:,}: it {found.reason}{details}")
         elif found is not None:
             steps, result = self.evaluation = found
-            try:
-                self.folder.add_evaluation({"steps": steps, **result.to_dict()})
-            except OSError as error:
-                self.disk.failed("the evaluation", error)
-            checkpoint = Checkpoint(self.learned.agent_tensors(self.frozen), self._state(steps))
-            self.saver.save_best(checkpoint, result.return_mean)
+            self._write(self.evaluations, {"steps": steps, **result.to_dict()})
+            tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
+            self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
+        return evaluator.busy
+
+    def _save_best(self, checkpoint: Checkpoint) -> None:
+        saved = self.saver.save_best(checkpoint)
+        self.unsaved_best = None if saved else checkpoint
 
     def _write_line(self, sinks: Sequence[Sink], workers: int) -> None:
         counts = self.shared.counter.counts
@@ -305,23 +335,29 @@ class Supervisor:
             self.last_line |= {"evaluation_return_mean": result.return_mean, "evaluation_steps": steps}
             self.evaluation = None
         for sink in [sink for sink in sinks if sink not in self.deserted]:
-            try:
-                sink.write(self.last_line)
-                self.disk.worked(sink.name)
-            except BrokenPipeError:
-                self.deserted.append(sink)
-                self.notify(f"warning: nobody reads {sink.name} any more: training goes on without")
-            except OSError as error:
-                self.disk.failed(sink.name, error)
+            self._write(sink, self.last_line)
+
+    def _write(self, sink: Sink, line: Metrics) -> None:
+        try:
+            sink.write(line)
+            self.disk.worked(sink.name)
+        except BrokenPipeError:
+            self.deserted.append(sink)
+            self.notify(f"warning: nobody reads {sink.name} any more: training goes on without")
+        except OSError as error:
+            self.disk.failed(sink.name, error)
 
     def _save(self, workers: Workers) -> bool:
+        if self.unsaved_best is not None:
+            self._save_best(self.unsaved_best)
         tensors, saved = self.learned.tensors(), {}
         if isinstance(workers, SerialWorkers):
             for number, (setup, snapshot) in workers.snapshots().items():
                 saved[str(number)] = setup.session, setup.attempt
                 tensors |= {f"workers/{number}/{name}": tensor for name, tensor in snapshot.items()}
         state = self._state(self.shared.counter.steps, saved)
-        return self.saver.save(Checkpoint(tensors, state), self.telemetry.return_mean)
+        state = replace(state, score=self.telemetry.return_mean, score_is_evaluated=False)
+        return self.saver.save(Checkpoint(tensors, state))
 
     def _save_at_last(self, workers: Workers, wait: Callable[[], bool]) -> bool:
         """Saves the end of the run; tries again while `wait` says so."""
@@ -345,6 +381,7 @@ class Supervisor:
             sessions=self.session,
             telemetry=self.telemetry.state(counts.episodes),
             target_refreshed_at=self.shared.counter.refreshed_at,
+            score_is_evaluated=self.experiment.supervision.eval_every is not None,
             workers=dict(workers or {}),
         )
 
@@ -373,33 +410,3 @@ def _pace(age: float) -> float:
 def _part(tensors: Mapping[str, Tensor], worker: int) -> dict[str, Tensor]:
     prefix = f"workers/{worker}/"
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collects signals that ask for an end, instead of dying of them; a second one ends the program at once.
-
-    SIGHUP is left alone where it is ignored, as under nohup.
-    """
-    received: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        if not received:
-            received.append(number)
-            return
-        for other in STOP_SIGNALS:
-            signal.signal(other, signal.SIG_IGN)  # killing the workers must come to its end
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    previous = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number, handler in previous.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from asyncrl.algorithms.base import Algorithm, Memory, Networks
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
+from asyncrl.errors import UserError
 from asyncrl.functional import schedules
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.assemble import Network, flatten_parameters, make_network
@@ -80,7 +82,7 @@ class Worker:
         )
         self.clock = PhaseClock(self.counter.pulse(setup.number))
         self.collector = Collector(
-            make_environments(experiment, experiment.environment_count),
+            self._make_environments(),
             self.networks.online.initial_state(experiment.environment_count),
             self.algorithm.rollout_length,
             self.algorithm.discount,
@@ -93,11 +95,18 @@ class Worker:
             keep_actions=keep_actions,
         )
 
+    def _make_environments(self) -> VectorEnv[Any, Any, Any]:
+        try:
+            return make_environments(self.experiment, self.experiment.environment_count)
+        except UserError as error:
+            if self.setup.attempt == 0:
+                raise
+            raise RuntimeError(str(error)) from error  # they could be made before, and may be again
+
     def work(self) -> Iterator[Report]:
         """Acts, learns and reports until the run's steps are done."""
         while not self.is_done:
             yield self.turn()
-        self.close()
 
     @property
     def is_done(self) -> bool:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asyncrl.run_folder import RunFolder
+from asyncrl.signals import collected_signals
 from asyncrl.sweep.results import is_done
 from asyncrl.sweep.specification import Sweep, Trial, run_of
 
 LOGS = "logs"
-
-STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)
@@ -45,36 +42,28 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
     waiting = [trial for trial in sweep.trials() if not is_done(folder, trial, sweep)]
     running: dict[subprocess.Popen[bytes], tuple[Trial, list[list[str]]]] = {}
     asked: set[subprocess.Popen[bytes]] = set()  # to stop
-    stopped = False
-
-    def stop(_number: int, _frame: Any) -> None:
-        nonlocal stopped
-        stopped = True
-
-    previous = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
-    try:
-        while running or (waiting and not stopped):
-            while waiting and len(running) < parallel and not stopped:
-                trial = waiting.pop(0)
-                first, *rest = _commands(folder, trial, sweep)
-                running[_start(folder, trial, first)] = trial, rest
-            time.sleep(0.05)
-            if stopped:
-                for process in running.keys() - asked:
-                    process.terminate()  # once: a second signal would end it without a checkpoint
-                    asked.add(process)
-            for process in [process for process in running if process.poll() is not None]:
-                trial, rest = running.pop(process)
-                if process.returncode == 0 and rest and not stopped:
-                    running[_start(folder, trial, rest[0])] = trial, rest[1:]
-                elif not stopped:
-                    report(_ended(folder, trial, process))
-    finally:
-        for process in running:
-            process.kill()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return not stopped
+    with collected_signals() as received:
+        try:
+            while running or (waiting and not received):
+                while waiting and len(running) < parallel and not received:
+                    trial = waiting.pop(0)
+                    first, *rest = _commands(folder, trial, sweep)
+                    running[_start(folder, trial, first)] = trial, rest
+                time.sleep(0.05)
+                if received:
+                    for process in running.keys() - asked:
+                        process.terminate()  # once: a second signal would end it without a checkpoint
+                        asked.add(process)
+                for process in [process for process in running if process.poll() is not None]:
+                    trial, rest = running.pop(process)
+                    if process.returncode == 0 and rest and not received:
+                        running[_start(folder, trial, rest[0])] = trial, rest[1:]
+                    elif not received:
+                        report(_ended(folder, trial, process))
+        finally:
+            for process in running:
+                process.kill()
+        return not received
 
 
 def _commands(folder: Path, trial: Trial, sweep: Sweep) -> Iterator[list[str]]:
