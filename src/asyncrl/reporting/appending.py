@@ -6,6 +6,7 @@ import errno
 import os
 from collections import deque
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 MOST_WAITING = 10_000
@@ -15,14 +16,12 @@ class AppendedFile:
     """Records go to the file whole or not at all; those that find no room wait for the next time.
 
     Args:
-        path: The file; it is made if it is not there.
-
-    Raises:
-        OSError: It cannot be opened.
+        path: The file; it is made with the first record if it is not there.
     """
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("ab", buffering=0)
+        self.path = path
+        self.file: FileIO | None = None
         self.waiting: deque[bytes] = deque(maxlen=MOST_WAITING)
 
     def append(self, record: bytes) -> None:
@@ -40,6 +39,8 @@ class AppendedFile:
         Raises:
             OSError: There is still no room.
         """
+        if self.file is None:
+            self.file = self.path.open("ab", buffering=0)
         while self.waiting:
             end = self.file.seek(0, os.SEEK_END)
             try:
@@ -54,5 +55,7 @@ class AppendedFile:
     def close(self) -> None:
         """Closes the file; what still finds no room is lost."""
         with suppress(OSError):
-            self.flush()
-        self.file.close()
+            if self.waiting:
+                self.flush()
+        if self.file is not None:
+            self.file.close()

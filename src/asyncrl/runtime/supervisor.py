@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -177,7 +178,8 @@ class Supervisor:
         """Takes in reports, restarts workers, and writes metrics and checkpoints in their time, until the end."""
         shortest, longest = METRICS_SECONDS
         started = written_at = time.monotonic()
-        while (workers.running or self.restarts_due) and not received:
+        is_done = partial(self.shared.counter.reached, self.experiment.steps)
+        while (workers.running or (self.restarts_due and not is_done())) and not received:
             for message in workers.poll(0.05):
                 if isinstance(message, Report):
                     self.telemetry.add(message)
@@ -195,7 +197,7 @@ class Supervisor:
                 self._write_line(sinks, workers.running)
             if self.saver.is_due(self.shared.counter.steps):
                 self._save(workers)
-        if not received and not self.shared.counter.reached(self.experiment.steps):
+        if not received and not is_done():
             failure = self.last_failure
             reason = f": worker {failure.worker} {failure.reason}\n{failure.traceback}".rstrip() if failure else ""
             raise RunError(f"no worker is left{reason}")
@@ -306,12 +308,17 @@ class Supervisor:
             self.evaluations.close()
 
     def _evaluate(self, evaluator: EvaluatorProcess | InlineEvaluator) -> bool:
-        """Starts an evaluation when one is due, takes in what the last one found, and says whether one goes on."""
+        """Takes in what an evaluation found, starts the next one when it is due, and says whether one goes on."""
+        self._take_in(evaluator)
         every, steps = self.experiment.supervision.eval_every, self.shared.counter.steps
         if every is not None and not evaluator.busy and steps // every != self.evaluated_at // every:
             self.evaluated_at = steps
             self.frozen.take(self.shared)
             evaluator.start(steps)
+            return True
+        return evaluator.busy
+
+    def _take_in(self, evaluator: EvaluatorProcess | InlineEvaluator) -> None:
         found = evaluator.poll()
         if isinstance(found, Failure):
             details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
@@ -321,7 +328,6 @@ class Supervisor:
             self._write(self.evaluations, {"steps": steps, **result.to_dict()})
             tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
             self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
-        return evaluator.busy
 
     def _save_best(self, checkpoint: Checkpoint) -> None:
         saved = self.saver.save_best(checkpoint)
