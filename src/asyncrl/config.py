@@ -131,6 +131,8 @@ class Experiment:
     """Agent decisions in the whole run, over all workers [T_max]."""
     until_return: float | None = None
     """Stop early once the mean return of the last 100 training episodes reaches this."""
+    until_seconds: float | None = None
+    """Stop early after so many seconds of training, all sessions of the run together."""
     workers: int | Literal["auto"] = "auto"
     """Actor-learners; auto: one for each core this process may use."""
     envs_per_worker: int | Literal["auto"] = 16
@@ -146,6 +148,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         _require(self.steps > 0, f"--steps must be positive, not {self.steps}")
+        _require(self.until_seconds is None or self.until_seconds > 0, "--until-seconds must be positive, or None")
         _require(
             self.workers == "auto" or self.workers > 0,
             f"--workers must be at least 1, or auto, not {self.workers}",

@@ -258,7 +258,8 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
         raise
     summary = _whole_summary(folder) if resume else None
     if summary is not None and supervisor.reason_to_end:
-        reason = f"{supervisor.reason_to_end}: nothing is left to do (give more --steps, or a higher --until-return)"
+        more = "give more --steps, a higher --until-return or more --until-seconds"
+        reason = f"{supervisor.reason_to_end}: nothing is left to do ({more})"
         console.print(reason, soft_wrap=True, highlight=False)
         return Result(folder.path, summary, 0, modules)
 

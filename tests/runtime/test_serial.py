@@ -121,6 +121,31 @@ def test_a_goal_ends_the_run_early(tmp_path: Path) -> None:
     assert outcome.summary["steps"] < 20_000
 
 
+def test_time_ends_the_run_early(tmp_path: Path) -> None:
+    outcome, _, _ = run(tmp_path / "run", until_seconds=0.5, steps=100_000_000)
+    assert (outcome.status, outcome.summary["ended_by"]) == ("done", "time")
+    assert 0.5 <= outcome.summary["wall_seconds"] < 5
+    supervisor = Supervisor(
+        small(until_seconds=0.5, steps=100_000_000),
+        describe(small()),
+        RunFolder(tmp_path / "run"),
+        load_newest(tmp_path / "run" / "checkpoints")[0],
+    )
+    assert supervisor.reason_to_end == "its 0.5 seconds are over"
+
+
+def test_no_two_workers_sessions_or_attempts_have_the_same_seed(tmp_path: Path) -> None:
+    supervisor = Supervisor(small(), describe(small()), RunFolder(tmp_path))
+    setup = supervisor._setup(0)
+    seeds = [
+        tuple(dataclasses.replace(setup, number=number, session=session, attempt=attempt).seed.generate_state(2))
+        for number in range(3)
+        for session in (1, 2, 3)
+        for attempt in range(3)
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
 def test_the_papers_form_one_environment_and_rollouts_that_end_with_episodes(tmp_path: Path) -> None:
     outcome, supervisor, _ = run(tmp_path / "run", envs_per_worker=1, episode_rollouts=True, rollout_length=5)
     # an episode of Catch has 9 steps: rollouts of 5 and 4, and no step is a dummy

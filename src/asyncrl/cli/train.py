@@ -147,6 +147,8 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
             end = "done"
         case "goal":
             end = f"reached a mean return of {experiment.until_return:g}"
+        case "time":
+            end = f"its {experiment.until_seconds:g} seconds are over"
         case name:
             end = f"stopped by {name} with a checkpoint"
     command = _own_command()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -129,9 +129,19 @@ class Supervisor:
         """Why a run that goes on from a checkpoint has nothing left to do; empty if it has."""
         if self.shared.counter.reached(self.experiment.steps):
             return f"its {self.experiment.steps:,} steps are done"
-        if self.telemetry.reached(self.experiment.until_return):
-            return f"its goal, a mean return of {self.experiment.until_return:g}, is reached"
+        match self._early_end():
+            case "goal":
+                return f"its goal, a mean return of {self.experiment.until_return:g}, is reached"
+            case "time":
+                return f"its {self.experiment.until_seconds:g} seconds are over"
         return ""
+
+    def _early_end(self) -> Literal["", "goal", "time"]:
+        """What ends the run before its steps are done, if it is there."""
+        if self.telemetry.reached(self.experiment.until_return):
+            return "goal"
+        limit = self.experiment.until_seconds
+        return "time" if limit is not None and self.telemetry.wall_seconds >= limit else ""
 
     def run(self, sinks: Sequence[Sink]) -> Outcome:
         """Trains until the steps are done, the goal is reached, a signal comes or no worker can go on."""
@@ -143,8 +153,7 @@ class Supervisor:
             status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
                 self._watch(workers, evaluator, received, sinks)
-                if self.telemetry.reached(self.experiment.until_return):
-                    ended_by = "goal"
+                ended_by = self._early_end() or ended_by
             except (RunError, UserError) as failure:
                 status, ended_by, error = "failed", "failure", str(failure)
                 exit_code = 2 if isinstance(failure, UserError) else 1
@@ -187,7 +196,7 @@ class Supervisor:
                 elif not received:
                     self._deal_with(message, workers)
             self._restart(workers)
-            if self.telemetry.reached(self.experiment.until_return):
+            if self._early_end():
                 return
             if evaluator is not None:
                 self._evaluate(evaluator)
@@ -396,7 +405,7 @@ class Supervisor:
             **self.last_line,
             **self.telemetry.shares(),
             "status": status,  # done, stopped or failed
-            "ended_by": ended_by,  # steps, goal, failure, or a signal's name
+            "ended_by": ended_by,  # steps, goal, time, failure, or a signal's name
             **({"error": error} if error else {}),
             "environment": self.info.id,
             "algorithm": algorithm_name(self.experiment.algorithm),
