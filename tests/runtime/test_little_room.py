@@ -51,20 +51,17 @@ def asyncrl(folder: Path, *arguments: str, script: str = "exec", **changes: str 
 @pytest.mark.parametrize(
     ("script", "changes"),
     [
-        pytest.param("ulimit -n 256; exec", {}, id="256 open files"),
-        pytest.param("ulimit -S -n 32; exec", {}, id="a soft limit of 32 open files"),
-        pytest.param("exec taskset -c 0", {}, id="one core"),
-        pytest.param("exec", {"HOME": None}, id="no HOME"),
-        pytest.param("exec", {"HOME": "/nonexistent"}, id="a HOME that is not there"),
-        pytest.param("exec", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, id="the C locale"),
+        pytest.param("ulimit -n 256; exec taskset -c 0", {"HOME": None}, id="256 open files, one core, no HOME"),
         pytest.param(
-            "mount -t tmpfs -o ro tmpfs /mnt && exec",
-            {"HOME": "/mnt"},
-            id="a home that cannot be written to",
-            marks=needs_mount,
+            "ulimit -S -n 32; exec",
+            {"HOME": "/nonexistent", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            id="a soft limit of 32 open files, a HOME that is not there, the C locale",
         ),
         pytest.param(
-            "mount -t tmpfs -o size=64m tmpfs /dev/shm && exec", {}, id="64 MB of shared memory", marks=needs_mount
+            "mount -t tmpfs -o ro tmpfs /mnt && mount -t tmpfs -o size=64m tmpfs /dev/shm && exec",
+            {"HOME": "/mnt"},
+            id="a home that cannot be written to, 64 MB of shared memory",
+            marks=needs_mount,
         ),
     ],
 )
@@ -77,8 +74,8 @@ def test_a_run_works_with_little(tmp_path: Path, script: str, changes: dict[str,
     assert summary(tmp_path / "run")["steps"] >= 20_000
 
 
-@pytest.mark.parametrize("name", ["läufe/训练 крым", "with 'quotes' and $HOME"])
-def test_a_run_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+def test_a_run_folder_may_have_any_name(tmp_path: Path) -> None:
+    name = "läufe/训练 крым 'und' $HOME"
     code, _, error = asyncrl(tmp_path, *SHORT, "--run-dir", name)
     assert code == 0, error
     for command in (["eval", name, "--episodes", "2"], ["plot", name, "--output", f"{name}/ü.png"]):
@@ -91,7 +88,6 @@ def test_a_run_folder_on_another_file_system(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         code, _, error = asyncrl(tmp_path, *SHORT, "--run-dir", f"{name}/run")
         assert code == 0, error
-        assert asyncrl(tmp_path, "train", "--resume", "--run-dir", f"{name}/run", "--steps", "30k")[0] == 0
 
 
 def test_large_networks_lie_elsewhere_when_shared_memory_is_small(tmp_path: Path) -> None:

@@ -21,8 +21,7 @@ pytestmark = pytest.mark.timeout(90)
 LONG = ("train", "Catch", "--steps", "1G", "--until-return", "None", "--workers", "2", "--run-dir", "run")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("to_all", [False, True])
+@pytest.mark.parametrize(("number", "code", "to_all"), [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)])
 def test_a_signal_saves_and_ends_everything(start: Start, tmp_path: Path, number: int, code: int, to_all: bool) -> None:
     process = start(*LONG)
     training(process, tmp_path / "run")
