@@ -76,7 +76,6 @@ def test_a_killed_worker_is_replaced(start: Start, tmp_path: Path) -> None:
     ("fault", "reason"),
     [
         ("raise", "failed with ZeroDivisionError: the simulator broke"),
-        ("exit", "ended with exit code 3"),
         ("vanish", "ended with exit code 0"),
     ],
 )
@@ -121,22 +120,22 @@ def test_an_environment_that_always_raises_ends_the_run_with_its_traceback(start
 
 def test_a_worker_that_hangs_shows_its_stack_and_is_replaced(start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    end(start(*faulty("hang", "--stall-timeout", "2", once=True, steps="200k")), 0)
-    found = re.search(r"gave no sign of life for 2 s; its stack is in (\S+); it is restarted", log(run))
+    end(start(*faulty("hang", "--stall-timeout", "3", once=True, steps="400k")), 0)
+    found = re.search(r"gave no sign of life for 3 s; its stack is in (\S+); it is restarted", log(run))
     assert found
     stack = (tmp_path / found[1]).read_text()
     assert "environments.py" in stack
     assert "in step" in stack
     assert [path.name for path in (run / "stacks").iterdir()] == [Path(found[1]).name]
-    assert summary(run)["steps"] >= 200_000
+    assert summary(run)["steps"] >= 400_000
 
 
 def test_a_stopped_worker_is_replaced_too(start: Start, tmp_path: Path) -> None:
-    process, run = start(*LONG, "--stall-timeout", "1"), tmp_path / "run"
+    process, run = start(*LONG, "--stall-timeout", "3"), tmp_path / "run"
     training(process, run)
     victim = workers(process.pid)[0]
     os.kill(victim, signal.SIGSTOP)
-    wait_for(lambda: "gave no sign of life for 1 s; its stack could not be had" in log(run), 10, "noticing")
+    wait_for(lambda: "gave no sign of life for 3 s; its stack could not be had" in log(run), 20, "noticing")
     wait_for(lambda: len({*workers(process.pid)} - {victim}) == 2, 10, "the restart")
     goes_on(process, run, steps_of(run))
     process.send_signal(signal.SIGTERM)
@@ -231,11 +230,13 @@ def test_catch_is_solved_while_workers_are_killed(start: Start, tmp_path: Path) 
     training(process, run)
     kills = 0
     while process.poll() is None:
-        time.sleep(draw.uniform(0.05, 0.5))
         victims = workers(process.pid)
         if victims and process.poll() is None:
             os.kill(draw.choice(victims), signal.SIGKILL)
             kills += 1
+        before = steps_of(run)
+        wait_for(lambda before=before: process.poll() is not None or steps_of(run) > before, 20, "going on")
+        time.sleep(draw.uniform(0, 0.3))
     end(process, 0)
     assert summary(run)["ended_by"] == "goal"
     lines = metrics(run)
@@ -254,9 +255,9 @@ def test_updates_that_are_not_finite_are_dropped_and_explained(start: Start, tmp
     error = end(start(*faulty("huge", "--reward-scale", "1", steps="1G")), 1)
     assert "10 updates in a row had a loss or a gradient that is not finite" in error
     assert "its rewards reach 1e+30: use --reward-clip or --reward-scale" in error
-    [dump] = run.glob("not-finite-worker-*.safetensors")
-    assert dump.name in error
-    assert safetensors.torch.load_file(dump)["rewards"].max() > 1e29
+    dumps = list(run.glob("not-finite-worker-*.safetensors"))  # the other worker may have come as far
+    assert any(dump.name in error for dump in dumps)
+    assert all(safetensors.torch.load_file(dump)["rewards"].max() > 1e29 for dump in dumps)
     checkpoint, _ = load_newest(run / "checkpoints")
     assert all(bool(torch.isfinite(tensor).all()) for tensor in checkpoint.tensors.values())
     assert summary(run)["dropped_updates"] >= 1  # of what was reported before the end
