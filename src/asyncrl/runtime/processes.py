@@ -152,7 +152,6 @@ class ChildProcess:
         """Why it ended without a message; it has ended."""
         self.process.join(JOIN_SECONDS)
         code, name = self.process.exitcode, f"(process {self.process.pid})"
-        self.end()
         if self.orphaned:
             return f"{name} ended; nobody knows why, as the fork server is gone"
         if code is not None and code < 0:

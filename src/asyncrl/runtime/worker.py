@@ -67,10 +67,8 @@ class Worker:
 
         self.random = torch.Generator().manual_seed(action_seed)
         self.networks = make_networks(experiment, setup.info, setup.shared)
-        self.parameters, self.local_parameters = (
-            setup.shared.parameters.tensor,
-            flatten_parameters(self.networks.online),
-        )
+        self.parameters = setup.shared.parameters.tensor  # θ
+        self.local_parameters = flatten_parameters(self.networks.online)  # θ'
         statistics = {name: vector.tensor for name, vector in setup.shared.statistics.items()}
         self.optimizer = make_optimizer(
             experiment.optimizer, self.parameters, statistics, setup.number, updates=lambda: self.counter.updates
