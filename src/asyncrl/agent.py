@@ -21,7 +21,7 @@ from asyncrl.run_folder import open_run_folder
 from asyncrl.runtime.checkpoint import load_chosen, load_parameters
 from asyncrl.runtime.evaluator import Evaluation, evaluate
 from asyncrl.tree import tree_map
-from asyncrl.types import EnvironmentInfo, State
+from asyncrl.types import EnvironmentInfo, Outputs, State
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,19 @@ class Agent:
         Returns:
             Actions [T, B, ...] as the network gives them (not yet the environment's), and the state.
         """
+        _, actions, state = self.decide(observations, state, first, deterministic)
+        return actions, state
+
+    def decide(
+        self, observations: Any, state: State, first: torch.Tensor, deterministic: bool
+    ) -> tuple[Outputs, torch.Tensor, State]:
+        """As `act`, with the heads' outputs [T, B, ...] before the actions that were chosen by them."""
         algorithm = self.experiment.algorithm
         with torch.no_grad():
             outputs, state = self.network(observations, state, first)
             if deterministic:
-                return algorithm.act_greedily(self.network, outputs), state
-            return algorithm.act(self.network, outputs, self.random), state
+                return outputs, algorithm.act_greedily(self.network, outputs), state
+            return outputs, algorithm.act(self.network, outputs, self.random), state
 
     def evaluate(self, episodes: int = 100, deterministic: bool = False, seed: int = 0) -> Evaluation:
         """Plays whole episodes in fresh environments and sums their unclipped rewards."""

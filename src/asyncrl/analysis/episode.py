@@ -17,6 +17,7 @@ from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
 from asyncrl.memory.rollout import empty_observations
 from asyncrl.tree import tree_map
+from asyncrl.types import Outputs, State
 
 Frame = NDArray[np.uint8]  # [height, width, 3]
 SMALLEST_SIDE = 320
@@ -24,42 +25,63 @@ SMALLEST_SIDE = 320
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What an agent saw, said and chose; one step of one environment, T = B = 1."""
+
+    observation: Any  # [1, 1, ...], or that for each key
+    state: State  # recurrent, before it
+    first: torch.Tensor  # [1, 1] bool, whether the observation is its episode's first
+    outputs: Outputs  # of the heads, each [1, 1, ...]
+    action: NDArray[Any]  # as the agent gives it [...]
+
+
+@dataclass(frozen=True)
 class Moment:
-    """One step of an episode as seen from outside."""
+    """An observation of an episode, from outside and from inside."""
 
     frame: Frame
-    total_reward: float  # of the episode so far, unclipped
-    last: bool  # the episode ends here
+    reward: float  # that came with it, unclipped
+    total_reward: float  # of the episode so far
+    decision: Decision | None  # None at the episode's last observation
+
+    @property
+    def last(self) -> bool:
+        """Whether the episode ends here."""
+        return self.decision is None
 
 
 def play(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Iterator[Moment]:
-    """Plays episodes one after another in one environment and yields what a spectator would see.
+    """Plays episodes one after another in one environment and yields all there is to see of them.
+
+    The agent's network is used as it is at each step: its parameters may change meanwhile.
 
     Raises:
         UserError: The environment cannot be shown.
     """
-    experiment = agent.experiment
-    environments = make_environments(experiment, 1, render=True)
-    agent.random.manual_seed(seed)
-    observations, _ = environments.reset(seed=seed)
-    codec = action_codec(agent.info.action_space)
-    empty = empty_observations(agent.info.observation_space)
-    for _ in range(episodes):
-        state, first, total = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool), 0.0
-        yield Moment(_picture(environments), 0.0, last=False)
-        ended = False
-        while not ended:
-            rows = tree_map(
-                lambda seen, array: torch.from_numpy(np.array(array, seen.dtype))[None], empty, observations
-            )
-            actions, state = agent.act(rows, state, first, deterministic)
-            chosen = codec.to_environment(actions[0].numpy())
-            observations, rewards, terminated, truncated, _ = environments.step(chosen)
-            first, total = torch.zeros(1, 1, dtype=torch.bool), total + float(rewards[0])
-            ended = bool(terminated[0] or truncated[0])
-            yield Moment(_picture(environments), total, last=ended)
-        observations = environments.step(chosen)[0]  # the dummy step that resets it
-    environments.close()
+    environments = make_environments(agent.experiment, 1, render=True)
+    try:
+        agent.random.manual_seed(seed)
+        observations, _ = environments.reset(seed=seed)
+        codec = action_codec(agent.info.action_space)
+        empty = empty_observations(agent.info.observation_space)
+        for _ in range(episodes):
+            state, first = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool)
+            reward, total, ended = 0.0, 0.0, False
+            while not ended:
+                rows = tree_map(
+                    lambda seen, array: torch.from_numpy(np.array(array, seen.dtype))[None], empty, observations
+                )
+                outputs, actions, after = agent.decide(rows, state, first, deterministic)
+                decision = Decision(rows, state, first, outputs, actions[0, 0].numpy())
+                yield Moment(_picture(environments), reward, total, decision)
+                chosen = codec.to_environment(actions[0].numpy())
+                observations, rewards, terminated, truncated, _ = environments.step(chosen)
+                state, first, reward = after, torch.zeros(1, 1, dtype=torch.bool), float(rewards[0])
+                total, ended = total + reward, bool(terminated[0] or truncated[0])
+            yield Moment(_picture(environments), reward, total, None)
+            observations = environments.step(chosen)[0]  # the dummy step that resets it
+    finally:
+        environments.close()
 
 
 def frames_per_second(agent: Agent) -> float:

@@ -113,6 +113,10 @@ class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
         pictures = palette[board.astype(np.int64)].repeat(24, 1).repeat(24, 2)
         return tuple(pictures)
 
+    def get_action_meanings(self) -> list[str]:
+        """The names of the actions."""
+        return ["left", "stay", "right"]
+
     def _start(self, games: NDArray[np.bool_]) -> None:
         count = int(games.sum())
         self.time[games] = 0

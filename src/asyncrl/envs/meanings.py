@@ -1,0 +1,57 @@
+"""What an environment's actions are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+
+from asyncrl.config import Experiment
+from asyncrl.types import EnvironmentInfo
+
+KNOWN = {  # of environments that do not tell, from Gymnasium's documentation
+    "CartPole": ("left", "right"),
+    "MountainCar": ("left", "none", "right"),
+    "Acrobot": ("torque -1", "none", "torque +1"),
+    "LunarLander": ("none", "left engine", "main engine", "right engine"),
+    "FrozenLake": ("left", "down", "right", "up"),
+    "CliffWalking": ("up", "right", "down", "left"),
+    "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
+}
+"""By the environment's name without namespace and version."""
+
+
+def action_names(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
+    """A name for each choice of a discrete action, for each choice of each component, or for each dimension.
+
+    Args:
+        experiment: Whose environment.
+        info: That environment.
+    """
+    space = info.action_space
+    if isinstance(space, Discrete):
+        told = _told(experiment, info)
+        return told if len(told) == space.n else tuple(f"action {number}" for number in range(int(space.n)))
+    if isinstance(space, MultiDiscrete):
+        return tuple(f"{part}: {choice}" for part, choices in enumerate(space.nvec) for choice in range(int(choices)))
+    assert isinstance(space, Box)
+    return tuple(f"dimension {number}" for number in range(int(space.low.size)))
+
+
+def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
+    from asyncrl.envs.make import make_environments
+
+    name = info.id.rpartition("/")[2].rpartition("-")[0]
+    environments = make_environments(experiment, 1)
+    try:
+        base: Any = environments.unwrapped
+        if hasattr(base, "ale"):
+            return tuple(action.name for action in base.ale.get_action_set())
+        inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
+        tell = getattr(inner, "get_action_meanings", None)
+        return tuple(map(str, tell())) if tell is not None else KNOWN.get(name, ())
+    except gymnasium.error.Error:
+        return ()
+    finally:
+        environments.close()
