@@ -19,6 +19,24 @@ KNOWN = {  # of environments that do not tell, from Gymnasium's documentation
     "CliffWalking": ("up", "right", "down", "left"),
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
 }
+OBSERVED = {  # from Gymnasium's documentation
+    "CartPole": ("position", "velocity", "angle", "angular velocity"),
+    "MountainCar": ("position", "velocity"),
+    "MountainCarContinuous": ("position", "velocity"),
+    "Pendulum": ("cos angle", "sin angle", "angular velocity"),
+    "Acrobot": ("cos angle 1", "sin angle 1", "cos angle 2", "sin angle 2", "velocity 1", "velocity 2"),
+    "LunarLander": ("x", "y", "velocity x", "velocity y", "angle", "angular velocity", "left leg", "right leg"),
+    "LunarLanderContinuous": (
+        "x",
+        "y",
+        "velocity x",
+        "velocity y",
+        "angle",
+        "angular velocity",
+        "left leg",
+        "right leg",
+    ),
+}
 """By the environment's name without namespace and version."""
 
 
@@ -42,7 +60,6 @@ def action_names(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ..
 def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
     from asyncrl.envs.make import make_environments
 
-    name = info.id.rpartition("/")[2].rpartition("-")[0]
     environments = make_environments(experiment, 1)
     try:
         base: Any = environments.unwrapped
@@ -50,8 +67,18 @@ def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
             return tuple(action.name for action in base.ale.get_action_set())
         inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
         tell = getattr(inner, "get_action_meanings", None)
-        return tuple(map(str, tell())) if tell is not None else KNOWN.get(name, ())
+        return tuple(map(str, tell())) if tell is not None else KNOWN.get(_short(info), ())
     except gymnasium.error.Error:
         return ()
     finally:
         environments.close()
+
+
+def observation_names(info: EnvironmentInfo, entries: int) -> tuple[str, ...]:
+    """A name for each entry of a vector that is observed."""
+    known = OBSERVED.get(_short(info), ())
+    return known if len(known) == entries else tuple(f"entry {number}" for number in range(entries))
+
+
+def _short(info: EnvironmentInfo) -> str:
+    return info.id.rpartition("/")[2].rpartition("-")[0]
