@@ -1,4 +1,4 @@
-"""What an environment's actions are called."""
+"""What an environment's actions and the numbers it shows are called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from asyncrl.config import Experiment
 from asyncrl.types import EnvironmentInfo
 
-KNOWN = {  # of environments that do not tell, from Gymnasium's documentation
+ACTIONS = {  # of environments that do not tell, from Gymnasium's documentation
     "CartPole": ("left", "right"),
     "MountainCar": ("left", "none", "right"),
     "Acrobot": ("torque -1", "none", "torque +1"),
@@ -19,6 +19,7 @@ KNOWN = {  # of environments that do not tell, from Gymnasium's documentation
     "CliffWalking": ("up", "right", "down", "left"),
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
 }
+MINATAR = {"n": "none", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
 OBSERVED = {  # from Gymnasium's documentation
     "CartPole": ("position", "velocity", "angle", "angular velocity"),
     "MountainCar": ("position", "velocity"),
@@ -37,7 +38,7 @@ OBSERVED = {  # from Gymnasium's documentation
         "right leg",
     ),
 }
-"""By the environment's name without namespace and version."""
+"""By the environment's name without namespace and version; MinAtar's letters."""
 
 
 def action_names(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
@@ -66,8 +67,10 @@ def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
         if hasattr(base, "ale"):
             return tuple(action.name for action in base.ale.get_action_set())
         inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
+        if info.id.startswith("MinAtar/"):
+            return tuple(MINATAR[inner.game.env.action_map[number]] for number in inner.action_set)
         tell = getattr(inner, "get_action_meanings", None)
-        return tuple(map(str, tell())) if tell is not None else KNOWN.get(_short(info), ())
+        return tuple(map(str, tell())) if tell is not None else ACTIONS.get(_short(info), ())
     except gymnasium.error.Error:
         return ()
     finally:

@@ -42,10 +42,12 @@ STYLE: Any = {
 def drawing(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, NDArray[Any]]]:
-    """A figure of that size in inches, and its axes [rows, columns], in the report's style."""
+    """A figure of that size in inches, and its axes [rows, columns], in the report's style; laid out at the end."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it takes long, and each file would do it again
 
 
 def to_svg(figure: Figure) -> str:

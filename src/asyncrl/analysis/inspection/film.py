@@ -127,6 +127,5 @@ def _draw(recording: Recording, part: slice) -> tuple[Figure, tuple[float, float
             axes.set_xlim(-0.5, len(steps) - 0.5)
             for start in np.flatnonzero(np.diff(recording.episode[part])):
                 axes.axvline(start + 0.5, color="0.5", linewidth=0.6, linestyle=":")
-        figure.draw_without_rendering()
-        box = rows[0].get_position()
-        return figure, (float(box.x0), float(box.x1))
+    box = rows[0].get_position()
+    return figure, (float(box.x0), float(box.x1))

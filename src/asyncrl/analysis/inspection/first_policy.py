@@ -107,7 +107,7 @@ def _draw(readout: Readout, agent: Agent, then: NDArray[np.float32], now: NDArra
         long = max(map(len, names)) * len(names) > 75
         axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else "center")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.legend(ncols=2)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return figure
 
 
@@ -122,5 +122,5 @@ def _draw_dimensions(readout: Readout, then: NDArray[np.float32], now: NDArray[n
                 weights = np.full(len(actions), 1 / len(actions))
                 axes.hist(actions[:, number], bins, weights=weights, alpha=0.6, color=colour, label=label)
             axes.set_title(readout.names[number])
-        row[0].legend()
+        row[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return figure

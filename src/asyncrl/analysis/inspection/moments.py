@@ -14,6 +14,8 @@ SHOWN = 4
 """Of each kind."""
 APART = 15
 """Steps between two that are shown."""
+NARROWEST, TALLEST = 1.5, 2.3
+"""Inches of a frame's column, and of a frame."""
 
 
 def show_moments(subject: Subject) -> Chapter:
@@ -57,10 +59,11 @@ def stand_out(order: NDArray[np.float32], count: int = SHOWN, apart: int = APART
 
 def _draw(recording: Recording, numbers: list[int], shown: NDArray[np.float32]) -> Figure:
     height, width = recording.frame(0).shape[:2]
-    with drawing(9, min(3.4, 9 / SHOWN * height / width + 0.35), 1, SHOWN) as (figure, [row]):
+    panel = max(NARROWEST, min(9 / SHOWN, TALLEST * width / height))
+    with drawing(panel * SHOWN, min(TALLEST, panel * height / width) + 0.45, 1, SHOWN) as (figure, [row]):
         for axes, number in zip(row, [*numbers, *[None] * (SHOWN - len(numbers))], strict=True):
             if number is None:
                 axes.set_visible(False)
                 continue
-            draw_image(axes, recording.frame(number), f"{shown[number]:.3g} · {recording.place(number)}")
+            draw_image(axes, recording.frame(number), f"{shown[number]:.3g}\n{recording.place(number)}")
         return figure

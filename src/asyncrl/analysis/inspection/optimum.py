@@ -159,7 +159,7 @@ def _maps(table: Table, values: NDArray[np.float32]) -> Figure:
     low, high = min(known.min(), values.min()), max(known.max(), values.max())
     columns = len(table.maps)
     cells = next(iter(table.maps.values())).shape
-    panel = min(8.0, 9 / columns)
+    panel = min(4.5, 9 / columns)
     with drawing(panel * columns, 2 * min(3.2, panel * cells[0] / cells[1]) + 0.9, 2, columns) as (figure, grid):
         for column, (title, states) in enumerate(table.maps.items()):
             for axes, numbers in zip(grid[:, column], (np.where(np.isnan(truth), np.nan, values), truth), strict=True):

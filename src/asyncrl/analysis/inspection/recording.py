@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -17,6 +18,7 @@ from PIL import Image
 from asyncrl.agent import Agent
 from asyncrl.analysis.episode import Decision, Frame, Moment, play
 from asyncrl.analysis.readout import Reading, Readout
+from asyncrl.errors import UserError
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.heads import PolicyHead
 from asyncrl.tree import tree_map
@@ -43,6 +45,7 @@ class Recording:
     rewards: Numbers  # [N], that followed, unclipped
     episode: NDArray[np.int64]  # [N], which one a state belongs to, from 0
     step: NDArray[np.int64]  # [N], in its episode
+    rendered: bool  # whether the frames are the environment's own pictures, or of what is observed
     ends: tuple[bool, ...]  # of each episode: whether it came to its end; the last may have been cut
     seconds: float  # that it took
 
@@ -137,7 +140,7 @@ def record(
         progress: Told how far it is.
 
     Raises:
-        UserError: The environment gives no pictures of itself.
+        UserError: The environment cannot be made.
     """
     frames: list[bytes] = []
     decisions: list[Decision] = []
@@ -150,8 +153,9 @@ def record(
     head = agent.network.heads["policy" if "policy" in agent.network.heads else "q"]
     hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(0, 1)))
     step = 0
+    moments, rendered = _moments(agent, states, deterministic, seed)
     try:
-        for moment in play(agent, states, deterministic, seed):
+        for moment in moments:
             spent = (time.monotonic() - started) / seconds
             if step:
                 rewards.append(moment.reward)
@@ -179,9 +183,19 @@ def record(
         np.array(rewards[: len(frames)], np.float32),
         np.array(episodes),
         np.array(steps),
+        rendered,
         tuple(ends),
         time.monotonic() - started,
     )
+
+
+def _moments(agent: Agent, states: int, deterministic: bool, seed: int) -> tuple[Iterator[Moment], bool]:
+    """Moments, and whether they show the environment's own pictures: not all environments draw themselves."""
+    moments = play(agent, states, deterministic, seed)
+    try:
+        return itertools.chain([next(moments)], moments), True
+    except UserError:
+        return play(agent, states, deterministic, seed, render=False), False
 
 
 def _joined(readings: list[Reading]) -> Reading:

@@ -74,7 +74,7 @@ def inspect(
         The page.
 
     Raises:
-        UserError: The environment gives no pictures, or the folder cannot be written to.
+        UserError: Nothing is known of such a network, or the folder cannot be written to.
     """
     started = time.monotonic()
     readout = readout_of(agent)
@@ -178,6 +178,8 @@ def _facts(subject: Subject) -> dict[str, str]:
         "parameters": f"{sum(parameter.numel() for parameter in subject.agent.network.parameters()):,}",
         "looked at": f"{len(recording):,} states, played in {recording.seconds:.0f} s",
     }
+    if not recording.rendered:
+        facts["pictures"] = "of what it observes: the environment draws none"
     if returns:
         facts["return"] = (
             f"{sum(returns) / len(returns):.4g} in {len(returns)} episode{'s' if len(returns) > 1 else ''}"

@@ -148,4 +148,7 @@ def _states(recording: Recording) -> list[int]:
         return list(np.linspace(0, len(recording) - 1, STATES).astype(int))
     values = recording.reading.values
     advantages = recording.returns - values
-    return [stand_out(order, 1)[0] for order in (values, -values, advantages, -advantages)]
+    chosen: list[int] = []
+    for order in (values, -values, advantages, -advantages):
+        chosen += [place for place in stand_out(order, STATES) if place not in chosen][:1]
+    return chosen

@@ -34,6 +34,8 @@ def show_map(subject: Subject) -> Chapter:
     recording, space = subject.recording, subject.agent.info.observation_space
     if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] < 2:
         raise NotShownError("what it observes is no vector of two or more numbers")
+    if not np.issubdtype(space.dtype, np.floating):
+        raise NotShownError("the numbers it observes are whole ones, with nothing in between")
     names = observation_names(subject.agent.info, space.shape[0])
     pair = subject.dimensions or most_important(recording)
     observed = recording.observations(slice(None)).numpy().astype(np.float64)  # [N, D]
