@@ -1,17 +1,19 @@
-# make train · make test · make check: each sets up .venv first, once.
+# make train · make test · make check · make docs: each sets up .venv first, once.
 
 PYTHON ?= python3
 ENV ?= Catch
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv/.installed-docs
 
-.PHONY: help install train test test-long check format clean
+.PHONY: help install train test test-long check format docs clean
 
 help:
 	@echo "make train [ENV=ALE/Pong-v5] [ARGS=...]  set up, then train an agent (Catch by default)"
 	@echo "make test                                set up, then check and test everything that is fast"
 	@echo "make test-long                           learning tests of several minutes"
 	@echo "make format                              format the code"
+	@echo "make docs                                set up, then build the documentation's site into site/"
 
 install: $(INSTALLED)
 
@@ -43,5 +45,13 @@ format: install
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "open site/index.html"
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@touch $(DOCS_INSTALLED)
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis
