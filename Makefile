@@ -46,8 +46,8 @@ format: install
 	$(BIN)/ruff check --fix src tests benchmarks
 
 docs: $(DOCS_INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
-	@echo "open site/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "built site/index.html; for the search it must be served: python3 -m http.server --directory site"
 
 $(DOCS_INSTALLED): $(INSTALLED)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"

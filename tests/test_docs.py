@@ -10,7 +10,6 @@ All blocks of a page share one folder, in the order of the page. There is no oth
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import importlib
 import re
@@ -25,10 +24,11 @@ import pytest
 import yaml
 
 from asyncrl.cli import COMMANDS, main
-from asyncrl.cli import sweep as sweep_command
 from asyncrl.cli import train as train_command
 from asyncrl.cli.arguments import parse, split
 from asyncrl.errors import UserError
+from asyncrl.sweep.specification import option
+from asyncrl.training import starting_point
 from tests.pages import PAGES, REPOSITORY, Block, anchors, blocks, inline_code, links
 
 KINDS = {"python", "bash", "text", "indented"}
@@ -86,6 +86,7 @@ def _code(arguments: list[str]) -> object:
         return end.code
 
 
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")  # of a page that was run before
 @pytest.mark.parametrize("page", LISTS)
 def test_listed_commands_are_understood(page: str, folder: Path) -> None:
     for block in blocks(page):
@@ -118,27 +119,28 @@ def _check(words: list[str], where: str) -> None:
 def _parse(name: str, arguments: list[str]) -> None:
     """Reads arguments as the command does, and leaves it at that."""
     module = importlib.import_module(f"asyncrl.cli.{name}")
-    if name == "train" and "--resume" in arguments:
-        train_command._parse(arguments, train_command._placeholder(arguments))
-    elif name == "train":
-        train_command.experiment_from(arguments)
-    elif name == "sweep":
-        own, passed = split(arguments, module.Arguments)
-        given = parse(module.Arguments, name, own)
-        for grid in _each_value_once(given.grid) if given.environment else ():
-            sweep_command._sweep(dataclasses.replace(given, grid=grid, seeds=given.seeds[:1], draws=1), passed)
+    if name == "train":
+        _parse_train(arguments)
     elif hasattr(module, "split"):  # it takes options of train too
         own, passed = split(arguments, module.Arguments)
-        train_command.experiment_from([parse(module.Arguments, name, own).environment, *passed])
+        given = parse(module.Arguments, name, own)
+        for settings in _each_value_once(getattr(given, "grid", ())) if given.environment else ():
+            _parse_train([given.environment, *passed, *settings])
     else:
         parse(module.Arguments, name, arguments)
 
 
-def _each_value_once(grid: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Few combinations of the settings in a grid, in which each value is there."""
+def _parse_train(arguments: list[str]) -> None:
+    given = train_command._parse(arguments, train_command._placeholder(arguments))
+    if not given.resume:
+        starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
+
+
+def _each_value_once(grid: tuple[str, ...]) -> list[list[str]]:
+    """Options for a few combinations of the settings in a grid, in which each value is there."""
     settings = [(name, values.split(",")) for name, _, values in (text.partition("=") for text in grid)]
     count = max((len(values) for _, values in settings), default=1)
-    return [tuple(f"{name}={values[k % len(values)]}" for name, values in settings) for k in range(count)]
+    return [[word for name, values in settings for word in option(name, values[k % len(values)])] for k in range(count)]
 
 
 def _check_extras(requirement: str, where: str) -> None:
@@ -165,7 +167,7 @@ def options() -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_options_in_the_text_exist(page: str, options: set[str]) -> None:
     of_others = {"--logdir"}
-    named = {option for code in inline_code(page) for option in re.findall(r"--[a-z][a-z-]+", code)}
+    named = {name for code in inline_code(page) for name in re.findall(r"--[a-z][a-z-]+", code)}
     assert named <= options | of_others
 
 
