@@ -15,6 +15,7 @@ import importlib
 import re
 import runpy
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -144,10 +145,8 @@ def _each_value_once(grid: tuple[str, ...]) -> list[list[str]]:
 
 
 def _check_extras(requirement: str, where: str) -> None:
-    import tomllib
-
     known = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    extras = re.fullmatch(r"asyncrl\[([\w,-]+)\]( @ .+)?", requirement)
+    extras = re.fullmatch(r"(?:asyncrl|\.)\[([\w,-]+)\]", requirement)
     assert extras is not None, where
     assert set(extras[1].split(",")) <= set(known), where
 
