@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ EPISODES_APART = 100
 """`return_mean` is over the last 100 episodes: values that many episodes apart are independent of each other."""
 MOST_SAMPLES = 40
 """Of a long run; each is then a mean over more episodes."""
+COUNTS = ("steps", "frames", "wall_seconds", "updates", "episodes")
+"""Numbers that each line of metrics has."""
 FEWEST_UPDATES = 200
 """Before these nothing can be asked of values and gradients."""
 
@@ -105,14 +108,14 @@ class History:
 
     def series(self, name: str) -> Series:
         """One metric over the run."""
-        points = [(line["steps"], line[name]) for line in self.lines if _is_number(line.get(name))]
+        points = [(line["steps"], line[name]) for line in self.lines if is_number(line.get(name))]
         array = np.array(points, float).reshape(-1, 2)
         return Series(array[:, 0], array[:, 1], float(self.steps))
 
     @cached_property
     def returns(self) -> Returns:
         """Independent mean returns over the run."""
-        lines = [line for line in self.lines if _is_number(line["return_mean"])]
+        lines = [line for line in self.lines if is_number(line["return_mean"])]
         apart = max(EPISODES_APART, -(-int(self.last["episodes"]) // MOST_SAMPLES))
         numbers = np.array([line["episodes"] for line in lines], float) // apart
         values = np.array([line["return_mean"] for line in lines], float)
@@ -150,15 +153,25 @@ def read_history(run: RunFolder) -> History | None:
     Raises:
         UserError: The folder is damaged.
     """
-    settings, lines, summary = run.read_settings(), run.read_metrics(), run.read_summary()
-    for number, line in enumerate(lines, 1):
-        known = isinstance(line, dict) and line.keys() >= {"return_mean", "wall_seconds", "updates"}
-        if not known or not (_is_number(line.get("steps")) and _is_number(line.get("episodes"))):
-            raise UserError(f"{run.metrics_file}: line {number} is no line of metrics: take it out")
+    settings, lines, summary = run.read_settings(), read_lines(run), run.read_summary()
     if summary is not None and not isinstance(summary, dict):
         raise UserError(f"{run.summary_file} holds no summary: take it away")
     return History(run, settings, lines, summary) if lines else None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and bool(np.isfinite(value))
+def read_lines(run: RunFolder) -> list[dict[str, Any]]:
+    """A run's lines of metrics, each with at least what every run writes.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    lines = run.read_metrics()
+    for number, line in enumerate(lines, 1):
+        if not isinstance(line, dict) or "return_mean" not in line or not all(is_number(line.get(n)) for n in COUNTS):
+            raise UserError(f"{run.metrics_file}: line {number} is no line of metrics: take it out")
+    return lines
+
+
+def is_number(value: object) -> bool:
+    """Whether a metric is there and finite."""
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -70,11 +70,14 @@ def collapsed(history: History) -> Iterator[Check]:
     gained, lost = values[peak] - first, values[peak] - last
     if lost <= max(MOVED * returns.noise, FALL * gained, SLIGHT * abs(values[peak])):
         return
-    text = (
-        f"the mean return fell from {values[peak]:.4g} at step {returns.steps[peak]:,.0f} to {values[-1]:.4g}: "
-        "take --checkpoint best of 'asyncrl eval' and 'asyncrl watch'; a lower --learning-rate, or a --schedule linear "
-        "that ends sooner (fewer --steps), keeps what was learned"
-    )
+    text = f"the mean return fell from {values[peak]:.4g} at step {returns.steps[peak]:,.0f} to {values[-1]:.4g}: "
+    if gained > MOVED * returns.noise:
+        text += (
+            "take --checkpoint best of 'asyncrl eval' and 'asyncrl watch'; a lower --learning-rate, or a --schedule "
+            "linear that ends sooner (fewer --steps), keeps what was learned"
+        )
+    else:
+        text += f"learning made it worse. Try a much lower --learning-rate, or {_exploration(history)}"
     yield Check(NAME, "note", text)
 
 
