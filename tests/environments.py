@@ -38,6 +38,14 @@ class Clock(gymnasium.Env[NDArray[np.float32], np.int64]):
         return self.view, float(self.view[1]), ended and not self.truncate, ended and self.truncate, {}
 
 
+class Barren(Clock):
+    """Never pays."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation, 0.0, *rest  # type: ignore[return-value]
+
+
 class Crash(Clock):
     """Raises after a number of steps."""
 
@@ -181,5 +189,5 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
+for _name in ("Barren", "Clock", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

@@ -20,10 +20,10 @@ NOTHING = 1e-5
 
 def gradients_exploded(history: History) -> Iterator[Check]:
     """The norm grew by orders of magnitude and is far above the clip."""
-    norms, clip = history.series("gradient_norm"), float(history.setting("max_gradient_norm", 1.0))
-    first, last = norms.median(0.0, 0.1), norms.median(0.9, 1.0)
-    if history.solved or not history.has_learned or not last > max(GROWTH * first, ABOVE_CLIP * clip):
+    if history.solved or not history.has_learned or not _exploded(history):
         return
+    norms = history.series("gradient_norm")
+    first, last = norms.median(0.0, 0.1), norms.median(0.9, 1.0)
     text = (
         f"its norm grew from {first:.3g} in the first tenth of the run to {last:.3g} in the last: a lower "
         "--learning-rate, --reward-clip or a smaller --reward-scale"
@@ -35,7 +35,7 @@ def clip_decides(history: History) -> Iterator[Check]:
     """Every gradient is far above the clip: its size says nothing any more."""
     norms, clip = history.series("gradient_norm"), float(history.setting("max_gradient_norm", 1.0))
     median = norms.median(0.0, 1.0)
-    if history.solved or not history.has_learned or not median > FAR_ABOVE_CLIP * clip:
+    if history.solved or not history.has_learned or _exploded(history) or not median > FAR_ABOVE_CLIP * clip:
         return
     text = (
         f"its norm is {median:.3g}, {median / clip:,.0f} times --max-gradient-norm {clip:g}: every update is scaled "
@@ -66,3 +66,8 @@ def dropped(history: History) -> Iterator[Check]:
         "--reward-clip, --normalize-observations; see that the environment gives no huge numbers"
     )
     yield Check("updates", "note", text)
+
+
+def _exploded(history: History) -> bool:
+    norms, clip = history.series("gradient_norm"), float(history.setting("max_gradient_norm", 1.0))
+    return norms.median(0.9, 1.0) > max(GROWTH * norms.median(0.0, 0.1), ABOVE_CLIP * clip)

@@ -22,7 +22,7 @@ def explains_nothing(history: History) -> Iterator[Check]:
     late = explained.part(0.5, 1.0)
     if history.solved or not history.has_learned or len(late) < 3:
         return
-    if np.ptp(history.series("return_mean").values) == 0 or np.median(late) >= LITTLE or late.max() >= 4 * LITTLE:
+    if np.ptp(history.series("return_mean").values) == 0 or np.median(late) >= LITTLE:
         return
     weight = history.setting("value_weight")
     more = f"a higher --value-weight than {weight:g}, " if weight is not None else ""
