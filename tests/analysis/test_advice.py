@@ -88,7 +88,7 @@ def test_a_reward_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_entropy_that_collapses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = {"entropy_weight": 0.0, "learning_rate": 0.03, "steps": 4_400}
+    bad = {"entropy_weight": 0.0, "learning_rate": 1.0, "steps": 4_400}
     text = remarks(trained(tmp_path / "run", monkeypatch, **bad))["entropy"]
     assert "of its first value within the first" in text
     assert "stopped exploring" in text
