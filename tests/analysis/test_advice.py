@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,17 @@ def test_waiting_for_the_environment_is_fine(tmp_path: Path) -> None:
     found = {check.name: check.text for check in advise(RunFolder(tmp_path))}
     assert "70% in the environment: fine" in found["workers' time"]
     assert "update" not in found
+
+
+@pytest.mark.parametrize(
+    "setting", ["discount", "workers", "reward_clip", "until_return", "max_gradient_norm", "steps"]
+)
+def test_a_setting_of_the_wrong_kind_is_one_line(tmp_path: Path, setting: str) -> None:
+    folder = RunFolder(written(tmp_path, {}, value_mean=1e6, return_mean=5 + np.sin(np.arange(LINES) * 2)))
+    text = folder.experiment_file.read_text()
+    folder.experiment_file.write_text(re.sub(rf"^( *{setting}): .*$", r"\1: [x]", text, flags=re.MULTILINE))
+    with pytest.raises(UserError, match=f"{setting} is .* no number"):
+        advise(folder)
 
 
 def test_empty_and_damaged_folders_get_one_line(tmp_path: Path) -> None:

@@ -97,14 +97,31 @@ class History:
     @property
     def planned_steps(self) -> int:
         """Of the whole run."""
-        return int(self.setting("steps", self.steps))
+        return int(self.number("steps", self.steps))
 
-    def setting(self, name: str, default: Any = None) -> Any:
-        """A setting by its own name, or the default if this run has no such setting."""
+    def setting(self, name: str) -> Any:
+        """A setting by its own name, or None if this run has no such setting."""
         try:
             return setting(self.settings, name)
         except UserError:
+            return None
+
+    def count(self, name: str) -> int:
+        """A number of the last line of metrics, 0 if it is not there."""
+        return int(self.last[name]) if is_number(self.last.get(name)) else 0
+
+    def number(self, name: str, default: float) -> float:
+        """A setting that is a number, or the default if it is None or this run has no such setting.
+
+        Raises:
+            UserError: It is something else.
+        """
+        value = self.setting(name)
+        if value is None:
             return default
+        if not is_number(value):
+            raise UserError(f"{self.run.experiment_file}: {name} is {value!r}, which is no number")
+        return float(value)
 
     def series(self, name: str) -> Series:
         """One metric over the run."""
@@ -129,10 +146,9 @@ class History:
     @cached_property
     def goal(self) -> float | None:
         """The mean return at which the environment counts as solved: the run's own goal, else its preset's."""
-        own = self.setting("until_return")
-        if own is not None:
-            return float(own)
-        environment, algorithm = str(self.setting("environment", "")).rpartition(":")[2], self.setting("algorithm")
+        if self.setting("until_return") is not None:
+            return self.number("until_return", 0.0)
+        environment, algorithm = str(self.setting("environment")).rpartition(":")[2], self.setting("algorithm")
         try:
             preset = find_preset(str(self.setting("preset") or default_preset(environment).name))
         except UserError:

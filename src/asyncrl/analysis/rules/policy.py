@@ -44,7 +44,7 @@ def entropy_collapsed(history: History) -> Iterator[Check]:
     text = (
         f"fell {fell} within the first {max(at / planned, 0.001):.1%} of the run, by step {at:,.0f}: the policy "
         f"stopped exploring before it was good. A lower --learning-rate, or a higher --entropy-weight than "
-        f"{history.setting('entropy_weight', 0):g}"
+        f"{history.number('entropy_weight', 0):g}"
     )
     yield Check(NAME, "note", text)
 
@@ -59,7 +59,7 @@ def entropy_never_moved(history: History) -> Iterator[Check]:
         return
     text = (
         f"{now:.3g} after {min(share, 1):.0%} of the run, {first:.3g} at its start: the policy is still random. A "
-        f"higher --learning-rate, a lower --entropy-weight than {history.setting('entropy_weight', 0):g}, or a larger "
+        f"higher --learning-rate, a lower --entropy-weight than {history.number('entropy_weight', 0):g}, or a larger "
         "--reward-scale, if rewards were found at all"
     )
     yield Check(NAME, "note", text)

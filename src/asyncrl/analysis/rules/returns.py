@@ -49,8 +49,8 @@ def never_moved(history: History) -> Iterator[Check]:
     least = max(MOVED * history.returns.noise, SLIGHT * abs(first))
     if np.abs(values - first).max() > least or abs(history.returns.trend) > TREND:
         return
-    clip = history.setting("reward_clip")
-    clipped = f"; --reward-clip {clip:g} may hide differences between rewards" if clip is not None else ""
+    clip = history.number("reward_clip", 0.0)
+    clipped = f"; --reward-clip {clip:g} may hide differences between rewards" if clip else ""
     text = (
         f"the mean return has not left its first value ({first:.4g} at first, {values[-1]:.4g} after "
         f"{history.steps:,} steps). Some tasks need more steps; else try another --learning-rate, "
@@ -130,5 +130,5 @@ def _last_rise(returns: Returns) -> tuple[float, float]:
 
 def _exploration(history: History) -> str:
     if history.setting("entropy_weight") is not None:
-        return f"a higher --entropy-weight than {history.setting('entropy_weight'):g}"
+        return f"a higher --entropy-weight than {history.number('entropy_weight', 0):g}"
     return "more --exploration-steps or higher --final-epsilons"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from asyncrl.analysis.history import History
+from asyncrl.analysis.history import History, is_number
 from asyncrl.config import available_cores
 from asyncrl.machine import Check
 
@@ -46,7 +46,7 @@ def where_time_goes(history: History) -> Iterator[Check]:
 
 def more_workers_than_cores(history: History) -> Iterator[Check]:
     """Each worker is a process of one thread; more of them than cores take turns."""
-    workers, cores = int(history.setting("workers", 1)), available_cores()
+    workers, cores = int(history.number("workers", 1)), available_cores()
     if workers <= cores or history.setting("runtime") == "serial":
         return
     text = (
@@ -71,7 +71,7 @@ def slowed_down(history: History) -> Iterator[Check]:
 
 def restarts(history: History) -> Iterator[Check]:
     """Workers that died or hung and were replaced."""
-    count = int(history.last.get("restarts") or 0)
+    count = history.count("restarts")
     if count:
         times = "once" if count == 1 else f"{count} times"
         yield Check("restarts", "note", f"workers were replaced {times}: {history.run.log_file} says why")
@@ -79,4 +79,8 @@ def restarts(history: History) -> Iterator[Check]:
 
 def _shares(metrics: Mapping[str, Any]) -> dict[str, float]:
     prefix = "share_"
-    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value
+        for name, value in metrics.items()
+        if name.startswith(prefix) and is_number(value)
+    }

@@ -33,7 +33,7 @@ def gradients_exploded(history: History) -> Iterator[Check]:
 
 def clip_decides(history: History) -> Iterator[Check]:
     """Every gradient is far above the clip: its size says nothing any more."""
-    norms, clip = history.series("gradient_norm"), float(history.setting("max_gradient_norm", 1.0))
+    norms, clip = history.series("gradient_norm"), history.number("max_gradient_norm", 1.0)
     median = norms.median(0.0, 1.0)
     if history.solved or not history.has_learned or _exploded(history) or not median > FAR_ABOVE_CLIP * clip:
         return
@@ -58,7 +58,7 @@ def gradients_vanished(history: History) -> Iterator[Check]:
 
 def dropped(history: History) -> Iterator[Check]:
     """Updates were dropped because they were not finite."""
-    count, updates = int(history.last.get("dropped_updates") or 0), int(history.last["updates"])
+    count, updates = history.count("dropped_updates"), history.count("updates")
     if not count:
         return
     text = (
@@ -69,5 +69,5 @@ def dropped(history: History) -> Iterator[Check]:
 
 
 def _exploded(history: History) -> bool:
-    norms, clip = history.series("gradient_norm"), float(history.setting("max_gradient_norm", 1.0))
+    norms, clip = history.series("gradient_norm"), history.number("max_gradient_norm", 1.0)
     return norms.median(0.9, 1.0) > max(GROWTH * norms.median(0.0, 0.1), ABOVE_CLIP * clip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,8 +25,8 @@ def explains_nothing(history: History) -> Iterator[Check]:
         return
     if np.ptp(history.series("return_mean").values) == 0 or np.median(late) >= LITTLE:
         return
-    weight = history.setting("value_weight")
-    more = f"a higher --value-weight than {weight:g}, " if weight is not None else ""
+    weight = history.number("value_weight", -1)
+    more = f"a higher --value-weight than {weight:g}, " if weight >= 0 else ""
     text = (
         f"it explains {max(float(np.median(late)), 0.0):.0%} of the variance of its targets in the second half of the "
         f"run (value_explained): {more}a higher --learning-rate, --reward-scale so that returns are near 1, "
@@ -47,7 +48,7 @@ def diverged(history: History) -> Iterator[Check]:
         history.setting("target_interval")
     )
     text = (
-        f"its mean is {mean:.3g} in size, where the returns and the discount of {history.setting('discount')} allow "
+        f"its mean is {mean:.3g} in size, where returns and a discount of {history.number('discount', 1.0):g} allow "
         f"about {bound:.3g}: the values diverge. A lower --learning-rate, {target}--reward-clip or a smaller "
         "--reward-scale"
     )
@@ -64,11 +65,10 @@ def _largest_value(history: History) -> float | None:
     lengths = history.series("length_mean").values
     if not len(returns) or not len(lengths) or not returns.max() > 0:
         return None
-    discount = float(history.setting("discount", 1.0))
+    discount = history.number("discount", 1.0)
     horizon = 1 / (1 - discount) if discount < 1 else 0.0
-    clip = history.setting("reward_clip")
     episodes = max(1.0, horizon / max(1.0, float(np.median(lengths))))
     bound = float(returns.max()) * episodes
-    if clip is not None and horizon:
-        bound = min(bound, float(clip) * horizon)
-    return bound * float(history.setting("reward_scale", 1.0))
+    if horizon:
+        bound = min(bound, history.number("reward_clip", math.inf) * horizon)
+    return bound * history.number("reward_scale", 1.0)
