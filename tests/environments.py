@@ -56,6 +56,14 @@ class Bytes(gymnasium.Env[NDArray[np.uint8], np.int64]):
         return self.memory, reward, self.time == 20, False, {}
 
 
+class Barren(Clock):
+    """Never pays."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation, 0.0, *rest  # type: ignore[return-value]
+
+
 class Crash(Clock):
     """Raises after a number of steps."""
 
@@ -199,5 +207,5 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Bytes", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
+for _name in ("Clock", "Bytes", "Barren", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

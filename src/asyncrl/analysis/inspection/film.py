@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.episode import frames_per_second, write_video
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
 from asyncrl.analysis.inspection.drawing import drawing

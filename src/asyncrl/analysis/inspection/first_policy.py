@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from asyncrl.agent import Agent
 from asyncrl.algorithms.base import Explorer
-from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
 from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.readout import Readout

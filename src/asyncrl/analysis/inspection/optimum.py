@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.drawing import draw_image, drawing
 from asyncrl.envs.catch import CatchVectorEnv

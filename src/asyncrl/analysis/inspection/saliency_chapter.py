@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
-from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.moments import stand_out

@@ -11,7 +11,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.inspection.recording import Recording
