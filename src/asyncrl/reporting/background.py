@@ -17,7 +17,7 @@ RETRY_SECONDS = 30.0
 """Between two attempts, after one that failed."""
 ATTEMPTS = 3
 """To hand over a record, before it is given up for the next one."""
-CLOSE_SECONDS = 10.0
+CLOSE_SECONDS = 30.0
 """How long the end of a run waits for what has not been handed over."""
 
 
@@ -48,15 +48,10 @@ class BackgroundSink:
 
     Args:
         tracker: Who gets it.
-        retry_seconds: Between two attempts.
-        close_seconds: How long `close` waits.
     """
 
-    def __init__(
-        self, tracker: Tracker, retry_seconds: float = RETRY_SECONDS, close_seconds: float = CLOSE_SECONDS
-    ) -> None:
+    def __init__(self, tracker: Tracker) -> None:
         self.tracker, self.name = tracker, tracker.name
-        self.retry_seconds, self.close_seconds = retry_seconds, close_seconds
         self.waiting: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
         self.news = threading.Condition()  # something waits, or it is closed
         self.closing = False
@@ -98,10 +93,10 @@ class BackgroundSink:
         with self.news:
             self.closing = True
             self.news.notify()
-        self.thread.join(self.close_seconds)
+        self.thread.join(CLOSE_SECONDS)
         left = len(self.waiting) + self.lost
         if self.thread.is_alive():
-            raise OSError(f"it is not done after {self.close_seconds:g} s: {left} records or more may be lost")
+            raise OSError(f"it is not done after {CLOSE_SECONDS:g} s: {left} records or more may be lost")
         if left or self.failing:
             raise OSError(f"{left} records are lost: {self.reason}")
 
@@ -114,13 +109,13 @@ class BackgroundSink:
 
     def _work(self) -> None:
         while not self._succeeds(self.tracker.open):
-            if self._is_closed_within(self.retry_seconds):
+            if self._is_closed_within(RETRY_SECONDS):
                 return
         while (record := self._next()) is not None:
             for _ in range(ATTEMPTS):
                 if self._succeeds(record):
                     break
-                self._is_closed_within(self.retry_seconds)
+                self._is_closed_within(RETRY_SECONDS)
             else:
                 self.lost += 1
         self._succeeds(self.tracker.close)

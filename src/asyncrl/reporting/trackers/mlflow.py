@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 STATUS = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 """MLflow's word for how a run ended."""
+SQLITE = "sqlite:///"
 LONGEST_PARAMETER = 500
 """Characters of a setting's value: more than some stores take would be refused."""
 
@@ -35,9 +38,10 @@ class MLflow:
 
     def open(self) -> None:
         """Begins the run, or goes on with it; its settings as they are now are its file experiment.json."""
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # making a store, it tells of every table
-        from mlflow.tracking import MlflowClient
+        from mlflow.tracking import MlflowClient, get_tracking_uri
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # making a store, it tells of every table
+        _make_database(get_tracking_uri())
         self.client = MlflowClient()
         known = self.tracked.known_as("mlflow")
         if known is None:
@@ -84,6 +88,29 @@ class MLflow:
     def close(self) -> None:
         """Ends the run."""
         self.client.set_terminated(self.id, self.status)
+
+
+def _make_database(uri: str) -> None:
+    """Makes the local database that a URI names, if it is not there; as a whole.
+
+    MLflow itself would leave one behind that nobody can open, if the program ended or another run began meanwhile.
+    """
+    if not uri.startswith(SQLITE) or (path := Path(uri.removeprefix(SQLITE))).exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
+        made, whole = Path(folder) / "made.db", Path(folder) / "whole.db"
+        MlflowClient(f"{SQLITE}{made}").search_experiments()
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(whole)) as target:
+            source.backup(target)
+        try:
+            path.hardlink_to(whole)
+        except FileExistsError:  # another run was faster
+            pass
+        except OSError:  # no such links on this file system
+            whole.replace(path)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
