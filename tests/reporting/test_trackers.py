@@ -21,6 +21,7 @@ from asyncrl.cli import main
 from asyncrl.errors import UserError
 from asyncrl.reporting import background
 from asyncrl.reporting.background import BackgroundSink
+from asyncrl.reporting.trackers import TrackedRun
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import reporters
 from tests.experiments import small
@@ -170,6 +171,17 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_made(
     assert not Path("run").exists()
     with pytest.raises(UserError, match="--eval-video needs --eval-every"):
         small(eval_video=True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"wandb": 3}', "[" * 100_000])
+def test_a_damaged_list_of_trackers_is_named(tmp_path: Path, text: str) -> None:
+    run = TrackedRun(RunFolder(tmp_path), "Catch-v0-a3c", {})
+    run.remember("wandb", "one")
+    run.remember("mlflow", "two")
+    assert (run.known_as("wandb"), run.known_as("mlflow"), run.known_as("trackio")) == ("one", "two", None)
+    run.folder.trackers_file.write_text(text)
+    with pytest.raises(UserError, match=r"trackers\.json"):
+        run.known_as("wandb")
 
 
 def test_wandb_does_not_ask_in_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

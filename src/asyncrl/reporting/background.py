@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,7 +19,7 @@ RETRY_SECONDS = 30.0
 ATTEMPTS = 3
 """To hand over a record, before it is given up for the next one."""
 CLOSE_SECONDS = 30.0
-"""How long the end of a run waits for what has not been handed over."""
+"""After the end of a run, how long is waited for what has not been handed over; for all trackers together."""
 
 
 class Tracker(Protocol):
@@ -55,6 +56,7 @@ class BackgroundSink:
         self.waiting: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
         self.news = threading.Condition()  # something waits, or it is closed
         self.closing = False
+        self.ended_at: float | None = None  # when the run did
         self.lost = 0  # records given up
         self.failing = False  # the last attempt failed
         self.reason = ""  # for which one failed last
@@ -81,11 +83,12 @@ class BackgroundSink:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Lets the summary wait for its turn, if the tracker keeps any; raises as `write`."""
+        self.ended_at = time.monotonic()
         if isinstance(self.tracker, SummarySink):
             self._add(partial(self.tracker.write_summary, summary))
 
     def close(self) -> None:
-        """Waits some seconds for what has not been handed over.
+        """Waits for what has not been handed over, until some seconds after the run's end.
 
         Raises:
             OSError: It took longer, or failed.
@@ -93,7 +96,8 @@ class BackgroundSink:
         with self.news:
             self.closing = True
             self.news.notify()
-        self.thread.join(CLOSE_SECONDS)
+        now = time.monotonic()
+        self.thread.join(max(0.0, CLOSE_SECONDS + (self.ended_at or now) - now))
         left = len(self.waiting) + self.lost
         if self.thread.is_alive():
             raise OSError(f"it is not done after {CLOSE_SECONDS:g} s: {left} records or more may be lost")
