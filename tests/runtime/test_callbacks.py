@@ -133,6 +133,8 @@ def test_a_mistake_in_a_callback_costs_no_work(in_tmp: Path, where: str) -> None
     assert second == f"what was learned is saved in run, up to step {saved:,}"
     assert saved == summary(in_tmp / "run")["steps"]
     assert summary(in_tmp / "run")["status"] == "failed"
+    if where in ("on_start", "on_updates", "on_episode", "on_evaluation"):  # others may come with the last step
+        assert saved < 6000
     assert "ZeroDivisionError" in summary(in_tmp / "run")["error"]
     assert "ZeroDivisionError" in log(in_tmp / "run")
     assert len(everything.of("on_end")) == 1  # others are told all the same
