@@ -33,6 +33,7 @@ class Agent:
     network: Network
     random: torch.Generator
     warnings: tuple[str, ...] = ()  # what was wrong with newer checkpoints than the one in use
+    steps: int = 0  # of training that it has had
 
     def predict(
         self, observation: Any, state: State | None = None, deterministic: bool = False
@@ -116,7 +117,7 @@ def load(run: str | Path, seed: int = 0, checkpoint: str | int = "last", modules
         load_parameters(network, chosen, info)
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
-    return Agent(experiment, info, network, torch.Generator().manual_seed(seed), tuple(warnings))
+    return Agent(experiment, info, network, torch.Generator().manual_seed(seed), tuple(warnings), chosen.state.steps)
 
 
 def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:
