@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncrl.agent import Agent, load
+    from asyncrl.callbacks import Callback
     from asyncrl.config import Experiment
     from asyncrl.errors import RunError, UserError
     from asyncrl.training import Result, train
@@ -14,6 +15,7 @@ __version__ = version("asyncrl")
 
 _HOMES = {
     "Agent": "agent",
+    "Callback": "callbacks",
     "Experiment": "config",
     "Result": "training",
     "RunError": "errors",
@@ -22,7 +24,7 @@ _HOMES = {
     "train": "training",
 }
 
-__all__ = ["Agent", "Experiment", "Result", "RunError", "UserError", "__version__", "load", "train"]
+__all__ = ["Agent", "Callback", "Experiment", "Result", "RunError", "UserError", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

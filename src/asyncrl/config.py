@@ -100,6 +100,12 @@ class SupervisionSettings:
     """Evaluate a frozen copy of the agent after each multiple of this many steps, in a process of its own."""
     eval_episodes: int = 20
     """Episodes of such an evaluation."""
+    eval_video: bool = False
+    """Film one more episode at each evaluation, for TensorBoard and the trackers."""
+    histograms: bool = False
+    """Show the distribution of each parameter tensor at checkpoints, in TensorBoard and the trackers."""
+    trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = ()
+    """Send metrics to these too; each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         _require(self.restarts >= 0, f"--restarts must be 0 or more, not {self.restarts}")
@@ -109,6 +115,8 @@ class SupervisionSettings:
         _require(self.keep_every is None or self.keep_every > 0, "--keep-every must be positive, or None")
         _require(self.eval_every is None or self.eval_every > 0, "--eval-every must be positive, or None")
         _require(self.eval_episodes >= 1, f"--eval-episodes must be at least 1, not {self.eval_episodes}")
+        _require(not self.eval_video or self.eval_every is not None, "--eval-video needs --eval-every")
+        _require(len(set(self.trackers)) == len(self.trackers), "--trackers takes each name once")
 
 
 @dataclass(frozen=True)

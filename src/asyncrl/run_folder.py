@@ -76,6 +76,11 @@ class RunFolder:
         """A line of JSON for each evaluation that was made while training."""
         return self.path / "evaluations.jsonl"
 
+    @property
+    def trackers_file(self) -> Path:
+        """By which name each tracker knows the run, so that a resumed one goes on in the same."""
+        return self.path / "trackers.json"
+
     def cut_history(self, steps: int) -> int:
         """Makes ready for work to go on from that step: what was written of later steps goes to `discarded.jsonl`.
 
@@ -200,8 +205,7 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
     """
     try:
         if run_dir is None:
-            name = f"{experiment.environment}-{algorithm}".replace("/", "-").replace(":", "-")
-            return _first_free(Path("runs"), name)
+            return _first_free(Path("runs"), kind_of_run(experiment.environment, algorithm))
         if overwrite and run_dir.exists():
             open_run_folder(run_dir)  # only ever deletes runs
             with locked(run_dir):
@@ -215,6 +219,11 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
         return RunFolder(run_dir)
     except OSError as error:
         raise UserError(f"cannot make the run folder {run_dir or 'runs'}: {error.strerror}") from error
+
+
+def kind_of_run(environment: str, algorithm: str) -> str:
+    """Environment and algorithm as part of a file's name."""
+    return f"{environment}-{algorithm}".replace("/", "-").replace(":", "-")
 
 
 def open_run_folder(path: Path) -> RunFolder:
@@ -237,7 +246,7 @@ def newest_run_folder(environment: str, algorithm: str | None) -> RunFolder:
     Raises:
         UserError: There is none.
     """
-    name = f"{environment}-{algorithm or '*'}".replace("/", "-").replace(":", "-")
+    name = kind_of_run(environment, algorithm or "*")
     found = [path for path in Path("runs").glob(f"{name}-*") if (path / "experiment.yaml").is_file()]
     if not found:
         what = f"of {algorithm} on {environment}" if algorithm else f"on {environment}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
+from asyncrl.callbacks import Callback
 from asyncrl.config import (
     GROUPS,
     Experiment,
@@ -25,6 +26,7 @@ from asyncrl.config import (
 from asyncrl.envs.make import describe, environments_for_a_worker, find_spec
 from asyncrl.errors import RunError, UserError
 from asyncrl.presets import default_preset, find_preset
+from asyncrl.reporting.trackers import check_installed, make_trackers
 from asyncrl.run_folder import RunFolder, locked, new_run_folder, newest_run_folder, open_run_folder
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     modules: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
     **settings: Any,
 ) -> Result:
     """Trains an agent and returns when the run has ended; the Python form of `asyncrl train`.
@@ -73,14 +76,18 @@ def train(
         resume: Go on with the run in `run_dir`, or with the newest of the environment and algorithm.
         overwrite: Replace the run in `run_dir`.
         modules: Modules of your own that a resumed run's settings may import.
+        callbacks: Your own code at updates, episodes, evaluations and more.
         settings: Any setting of `Experiment` and of its algorithm, network and optimizer by its own name, such as
             `steps`, `learning_rate` or `entropy_weight`.
 
     Raises:
         UserError: A setting is wrong, or the folder cannot be used.
-        RunError: A worker failed; what was learned is saved.
+        RunError: A worker or a callback failed; what was learned is saved.
     """
     _refuse_unguarded_script()
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise UserError(f"callbacks takes objects of classes that inherit asyncrl.Callback, not {callback!r}")
     path = None if run_dir is None else Path(run_dir)
     if resume:
         modules = (*modules, *modules_of(environment, algorithm))
@@ -92,7 +99,7 @@ def train(
         folder = prepare_folder(experiment, path, overwrite)
     from asyncrl.reporting.progress import TrainingConsole
 
-    return run(experiment, folder, resume, TrainingConsole())
+    return run(experiment, folder, resume, TrainingConsole(), callbacks)
 
 
 def starting_point(environment: str, preset: str | None, algorithm: str | None) -> Experiment:
@@ -162,8 +169,10 @@ def prepare_folder(experiment: Experiment, run_dir: Path | None, overwrite: bool
     """An empty folder for the experiment; an old run is only thrown away for one that can start.
 
     Raises:
-        UserError: The environment cannot be made, the network does not fit it, or the folder cannot be used.
+        UserError: The environment cannot be made, the network does not fit it, a tracker is not installed, or the
+            folder cannot be used.
     """
+    check_installed(experiment.supervision.trackers)
     if overwrite:
         from asyncrl.networks.assemble import make_network
 
@@ -202,10 +211,12 @@ def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment], modul
         modules: That the settings may import.
 
     Raises:
-        UserError: The change touches what the checkpoint depends on, or the settings would import another module.
+        UserError: The change touches what the checkpoint depends on, the settings would import another module, or a
+            tracker is not installed.
     """
     saved = folder.read_experiment(modules)
     experiment = with_chosen_environments(change(saved))
+    check_installed(experiment.supervision.trackers)
     fixed: dict[str, Callable[[Experiment], object]] = {
         "environment": lambda settings: (settings.environment, settings.environment_options),
         "algorithm": lambda settings: type(settings.algorithm),
@@ -220,18 +231,26 @@ def resumed(folder: RunFolder, change: Callable[[Experiment], Experiment], modul
     return experiment
 
 
-def run(experiment: Experiment, folder: RunFolder, resume: bool, console: Console) -> Result:
+def run(
+    experiment: Experiment,
+    folder: RunFolder,
+    resume: bool,
+    console: Console,
+    callbacks: Sequence[Callback] = (),
+) -> Result:
     """Trains in a prepared folder, with live progress on the console.
 
     Raises:
         UserError: The environment or the checkpoint cannot be used, or another process trains in the folder.
-        RunError: A worker failed; what was learned is saved.
+        RunError: A worker or a callback failed; what was learned is saved.
     """
     with locked(folder.path):
-        return _run(experiment, folder, resume, console)
+        return _run(experiment, folder, resume, console, callbacks)
 
 
-def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Console) -> Result:
+def _run(
+    experiment: Experiment, folder: RunFolder, resume: bool, console: Console, callbacks: Sequence[Callback]
+) -> Result:
     from asyncrl.machine import allow_open_files
     from asyncrl.runtime.processes import start_fork_server
 
@@ -287,13 +306,16 @@ def _run(experiment: Experiment, folder: RunFolder, resume: bool, console: Conso
         messages.append(f"{removed} lines of metrics of work after the checkpoint went to discarded.jsonl")
     for message in messages:
         tell(message)
+    sinks += make_trackers(experiment, folder)
     try:
-        outcome = supervisor.run([*sinks, progress])
+        outcome = supervisor.run([*sinks, progress], callbacks)
         log.tell(f"ended: {outcome.summary['ended_by']} at step {outcome.summary['steps']:,} {outcome.error}".rstrip())
     finally:
         for sink in (*sinks, progress):
-            with suppress(OSError):
+            try:
                 sink.close()
+            except OSError as error:
+                tell(f"warning: {sink.name} did not get everything ({error})")
         log.close()
     from asyncrl.analysis.curves import plot_runs  # its libraries take a second that training need not wait for
 

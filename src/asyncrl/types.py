@@ -95,3 +95,14 @@ class EnvironmentInfo:
     observation_space: Space[Any]  # of one environment as the agent sees it: a Box, or a Dict of them; no float64
     action_space: Space[Any]  # of one environment
     frames_per_step: int  # emulator frames per agent decision
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One episode as an animated gif."""
+
+    gif: bytes
+    width: int  # in pixels
+    height: int
+    length: int  # of what it shows, in steps
+    total_reward: float  # of what it shows, unclipped

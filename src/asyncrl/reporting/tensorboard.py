@@ -4,33 +4,24 @@ import io
 import os
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from asyncrl.reporting import names
 from asyncrl.reporting.appending import AppendedFile
+from asyncrl.reporting.histogram import Histogram
+from asyncrl.types import Video
 
-GROUPS = {
-    "return_mean": "episodes",
-    "length_mean": "episodes",
-    "episodes": "episodes",
-    "steps_per_second": "speed",
-    "wall_seconds": "speed",
-    "updates": "speed",
-    "frames": "speed",
-    "workers": "speed",
-    "restarts": "speed",
-    "evaluation_return_mean": "evaluation",
-    "evaluation_steps": "evaluation",
-}
-"""Where a metric stands in TensorBoard; all others are under `learning`."""
+RGB = 3
 
 
 class TensorBoard:
-    """Every metric as a scalar over steps.
+    """Every metric as a scalar over steps; histograms of parameters; episodes as animated images.
 
     TensorBoard's own writer has a thread that dies when the disk is full, and then makes its caller wait for ever.
 
@@ -51,18 +42,41 @@ class TensorBoard:
 
     def write(self, metrics: dict[str, Any]) -> None:
         """Adds one point to each curve."""
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in names.grouped(metrics).items()]
+        self._add_values(values, metrics["steps"])
+
+    def write_histograms(self, histograms: Mapping[str, Histogram], steps: int) -> None:
+        """Adds a histogram of each parameter tensor."""
         values = [
-            Summary.Value(tag=f"{GROUPS.get(name, 'learning')}/{name}", simple_value=float(value))
-            for name, value in metrics.items()
-            if value is not None and name != "steps"
+            Summary.Value(tag=names.parameter(name), histo=_proto(histogram)) for name, histogram in histograms.items()
         ]
-        self._add(Event(step=metrics["steps"], wall_time=time.time(), summary=Summary(value=values)))
+        self._add_values(values, steps)
+
+    def write_video(self, video: Video, steps: int) -> None:
+        """Adds an episode: TensorBoard shows an image that is an animated gif as what it is."""
+        image = Summary.Image(width=video.width, height=video.height, colorspace=RGB, encoded_image_string=video.gif)
+        self._add_values([Summary.Value(tag=names.VIDEO, image=image)], steps)
 
     def close(self) -> None:
         """Closes the file."""
         self.file.close()
 
+    def _add_values(self, values: Sequence[Summary.Value], steps: int) -> None:
+        self._add(Event(step=steps, wall_time=time.time(), summary=Summary(value=values)))
+
     def _add(self, event: Event) -> None:
         record = io.BytesIO()
         RecordWriter(record).write(event.SerializeToString())
         self.file.append(record.getvalue())
+
+
+def _proto(histogram: Histogram) -> HistogramProto:
+    return HistogramProto(
+        min=histogram.minimum,
+        max=histogram.maximum,
+        num=float(histogram.counts.sum()),
+        sum=histogram.total,
+        sum_squares=histogram.total_of_squares,
+        bucket_limit=histogram.edges[1:].tolist(),  # each bin's upper edge
+        bucket=histogram.counts.astype(float).tolist(),
+    )

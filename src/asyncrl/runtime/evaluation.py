@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING
@@ -13,13 +14,22 @@ from asyncrl.runtime.evaluator import Evaluation, evaluate
 from asyncrl.runtime.failure import Failure, failure_of
 from asyncrl.runtime.processes import ChildProcess, end_with_parent
 from asyncrl.signals import leave_to_parent
-from asyncrl.types import EnvironmentInfo
+from asyncrl.types import EnvironmentInfo, Video
 
 if TYPE_CHECKING:
     from asyncrl.runtime.learned import Frozen
 
 EVALUATOR = -1
 """In the place of a worker's number."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an evaluation gives."""
+
+    evaluation: Evaluation
+    video: Video | None = None  # of one more episode, if one is asked for
+    no_video: str = ""  # why there is none
 
 
 class EvaluatorProcess:
@@ -57,7 +67,7 @@ class EvaluatorProcess:
         except (OSError, EOFError) as error:
             self.failure = Failure(EVALUATOR, f"could not be started ({error or type(error).__name__})")
 
-    def poll(self) -> tuple[int, Evaluation] | Failure | None:
+    def poll(self) -> tuple[int, Findings] | Failure | None:
         """The step of the copy and what was found, or why there is nothing to be found; None while it plays."""
         if self.steps is None:
             return None
@@ -70,12 +80,12 @@ class EvaluatorProcess:
         self.steps = None
         return steps, found
 
-    def _found(self) -> Evaluation | Failure | None:
+    def _found(self) -> Findings | Failure | None:
         if self.child is None or self.failure is not None:
             return self.failure
         if self.child.pipe.poll():
             try:
-                found: Evaluation | Failure = self.child.pipe.recv()
+                found: Findings | Failure = self.child.pipe.recv()
             except (EOFError, OSError):
                 return Failure(EVALUATOR, self.child.cause_of_death())
             return found
@@ -97,7 +107,7 @@ class InlineEvaluator:
 
     def __init__(self, experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> None:
         self.arguments = experiment, info, frozen
-        self.found: tuple[int, Evaluation] | Failure | None = None
+        self.found: tuple[int, Findings] | Failure | None = None
         self.busy = False
 
     def start(self, steps: int) -> None:
@@ -107,7 +117,7 @@ class InlineEvaluator:
         except Exception as error:
             self.found = failure_of(EVALUATOR, error)
 
-    def poll(self) -> tuple[int, Evaluation] | Failure | None:
+    def poll(self) -> tuple[int, Findings] | Failure | None:
         """What was found by the last `start`."""
         found, self.found = self.found, None
         return found
@@ -116,7 +126,7 @@ class InlineEvaluator:
         """Nothing to end."""
 
 
-def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> Evaluation:
+def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> Findings:
     import torch
 
     from asyncrl.agent import Agent
@@ -128,7 +138,16 @@ def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> 
         network.normalizer.set(frozen.moments.combined)
     agent = Agent(experiment, info, network, torch.Generator())
     episodes = experiment.supervision.eval_episodes
-    return evaluate(agent, episodes, deterministic=False, seed=experiment.seed, pulse=frozen.pulse)
+    found = evaluate(agent, episodes, deterministic=False, seed=experiment.seed, pulse=frozen.pulse)
+    if not experiment.supervision.eval_video:
+        return Findings(found)
+
+    from asyncrl.analysis.film import film
+
+    try:
+        return Findings(found, film(agent, experiment.seed, frozen.pulse))
+    except Exception as error:  # no way to draw on this machine, or whatever else drawing may meet
+        return Findings(found, no_video=str(error) or type(error).__name__)
 
 
 def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: Connection, sockets: str) -> None:
@@ -142,7 +161,7 @@ def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: C
         while True:
             pipe.recv()
             try:
-                found: Evaluation | Failure = _evaluate(experiment, info, frozen)
+                found: Findings | Failure = _evaluate(experiment, info, frozen)
             except Exception as error:
                 found = failure_of(EVALUATOR, error)
             pipe.send(found)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asyncrl.algorithms import algorithm_name
+from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
 from asyncrl.reporting.json_lines import JsonLines
@@ -24,6 +25,7 @@ from asyncrl.runtime.evaluator import Evaluation
 from asyncrl.runtime.failure import Failure, RestartBudget
 from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.processes import ProcessWorkers, process_context
+from asyncrl.runtime.reporters import Reporters
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.shared import SharedState
@@ -117,7 +119,7 @@ class Supervisor:
         self.evaluation: tuple[int, Evaluation] | None = None  # that no line of metrics has told of
         self.unsaved_best: Checkpoint | None = None  # that found no room
         self.last_line: Metrics = {}
-        self.deserted: list[Sink] = []
+        self.reporters = Reporters((), (), self.disk, notify)
 
     @property
     def shared(self) -> SharedState:
@@ -136,15 +138,18 @@ class Supervisor:
                 return f"its {self.experiment.until_seconds:g} seconds are over"
         return ""
 
-    def _early_end(self) -> Literal["", "goal", "time"]:
+    def _early_end(self) -> Literal["", "goal", "time", "callback"]:
         """What ends the run before its steps are done, if it is there."""
+        if self.reporters.stopped:
+            return "callback"
         if self.telemetry.reached(self.experiment.until_return):
             return "goal"
         limit = self.experiment.until_seconds
         return "time" if limit is not None and self.telemetry.wall_seconds >= limit else ""
 
-    def run(self, sinks: Sequence[Sink]) -> Outcome:
+    def run(self, sinks: Sequence[Sink], callbacks: Sequence[Callback] = ()) -> Outcome:
         """Trains until the steps are done, the goal is reached, a signal comes or no worker can go on."""
+        self.reporters = Reporters(sinks, callbacks, self.disk, self.notify)
         warning = self.saver.take_up_score()
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
@@ -152,7 +157,9 @@ class Supervisor:
         with collected_signals() as received, self._working(workers), self._evaluator() as evaluator:
             status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
-                self._watch(workers, evaluator, received, sinks)
+                self.reporters.start(self.experiment, self.folder, self.session, self.shared.counter.steps)
+                self._watch(workers, evaluator, received)
+                self.reporters.check()
                 ended_by = self._early_end() or ended_by
             except (RunError, UserError) as failure:
                 status, ended_by, error = "failed", "failure", str(failure)
@@ -161,28 +168,29 @@ class Supervisor:
                 self._save(workers)
                 raise
             for report in workers.stop():
-                self.telemetry.add(report)
+                self._take_report(report)
             while evaluator is not None and status == "done" and not received and self._evaluate(evaluator):
                 time.sleep(0.05)  # of the last multiple of steps
             if received:
                 status, ended_by, exit_code = "stopped", name_of(received[0]), 128 + received[0]
-            self._write_line(sinks, workers.running)
+            self._write_line(workers.running)
             if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
                 lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"
                 status, exit_code, error = "failed", 1, f"{error}\n{lost}".strip()
-            summary = self._summary(status, ended_by, error)
+            outcome = self._outcome(status, ended_by, exit_code, error)
+            self.reporters.end(self.folder, outcome.summary)
+            outcome = self._outcome(status, ended_by, exit_code, error)  # callbacks may have failed at the end
             try:
-                self.folder.write_summary(summary)
+                self.folder.write_summary(outcome.summary)
             except OSError as problem:
                 self.notify(f"warning: the summary cannot be written ({reason_of(problem)})")
-        return Outcome(status, exit_code, summary, error)
+        return outcome
 
     def _watch(
         self,
         workers: Workers,
         evaluator: EvaluatorProcess | InlineEvaluator | None,
         received: Sequence[int],
-        sinks: Sequence[Sink],
     ) -> None:
         """Takes in reports, restarts workers, and writes metrics and checkpoints in their time, until the end."""
         shortest, longest = METRICS_SECONDS
@@ -191,7 +199,7 @@ class Supervisor:
         while (workers.running or (self.restarts_due and not is_done())) and not received:
             for message in workers.poll(0.05):
                 if isinstance(message, Report):
-                    self.telemetry.add(message)
+                    self._take_report(message)
                     self.fruitless[message.worker] = 0
                 elif not received:
                     self._deal_with(message, workers)
@@ -203,7 +211,7 @@ class Supervisor:
             now = time.monotonic()
             if now - written_at >= min(longest, max(shortest, _pace(now - started))):
                 written_at = now
-                self._write_line(sinks, workers.running)
+                self._write_line(workers.running)
             if self.saver.is_due(self.shared.counter.steps):
                 self._save(workers)
         if not received and not is_done():
@@ -333,36 +341,37 @@ class Supervisor:
             details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
             self.notify(f"warning: no evaluation at step {self.evaluated_at:,}: it {found.reason}{details}")
         elif found is not None:
-            steps, result = self.evaluation = found
-            self._write(self.evaluations, {"steps": steps, **result.to_dict()})
+            steps, findings = found
+            result = findings.evaluation
+            self.evaluation = steps, result
+            self.reporters.write(
+                self.evaluations, partial(self.evaluations.write, {"steps": steps, **result.to_dict()})
+            )
             tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
             self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
+            if findings.no_video:
+                self.notify(f"warning: no video of the evaluation at step {steps:,}: {findings.no_video}")
+            self.reporters.evaluation(steps, result, findings.video)
 
     def _save_best(self, checkpoint: Checkpoint) -> None:
         saved = self.saver.save_best(checkpoint)
         self.unsaved_best = None if saved else checkpoint
 
-    def _write_line(self, sinks: Sequence[Sink], workers: int) -> None:
+    def _take_report(self, report: Report) -> None:
+        episodes = self.telemetry.reported
+        self.telemetry.add(report)
+        self.reporters.report(report, episodes, self.shared.counter.counts)
+
+    def _write_line(self, workers: int) -> None:
         counts = self.shared.counter.counts
         self.last_line = self.telemetry.line(counts, learning_rate(self.experiment, counts.steps), workers)
         if self.evaluation is not None:
             steps, result = self.evaluation
             self.last_line |= {"evaluation_return_mean": result.return_mean, "evaluation_steps": steps}
             self.evaluation = None
-        for sink in [sink for sink in sinks if sink not in self.deserted]:
-            self._write(sink, self.last_line)
+        self.reporters.metrics(self.last_line)
 
-    def _write(self, sink: Sink, line: Metrics) -> None:
-        try:
-            sink.write(line)
-            self.disk.worked(sink.name)
-        except BrokenPipeError:
-            self.deserted.append(sink)
-            self.notify(f"warning: nobody reads {sink.name} any more: training goes on without")
-        except OSError as error:
-            self.disk.failed(sink.name, error)
-
-    def _save(self, workers: Workers) -> bool:
+    def _save(self, workers: Workers, at_last: bool = False) -> bool:
         if self.unsaved_best is not None:
             self._save_best(self.unsaved_best)
         tensors, saved = self.learned.tensors(), {}
@@ -372,11 +381,16 @@ class Supervisor:
                 tensors |= {f"workers/{number}/{name}": tensor for name, tensor in snapshot.items()}
         state = self._state(self.shared.counter.steps, saved)
         state = replace(state, score=self.telemetry.return_mean, score_is_evaluated=False)
-        return self.saver.save(Checkpoint(tensors, state))
+        if not self.saver.save(Checkpoint(tensors, state)):
+            return False
+        if self.experiment.supervision.histograms:
+            self.reporters.histograms(dict(self.learned.network.named_parameters()), state.steps, at_last)
+        self.reporters.checkpoint(self.folder, state.steps)
+        return True
 
     def _save_at_last(self, workers: Workers, wait: Callable[[], bool]) -> bool:
         """Saves the end of the run; tries again while `wait` says so."""
-        while not self._save(workers):
+        while not self._save(workers, at_last=True):
             if not wait():
                 return False
             self.notify("the run has come to its end and waits for room to be saved; Ctrl-C gives it up")
@@ -400,12 +414,17 @@ class Supervisor:
             workers=dict(workers or {}),
         )
 
+    def _outcome(self, status: str, ended_by: str, exit_code: int, error: str) -> Outcome:
+        if self.reporters.error and not error:
+            status, ended_by, exit_code, error = "failed", "failure", 1, self.reporters.error
+        return Outcome(status, exit_code, self._summary(status, ended_by, error), error)
+
     def _summary(self, status: str, ended_by: str, error: str) -> dict[str, Any]:
         return {
             **self.last_line,
             **self.telemetry.shares(),
             "status": status,  # done, stopped or failed
-            "ended_by": ended_by,  # steps, goal, time, failure, or a signal's name
+            "ended_by": ended_by,  # steps, goal, time, callback, failure, or a signal's name
             **({"error": error} if error else {}),
             "environment": self.info.id,
             "algorithm": algorithm_name(self.experiment.algorithm),

@@ -1,0 +1,37 @@
+"""How the numbers of a parameter tensor are distributed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts in bins of equal width, and what is needed for mean and deviation."""
+
+    counts: NDArray[np.int64]  # [N]
+    edges: NDArray[np.float64]  # [N+1]
+    minimum: float
+    maximum: float
+    total: float
+    total_of_squares: float
+
+
+def histogram_of(values: NDArray[Any]) -> Histogram:
+    """The histogram of all entries; there must be one, and all must be finite."""
+    numbers = np.asarray(values, np.float64).ravel()
+    counts, edges = np.histogram(numbers, BINS)
+    return Histogram(
+        counts.astype(np.int64),
+        edges,
+        float(numbers.min()),
+        float(numbers.max()),
+        float(numbers.sum()),
+        float(np.square(numbers).sum()),
+    )

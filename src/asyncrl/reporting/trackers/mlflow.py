@@ -1,0 +1,121 @@
+"""MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asyncrl.reporting import names
+from asyncrl.types import Video
+
+if TYPE_CHECKING:
+    from asyncrl.reporting.trackers import TrackedRun
+
+STATUS = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+"""MLflow's word for how a run ended."""
+SQLITE = "sqlite:///"
+LONGEST_PARAMETER = 500
+"""Characters of a setting's value: more than some stores take would be refused."""
+
+
+class MLflow:
+    """A run in MLflow's store: the one that MLFLOW_TRACKING_URI names, else mlflow.db in the present folder.
+
+    MLflow has no histograms.
+    """
+
+    name = "MLflow"
+
+    def __init__(self, run: TrackedRun) -> None:
+        self.tracked, self.status = run, "KILLED"
+
+    def open(self) -> None:
+        """Begins the run, or goes on with it; its settings as they are now are its file experiment.json."""
+        from mlflow.tracking import MlflowClient, get_tracking_uri
+
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # making a store, it tells of every table
+        _make_database(get_tracking_uri())
+        self.client = MlflowClient()
+        known = self.tracked.known_as("mlflow")
+        if known is None:
+            self.id = self._create()
+            self.tracked.remember("mlflow", self.id)
+        else:
+            self.id = known
+            self.client.update_run(self.id, status="RUNNING")
+        self.client.log_dict(self.id, dict(self.tracked.settings), "experiment.json")
+
+    def _create(self) -> str:
+        from mlflow.entities import Param
+
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self.tracked.project)
+        experiment = self.client.get_experiment_by_name(name)
+        key = self.client.create_experiment(name) if experiment is None else experiment.experiment_id
+        run = str(self.client.create_run(key, run_name=self.tracked.name).info.run_id)
+        # what is given once can never change, so a resumed run keeps those of its first session
+        parameters = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in _flat(self.tracked.settings)]
+        self.client.log_batch(run, params=parameters)
+        return run
+
+    def write(self, metrics: dict[str, Any]) -> None:
+        """Logs one line."""
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        values = [Metric(name, value, now, metrics["steps"]) for name, value in names.grouped(metrics).items()]
+        self.client.log_batch(self.id, metrics=values)
+
+    def write_video(self, video: Video, steps: int) -> None:
+        """Keeps an episode among the run's files."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"step-{steps:012d}.gif"
+            file.write_bytes(video.gif)
+            self.client.log_artifact(self.id, str(file), names.VIDEO)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Keeps how the run ended, as tags."""
+        self.status = STATUS[summary["status"]]
+        for key in ("status", "ended_by", "best_return_mean"):
+            self.client.set_tag(self.id, f"asyncrl.{key}", str(summary[key]))
+
+    def close(self) -> None:
+        """Ends the run."""
+        self.client.set_terminated(self.id, self.status)
+
+
+def _make_database(uri: str) -> None:
+    """Makes the local database that a URI names, if it is not there; as a whole.
+
+    MLflow itself would leave one behind that nobody can open, if the program ended or another run began meanwhile.
+    """
+    if not uri.startswith(SQLITE) or (path := Path(uri.removeprefix(SQLITE))).exists():
+        return
+    from mlflow.tracking import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".mlflow-") as folder:
+        made, whole = Path(folder) / "made.db", Path(folder) / "whole.db"
+        MlflowClient(f"{SQLITE}{made}").search_experiments()
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(whole)) as target:
+            source.backup(target)
+        try:
+            path.hardlink_to(whole)
+        except FileExistsError:  # another run was faster
+            pass
+        except OSError:  # no such links on this file system
+            whole.replace(path)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
