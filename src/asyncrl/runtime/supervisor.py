@@ -30,6 +30,7 @@ from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.shared import SharedState
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
+from asyncrl.runtime.worker_states import Living, WorkerStates
 from asyncrl.signals import collected_signals, name_of
 from asyncrl.types import EnvironmentInfo, Report
 
@@ -37,7 +38,7 @@ METRICS_SECONDS = (0.2, 10.0)
 """Between two lines of metrics: at a run's start, so that short runs have a curve too, and after some hours."""
 
 
-class Workers(Protocol):
+class Workers(Living, Protocol):
     """The workers of a run, wherever they live."""
 
     def start(self, setup: WorkerSetup) -> None:
@@ -142,6 +143,8 @@ class Supervisor:
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
         workers = self._make_workers()
+        self.states = WorkerStates(self.folder.workers_file, workers, self.restarts, self.shared.counter)
+        sinks = [*sinks, self.states]
         with collected_signals() as received, self._working(workers), self._evaluator() as evaluator:
             status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
@@ -186,6 +189,7 @@ class Supervisor:
                 if isinstance(message, Report):
                     self.telemetry.add(message)
                     self.restarts.heard(message)
+                    self.states.heard(message)
                 elif not received:
                     self.restarts.failed(message, workers.running)
             for number in self.restarts.pop_due():

@@ -1,0 +1,130 @@
+"""What the training page shows, from the files of a run folder alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from asyncrl.analysis.advice import advise
+from asyncrl.errors import UserError
+from asyncrl.reporting.progress import duration, short
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.phases import PHASES
+from asyncrl.serve.charts import charts
+
+REFRESH_SECONDS = 3.0
+"""Between two looks at the metrics."""
+LARGEST_SHARE = 0.05
+"""Of the time that looking at long metrics may take."""
+SILENT_SECONDS = 30.0
+"""Without a line of metrics, which come every ten seconds or more often, after which something is wrong."""
+LOG_LINES = 14
+LOG_BYTES = 16_384
+EVALUATIONS = 6
+
+
+class TrainingView:
+    """Reads a run folder and fills the parts of the page.
+
+    Args:
+        folder: Of the run, which may be of another process, or have ended.
+        templates: Of the parts.
+    """
+
+    def __init__(self, folder: RunFolder, templates: jinja2.Environment) -> None:
+        self.folder, self.templates = folder, templates
+        self.lock = threading.Lock()  # matplotlib is used by one at a time
+        self.stamps: list[int] = []  # of the files that the curves are drawn from
+        self.due = 0.0
+        self.metrics: list[dict[str, Any]] = []
+        self.evaluations: list[dict[str, Any]] = []
+        self.charts: list[tuple[str, str]] = []
+
+    def parts(self) -> dict[str, str]:
+        """HTML by the part's name; of a file that cannot be read, why."""
+        with self.lock:
+            return {name: self._part(name) for name in ("status", "charts", "workers", "evaluations", "log")}
+
+    def _part(self, name: str) -> str:
+        try:
+            self._read_metrics()
+            values: Mapping[str, Any] = getattr(self, f"_{name}")()
+        except UserError as error:
+            return self.templates.get_template("training/problem.html").render(text=str(error))
+        return self.templates.get_template(f"training/{name}.html").render(values)
+
+    def _read_metrics(self) -> None:
+        """Reads metrics and evaluations and draws the curves, if it is time and there is something new."""
+        began = time.monotonic()
+        if began < self.due:
+            return
+        files = (self.folder.metrics_file, self.folder.evaluations_file)
+        stamps = [file.stat().st_mtime_ns for file in files if file.exists()]
+        if stamps == self.stamps:
+            return
+        self.metrics = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
+        self.evaluations = self.folder.read_evaluations()
+        self.charts, self.stamps = charts(self.metrics, self.evaluations), stamps
+        now = time.monotonic()
+        self.due = now + max(REFRESH_SECONDS, (now - began) / LARGEST_SHARE)
+
+    def _status(self) -> dict[str, Any]:
+        line, settings, summary = self._last(), self.folder.read_settings(), self.folder.read_summary()
+        total = summary["steps"] if summary else settings.get("steps") or line.get("steps", 0)
+        steps, speed = line.get("steps", 0), line.get("steps_per_second", 0)
+        left = (total - steps) / speed if summary is None and speed else None
+        return {
+            "state": self._state(summary),
+            "share": min(1.0, steps / total) if total else 0.0,
+            "steps": f"{short(steps)} of {short(total)}" if summary is None else short(steps),
+            "left": None if left is None or left <= 0 else duration(left),
+            "wall": duration(line.get("wall_seconds", 0)),
+            "speed": short(speed),
+            "line": line,
+            "best": (summary or {}).get("best_return_mean"),
+        }
+
+    def _charts(self) -> dict[str, Any]:
+        return {"charts": self.charts}
+
+    def _workers(self) -> dict[str, Any]:
+        line, data = self._last(), self.folder.read_workers()
+        shares = {phase: line[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in line}
+        hints = [check.text for check in advise(self.folder) if check.verdict == "note"] if shares else []
+        return {"shares": shares, "hints": hints, "workers": (data or {}).get("workers", []), "phases": PHASES}
+
+    def _evaluations(self) -> dict[str, Any]:
+        return {"evaluations": self.evaluations[: -EVALUATIONS - 1 : -1], "saved": self.folder.read_evaluation()}
+
+    def _log(self) -> dict[str, Any]:
+        return {"lines": _last_lines(self.folder.log_file)}
+
+    def _last(self) -> dict[str, Any]:
+        return self.metrics[-1] if self.metrics else {}
+
+    def _state(self, summary: Mapping[str, Any] | None) -> tuple[str, str]:
+        """How the run is, and the words for it."""
+        if summary is not None:
+            return str(summary["status"]), f"{summary['status']} ({summary.get('ended_by', summary['status'])})"
+        file = self.folder.metrics_file
+        if not file.exists():
+            return "starting", "starting"
+        silent = time.time() - file.stat().st_mtime
+        if silent > SILENT_SECONDS:
+            return "silent", f"no sign of life for {duration(silent)}"
+        return "training", "training"
+
+
+def _last_lines(file: Path) -> list[str]:
+    if not file.exists():
+        return []
+    with file.open("rb") as opened:
+        opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, opened.tell() - LOG_BYTES))
+        return opened.read().decode(errors="replace").splitlines()[-LOG_LINES:]
