@@ -27,7 +27,12 @@ def advise(run: RunFolder) -> list[Check]:
         UserError: The folder is damaged.
     """
     summary = run.read_summary()
-    shares = _shares(summary if summary is not None else next(reversed(run.read_metrics()), {}))
+    return advise_on(summary if summary is not None else next(reversed(run.read_metrics()), {}))
+
+
+def advise_on(metrics: Mapping[str, Any]) -> list[Check]:
+    """The same for one line of metrics."""
+    shares = _shares(metrics)
     if not shares:
         return [Check("workers' time", "note", "nothing is known of it yet: the run has not trained long enough")]
     environment = shares.pop("environment")

@@ -8,6 +8,7 @@ import math
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 
 from asyncrl.analysis.episode import Frame, Moment, frames_per_second, play
 from asyncrl.analysis.readout import Reading, Readout, readout_of
+from asyncrl.errors import UserError
 from asyncrl.serve.events import Broadcast
 from asyncrl.serve.latest import LatestAgent
 
@@ -31,8 +33,8 @@ RELOAD_SECONDS = 1.5
 """For which a game without listeners is kept, standing still."""
 RETRY_SECONDS = 5.0
 """Until a game that failed is begun anew."""
-END_SECONDS = 1.5
-"""How long the player's thread may take to end with its program."""
+END_SECONDS = 5.0
+"""How long an environment may take for its last step."""
 
 
 class Player:
@@ -74,14 +76,16 @@ class Player:
     def _run(self) -> None:
         torch.set_num_threads(1)  # small batches are no faster on more
         broadcast = self.broadcast
-        while not broadcast.closed:
+        while True:
             with broadcast.changed:
                 broadcast.changed.wait_for(lambda: broadcast.is_heard or broadcast.closed)
+            if broadcast.closed:
+                return
             try:
                 if self._wait_for_parameters():
                     self._play()
             except Exception as error:  # whatever a foreign environment raises must not end the server
-                text = str(error).strip() or type(error).__name__
+                text = error if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
                 broadcast.tell("notice", {"text": f"the game cannot go on: {text}"})
                 self._wait(RETRY_SECONDS)
             broadcast.forget("setup", "moment", "notice")

@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from asyncrl.analysis.advice import advise
+from asyncrl.analysis.advice import advise_on
 from asyncrl.errors import UserError
 from asyncrl.reporting.progress import duration, short
 from asyncrl.run_folder import RunFolder
@@ -96,7 +96,7 @@ class TrainingView:
     def _workers(self) -> dict[str, Any]:
         line, data = self._last(), self.folder.read_workers()
         shares = {phase: line[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in line}
-        hints = [check.text for check in advise(self.folder) if check.verdict == "note"] if shares else []
+        hints = [f"{check.name}: {check.text}" for check in advise_on(line) if check.verdict == "note"]
         return {"shares": shares, "hints": hints, "workers": (data or {}).get("workers", []), "phases": PHASES}
 
     def _evaluations(self) -> dict[str, Any]:
