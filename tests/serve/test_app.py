@@ -29,7 +29,11 @@ def client(finished: RunFolder) -> Iterator[Client]:
 
 def parts(run: RunFolder) -> dict[str, str]:
     application = Application(run, Player(LatestAgent(run)))
-    return json.loads(Client(application).get("/training/parts").text)  # type: ignore[no-any-return]
+    client = Client(application)
+    return {
+        **json.loads(client.get("/training/parts").text),
+        **json.loads(client.get("/training/charts").text),
+    }
 
 
 @pytest.mark.parametrize("path", ["/", "/training", "/style.css", "/serve.css", "/live.js", "/training.js"])
@@ -112,6 +116,9 @@ def test_a_damaged_file_is_told_of(run: RunFolder) -> None:
     assert "<svg" in shown["charts"]
     run.metrics_file.write_text("[\n")
     assert "metrics.jsonl cannot be read" in parts(run)["charts"]
+    run.metrics_file.write_text('{"return_mean": []}\n')
+    run.workers_file.write_text('{"workers": [1, {"worker": "<b>"}]}')
+    assert "something else than expected" in parts(run)["workers"]
 
 
 def test_curves_are_drawn_when_there_is_something_new(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,10 +128,10 @@ def test_curves_are_drawn_when_there_is_something_new(run: RunFolder, monkeypatc
     monkeypatch.setattr(training_view, "charts", lambda metrics, evaluations: drawn.append(len(metrics)) or [])
     client = Client(Application(run, Player(LatestAgent(run))))
     for _ in range(3):
-        assert client.get("/training/parts").status_code == 200
+        assert client.get("/training/charts").status_code == 200
     assert len(drawn) == 1
     with run.metrics_file.open("a") as file:
         file.write(json.dumps(run.read_metrics()[-1]) + "\n")
-    client.get("/training/parts")
+    client.get("/training/charts")
     assert len(drawn) == 2
     assert drawn[1] == drawn[0] + 1

@@ -98,7 +98,7 @@ def later(run: RunFolder, steps: int) -> None:
 def test_it_waits_for_the_first_checkpoint_and_takes_up_new_ones(run: RunFolder) -> None:
     hidden = run.checkpoints.rename(run.path / "hidden")
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
-        assert "first checkpoint" in until(stream, "notice")["text"]
+        until(stream, "notice", lambda data: "first checkpoint" in data["text"])
         hidden.rename(run.checkpoints)
         first = step_of(checkpoint_folders(run.checkpoints)[-1])
         assert until(stream, "setup")["kind"] == "probabilities"
@@ -208,4 +208,4 @@ def test_a_game_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
         started(Untrained(untrained(small("test/Levers-v0")))) as playing,  # it draws no pictures
         closing(playing.broadcast.listen()) as stream,
     ):
-        assert "the game cannot go on: NotImplementedError" in until(stream, "notice")["text"]
+        until(stream, "notice", lambda data: "the game cannot go on: NotImplementedError" in data["text"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -57,7 +57,8 @@ class Application:
         self.answers: dict[str, Callable[[Request], Response]] = {
             "live": lambda _: self._page("live.html"),
             "training": lambda _: self._page("training.html"),
-            "parts": lambda _: Response(json.dumps(self.training.parts()), mimetype="application/json"),
+            "parts": lambda _: _json(self.training.parts()),
+            "charts": lambda _: _json(self.training.drawings()),
             "stream": self._stream,
             "speed": self._set_speed,
             **{name: _file(name, kind) for name, kind in FILES.items()},
@@ -67,6 +68,7 @@ class Application:
                 Rule("/", endpoint="live", methods=["GET"]),
                 Rule("/training", endpoint="training", methods=["GET"]),
                 Rule("/training/parts", endpoint="parts", methods=["GET"]),
+                Rule("/training/charts", endpoint="charts", methods=["GET"]),
                 Rule("/stream", endpoint="stream", methods=["GET"]),
                 Rule("/speed", endpoint="speed", methods=["POST"]),
                 *(Rule(f"/{name}", endpoint=name, methods=["GET"]) for name in FILES),
@@ -126,6 +128,10 @@ def _refuse_strangers(request: Request) -> None:
         raise Forbidden("this is for the pages of this server only")
     if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.headers.get("Sec-Fetch-Mode") != "navigate":
         raise Forbidden("this is for the pages of this server only")
+
+
+def _json(data: Mapping[str, str]) -> Response:
+    return Response(json.dumps(data), mimetype="application/json")
 
 
 def _file(name: str, kind: str) -> Callable[[Request], Response]:

@@ -82,6 +82,7 @@ class Player:
             if broadcast.closed:
                 return
             try:
+                broadcast.tell("notice", {"text": "starting the environment"})
                 if self._wait_for_parameters():
                     self._play()
             except Exception as error:  # whatever a foreign environment raises must not end the server

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,34 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.phases import PHASES
 from asyncrl.serve.charts import charts
 
-REFRESH_SECONDS = 3.0
-"""Between two looks at the metrics."""
-LARGEST_SHARE = 0.05
-"""Of the time that looking at long metrics may take."""
+REFRESH_SECONDS = 2.0
+"""Between two looks at the metrics, and between two drawings of the curves."""
+LARGEST_SHARE = 0.1
+"""Of a core that either may take, with metrics that are long."""
 SILENT_SECONDS = 30.0
 """Without a line of metrics, which come every ten seconds or more often, after which something is wrong."""
 LOG_LINES = 14
 LOG_BYTES = 16_384
 EVALUATIONS = 6
+
+
+class Throttle:
+    """Lets something be done in its time only."""
+
+    def __init__(self) -> None:
+        self.due = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be done now."""
+        return time.monotonic() >= self.due
+
+    @contextmanager
+    def doing(self) -> Iterator[None]:
+        """Around what is done; what takes long is done less often."""
+        began = time.thread_time()
+        yield
+        self.due = time.monotonic() + max(REFRESH_SECONDS, (time.thread_time() - began) / LARGEST_SHARE)
 
 
 class TrainingView:
@@ -39,44 +59,58 @@ class TrainingView:
 
     def __init__(self, folder: RunFolder, templates: jinja2.Environment) -> None:
         self.folder, self.templates = folder, templates
-        self.lock = threading.Lock()  # matplotlib is used by one at a time
-        self.stamps: list[int] = []  # of the files that the curves are drawn from
-        self.due = 0.0
+        self.lock, self.pencil = threading.Lock(), threading.Lock()  # for reading; for drawing, which takes longer
+        self.reading, self.drawing = Throttle(), Throttle()
+        self.stamps: list[int] = []  # of the files that were read
+        self.drawn: list[int] = []  # of those that the curves show
         self.metrics: list[dict[str, Any]] = []
         self.evaluations: list[dict[str, Any]] = []
         self.charts: list[tuple[str, str]] = []
 
     def parts(self) -> dict[str, str]:
-        """HTML by the part's name; of a file that cannot be read, why."""
-        with self.lock:
-            return {name: self._part(name) for name in ("status", "charts", "workers", "evaluations", "log")}
+        """HTML by the part's name; of a file that cannot be read, why. All but the charts."""
+        return {name: self._part(name) for name in ("status", "workers", "evaluations", "log")}
+
+    def drawings(self) -> dict[str, str]:
+        """The same for the charts."""
+        return {"charts": self._part("charts")}
 
     def _part(self, name: str) -> str:
         try:
-            self._read_metrics()
+            with self.lock:
+                self._read_metrics()
             values: Mapping[str, Any] = getattr(self, f"_{name}")()
+            return self.templates.get_template(f"training/{name}.html").render(values)
         except UserError as error:
-            return self.templates.get_template("training/problem.html").render(text=str(error))
-        return self.templates.get_template(f"training/{name}.html").render(values)
+            text = str(error)
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            OSError,
+            TypeError,
+            ValueError,
+            jinja2.TemplateError,
+        ) as error:
+            text = f"the run's files hold something else than expected ({type(error).__name__}: {error})"
+        return self.templates.get_template("training/problem.html").render(text=text)
 
     def _read_metrics(self) -> None:
-        """Reads metrics and evaluations and draws the curves, if it is time and there is something new."""
-        began = time.monotonic()
-        if began < self.due:
+        """Reads metrics and evaluations, if it is time and there is something new."""
+        if not self.reading.is_due:
             return
         files = (self.folder.metrics_file, self.folder.evaluations_file)
         stamps = [file.stat().st_mtime_ns for file in files if file.exists()]
         if stamps == self.stamps:
             return
-        self.metrics = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
-        self.evaluations = self.folder.read_evaluations()
-        self.charts, self.stamps = charts(self.metrics, self.evaluations), stamps
-        now = time.monotonic()
-        self.due = now + max(REFRESH_SECONDS, (now - began) / LARGEST_SHARE)
+        with self.reading.doing():
+            self.metrics = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
+            self.evaluations, self.stamps = self.folder.read_evaluations(), stamps
 
     def _status(self) -> dict[str, Any]:
         line, settings, summary = self._last(), self.folder.read_settings(), self.folder.read_summary()
-        total = summary["steps"] if summary else settings.get("steps") or line.get("steps", 0)
+        is_done = summary is not None and summary["status"] == "done"
+        total = line.get("steps", 0) if is_done else settings.get("steps") or line.get("steps", 0)
         steps, speed = line.get("steps", 0), line.get("steps_per_second", 0)
         left = (total - steps) / speed if summary is None and speed else None
         return {
@@ -91,7 +125,12 @@ class TrainingView:
         }
 
     def _charts(self) -> dict[str, Any]:
-        return {"charts": self.charts}
+        with self.pencil:
+            if self.drawing.is_due and self.drawn != self.stamps:
+                with self.drawing.doing():
+                    stamps = self.stamps
+                    self.charts, self.drawn = charts(self.metrics, self.evaluations), stamps
+            return {"charts": self.charts}
 
     def _workers(self) -> dict[str, Any]:
         line, data = self._last(), self.folder.read_workers()

@@ -3,10 +3,10 @@
 const SECONDS = 3;
 const shown = {};
 
-async function refresh() {
+async function refresh(parts) {
   const lost = document.getElementById("lost");
   try {
-    const response = await fetch("/training/parts");
+    const response = await fetch(parts);
     for (const [name, html] of Object.entries(await response.json())) {
       if (shown[name] !== html) document.getElementById(name).innerHTML = shown[name] = html;
     }
@@ -14,7 +14,8 @@ async function refresh() {
   } catch {
     lost.hidden = false;
   }
-  setTimeout(refresh, 1000 * SECONDS);
+  setTimeout(refresh, 1000 * SECONDS, parts);
 }
 
-refresh();
+refresh("/training/parts");
+refresh("/training/charts"); // drawing takes longer
