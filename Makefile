@@ -1,17 +1,19 @@
-# make train · make test · make check: each sets up .venv first, once.
+# make train · make test · make check · make docs: each sets up .venv first, once.
 
 PYTHON ?= python3
 ENV ?= Catch
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv/.installed-docs
 
-.PHONY: help install train test test-long check format clean
+.PHONY: help install train test test-long check format docs clean
 
 help:
 	@echo "make train [ENV=ALE/Pong-v5] [ARGS=...]  set up, then train an agent (Catch by default)"
 	@echo "make test                                set up, then check and test everything that is fast"
 	@echo "make test-long                           learning tests of several minutes"
 	@echo "make format                              format the code"
+	@echo "make docs                                set up, then build the documentation's site into site/"
 
 install: $(INSTALLED)
 
@@ -31,8 +33,8 @@ train: install
 test: check
 
 check: install
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs/hooks.py
+	$(BIN)/ruff check src tests benchmarks docs/hooks.py
 	$(BIN)/mypy
 	$(BIN)/pytest
 
@@ -40,8 +42,16 @@ test-long: install
 	$(BIN)/pytest -m long
 
 format: install
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks docs/hooks.py
+	$(BIN)/ruff check --fix src tests benchmarks docs/hooks.py
+
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "built site/index.html; for the search it must be served: python3 -m http.server --directory site"
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@touch $(DOCS_INSTALLED)
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -33,6 +33,7 @@ class Agent:
     network: Network
     random: torch.Generator
     warnings: tuple[str, ...] = ()  # what was wrong with newer checkpoints than the one in use
+    steps: int = 0  # of training that it has had
 
     def predict(
         self, observation: Any, state: State | None = None, deterministic: bool = False
@@ -115,7 +116,7 @@ def load(run: str | Path, seed: int = 0, checkpoint: str | int = "last", modules
         load_parameters(agent.network, chosen, agent.info)
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
-    return replace(agent, warnings=tuple(warnings))
+    return replace(agent, warnings=tuple(warnings), steps=chosen.state.steps)
 
 
 def untrained(experiment: Experiment, seed: int = 0) -> Agent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from asyncrl.types import Outputs, State
 Frame = NDArray[np.uint8]  # [height, width, 3]
 SMALLEST_SIDE = 320
 """Pictures smaller than this are enlarged by a whole factor, so that Atari's 160 columns can be seen."""
+LARGEST_SIDE = 640
+"""Not beyond this, however."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,24 @@ class Moment:
         return self.decision is None
 
 
-def play(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Generator[Moment, None, None]:
+def play(
+    agent: Agent, episodes: int, deterministic: bool, seed: int, render: bool = True
+) -> Generator[Moment, None, None]:
     """Plays episodes one after another in one environment and yields all there is to see of them.
 
     The agent's network is used as it is at each step: its parameters may change meanwhile.
 
+    Args:
+        agent: Who plays.
+        episodes: How many.
+        deterministic: Take the best known actions.
+        seed: Of environment and actions.
+        render: Show the environment's own pictures; else what is observed, as shades.
+
     Raises:
         UserError: The environment cannot be shown.
     """
-    environments = make_environments(agent.experiment, 1, render=True)
+    environments = make_environments(agent.experiment, 1, render=render)
     try:
         agent.random.manual_seed(seed)
         observations, _ = environments.reset(seed=seed)
@@ -73,12 +84,12 @@ def play(agent: Agent, episodes: int, deterministic: bool, seed: int) -> Generat
                 )
                 outputs, actions, after = agent.decide(rows, state, first, deterministic)
                 decision = Decision(rows, state, first, outputs, actions[0, 0].numpy())
-                yield Moment(_picture(environments), reward, total, decision)
+                yield Moment(_picture(environments) if render else _shades(rows), reward, total, decision)
                 chosen = codec.to_environment(actions[0].numpy())
                 observations, rewards, terminated, truncated, _ = environments.step(chosen)
                 state, first, reward = after, torch.zeros(1, 1, dtype=torch.bool), float(rewards[0])
                 total, ended = total + reward, bool(terminated[0] or truncated[0])
-            yield Moment(_picture(environments), reward, total, None)
+            yield Moment(_picture(environments) if render else _shades(rows), reward, total, None)
             observations = environments.step(chosen)[0]  # the dummy step that resets it
     finally:
         environments.close()
@@ -132,6 +143,24 @@ def _picture(environments: Any) -> Frame:
     rendered = environments.render()
     if rendered is None or rendered[0] is None:
         raise UserError(f"{environments} gives no picture of itself")
-    frame = np.asarray(rendered[0], np.uint8)
-    factor = max(1, -(-SMALLEST_SIDE // min(frame.shape[:2])))
+    image = np.asarray(rendered[0])
+    if np.issubdtype(image.dtype, np.floating):  # MinAtar's, in [0, 1]
+        image = (255 * image).round()
+    frame = image.astype(np.uint8)
+    return _enlarged(frame)
+
+
+def _shades(observation: Any) -> Frame:
+    """What is observed [1, 1, ...] in grey: the newest of an image's channels, or a bar for each number of a vector."""
+    parts = list(observation.values()) if isinstance(observation, Mapping) else [observation]
+    shown = max(parts, key=lambda part: part.dim())[0, 0]
+    shades = shown.float() / 255 if shown.dtype == torch.uint8 else torch.sigmoid(shown.float())
+    if shades.dim() == 3:
+        shades = shades[..., -1] if shades.shape[-1] < shades.shape[0] else shades[-1]
+    grey = (255 * shades.reshape(-1, shades.shape[-1] if shades.dim() else 1)).to(torch.uint8).numpy()
+    return _enlarged(np.repeat(grey[..., None], 3, -1))
+
+
+def _enlarged(frame: Frame) -> Frame:
+    factor = max(1, min(-(-SMALLEST_SIDE // min(frame.shape[:2])), LARGEST_SIDE // max(frame.shape[:2])))
     return frame.repeat(factor, 0).repeat(factor, 1)

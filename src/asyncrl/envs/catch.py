@@ -117,6 +117,11 @@ class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
         """The names of the actions."""
         return ["left", "stay", "right"]
 
+    def boards_of(self, time: Any, ball_columns: Any, paddle: Any) -> NDArray[np.float32]:
+        """What is observed in given states, each [B], of a game with one ball; the games are left in them."""
+        self.time, self.ball_columns, self.paddle = time, ball_columns[:, None], paddle
+        return self._observe()
+
     def _start(self, games: NDArray[np.bool_]) -> None:
         count = int(games.sum())
         self.time[games] = 0

@@ -175,6 +175,7 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
         keywords = {"render_mode": "rgb_array", **keywords}
         if not has_display():
             os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's way to draw without a window
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's, which complains otherwise
     if size is not None:
         keywords |= {"width": size, "height": size}
     env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # it would warn once in each worker

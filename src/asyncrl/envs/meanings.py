@@ -1,4 +1,4 @@
-"""What an environment's actions are called."""
+"""What an environment's actions and the numbers it shows are called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from asyncrl.config import Experiment
 from asyncrl.types import EnvironmentInfo
 
-KNOWN = {  # of environments that do not tell, from Gymnasium's documentation
+ACTIONS = {  # of environments that do not tell, from Gymnasium's documentation
     "CartPole": ("left", "right"),
     "MountainCar": ("left", "none", "right"),
     "Acrobot": ("torque -1", "none", "torque +1"),
@@ -19,7 +19,26 @@ KNOWN = {  # of environments that do not tell, from Gymnasium's documentation
     "CliffWalking": ("up", "right", "down", "left"),
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
 }
-"""By the environment's name without namespace and version."""
+MINATAR = {"n": "none", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
+OBSERVED = {  # from Gymnasium's documentation
+    "CartPole": ("position", "velocity", "angle", "angular velocity"),
+    "MountainCar": ("position", "velocity"),
+    "MountainCarContinuous": ("position", "velocity"),
+    "Pendulum": ("cos angle", "sin angle", "angular velocity"),
+    "Acrobot": ("cos angle 1", "sin angle 1", "cos angle 2", "sin angle 2", "velocity 1", "velocity 2"),
+    "LunarLander": ("x", "y", "velocity x", "velocity y", "angle", "angular velocity", "left leg", "right leg"),
+    "LunarLanderContinuous": (
+        "x",
+        "y",
+        "velocity x",
+        "velocity y",
+        "angle",
+        "angular velocity",
+        "left leg",
+        "right leg",
+    ),
+}
+"""By the environment's name without namespace and version; MinAtar's letters."""
 
 
 def action_names(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
@@ -42,16 +61,27 @@ def action_names(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ..
 def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
     from asyncrl.envs.make import make_environments
 
-    name = info.id.rpartition("/")[2].rpartition("-")[0]
     environments = make_environments(experiment, 1)
     try:
         base: Any = environments.unwrapped
         if hasattr(base, "ale"):
             return tuple(action.name for action in base.ale.get_action_set())
         inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
+        if info.id.startswith("MinAtar/"):
+            return tuple(MINATAR[inner.game.env.action_map[number]] for number in inner.action_set)
         tell = getattr(inner, "get_action_meanings", None)
-        return tuple(map(str, tell())) if tell is not None else KNOWN.get(name, ())
+        return tuple(map(str, tell())) if tell is not None else ACTIONS.get(_short(info), ())
     except gymnasium.error.Error:
         return ()
     finally:
         environments.close()
+
+
+def observation_names(info: EnvironmentInfo, entries: int) -> tuple[str, ...]:
+    """A name for each entry of a vector that is observed."""
+    known = OBSERVED.get(_short(info), ())
+    return known if len(known) == entries else tuple(f"entry {number}" for number in range(entries))
+
+
+def _short(info: EnvironmentInfo) -> str:
+    return info.id.rpartition("/")[2].rpartition("-")[0]

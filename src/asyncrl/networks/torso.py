@@ -96,6 +96,8 @@ class ImageTorso(nn.Module):
     def _images(self, observations: Tensor) -> Tensor:
         """Channels innermost, bytes or floats."""
         images = observations if self.channels_last else observations.permute(0, 2, 3, 1)
+        if images.requires_grad:  # somebody asks for the gradient by the image, and there is none by bytes
+            return images
         return images.to(self.dtype).contiguous()
 
 

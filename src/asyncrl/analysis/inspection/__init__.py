@@ -1,0 +1,1 @@
+"""What an agent learned, looked at from many sides and put into one report."""

@@ -1,0 +1,83 @@
+"""How the report's drawings look: without a background, so that they stand on a light page and on a dark one."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+INK = "#41464d"
+"""Of text and lines; on a page it becomes the page's own colour of text."""
+STYLE: Any = {
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "asyncrl",
+    "image.interpolation": "none",  # a page gets the pixels themselves
+}
+
+
+@contextmanager
+def drawing(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> Iterator[tuple[Figure, NDArray[Any]]]:
+    """A figure of that size in inches, and its axes [rows, columns], in the report's style; laid out at the end."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # it takes long, and each file would do it again
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as a part of a page, its ink in the page's colour of text."""
+    file = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a file on white."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor="white", dpi=130)
+    return file.getvalue()
+
+
+def draw_image(axes: Axes, image: Any, title: str = "", **options: Any) -> Any:
+    """An image without ticks and frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_title(title)
+    return axes.imshow(np.asarray(image), **options)
+
+
+def gradient(colours: int = 32) -> list[str]:
+    """The colours of a scale from low to high, as a page names them."""
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 1, colours))]

@@ -1,0 +1,107 @@
+"""The weights of the first layer: what the network looks for in what it sees."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import nn
+
+from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.drawing import draw_image, drawing
+from asyncrl.envs.meanings import observation_names
+from asyncrl.networks.torso import DictTorso, ImageTorso, VectorTorso
+
+MOST_UNITS = 32
+"""Units that are shown: those with the largest weights."""
+
+
+def show_filters(subject: Subject) -> Chapter:
+    """A picture for each torso of the network.
+
+    Raises:
+        NotShownError: The torsos are of somebody's own kind.
+    """
+    pictures: list[Picture] = []
+    heads = subject.agent.network.body_of
+    for number, body in enumerate(subject.agent.network.bodies):
+        owner = (
+            ""
+            if len(subject.agent.network.bodies) == 1
+            else f" of the {'/'.join(h for h, n in heads.items() if n == number)}"
+        )
+        for key, torso in _torsos(body.torso):
+            figure = _draw(torso, subject)
+            if figure is not None:
+                caption = f"{key}{owner}".strip()
+                pictures.append(Picture(f"filters_{len(pictures)}", figure, caption))
+    if not pictures:
+        raise NotShownError("its torso is of its own kind, whose first layer is not known")
+    return Chapter(
+        "First layer",
+        "What each unit of the first layer adds up: orange counts for it, purple against it. Of images each column is "
+        "a filter and each row one of the stacked frames or channels, the oldest on top.",
+        tuple(pictures),
+    )
+
+
+def _torsos(torso: Any) -> list[tuple[str, Any]]:
+    if isinstance(torso, DictTorso):
+        return list(zip(torso.keys, torso.torsos, strict=True))
+    return [("", torso)]
+
+
+def _draw(torso: Any, subject: Subject) -> Figure | None:
+    if isinstance(torso, ImageTorso):
+        weight = next(iter(torso.convolutions)).weight.detach().numpy()  # type: ignore[operator]
+        return _draw_grid(weight[:MOST_UNITS])
+    first = (
+        next((layer for layer in torso.layers if isinstance(layer, nn.Linear)), None)
+        if isinstance(torso, VectorTorso)
+        else None
+    )
+    if first is None:
+        return None
+    weight = first.weight.detach().numpy()  # [units, inputs]
+    largest = np.argsort(-np.abs(weight).sum(1))[:MOST_UNITS]
+    shape: tuple[int, ...] = subject.agent.info.observation_space.shape or ()
+    if len(shape) == 2 and shape[0] * shape[1] == weight.shape[1]:
+        return _draw_grid(weight[largest].reshape(-1, 1, *shape))
+    names = observation_names(subject.agent.info, weight.shape[1])
+    return _draw_matrix(weight[largest], names)
+
+
+def _draw_grid(weights: NDArray[np.float32]) -> Figure:
+    """Weights [units, channels, height, width], each unit's in its own scale."""
+    units, channels = weights.shape[:2]
+    columns = min(units, 16)
+    rows = -(-units // columns) * channels
+    with drawing(7, max(0.8, 7 / columns * rows * weights.shape[2] / weights.shape[3] + 0.2), rows, columns) as (
+        figure,
+        grid,
+    ):
+        for unit, channel in itertools.product(range(rows // channels * columns), range(channels)):
+            axes = grid[unit // columns * channels + channel, unit % columns]
+            if unit >= units:
+                axes.set_visible(False)
+                continue
+            limit = np.abs(weights[unit]).max() or 1.0
+            draw_image(axes, weights[unit, channel], cmap="PuOr_r", vmin=-limit, vmax=limit)
+        return figure
+
+
+def _draw_matrix(weights: NDArray[np.float32], names: tuple[str, ...]) -> Figure:
+    """Weights [units, inputs]."""
+    limit = np.abs(weights).max() or 1.0
+    few = len(names) <= 40
+    with drawing(7, min(6.0, 1.2 + 0.2 * len(names)) if few else 4) as (figure, [[axes]]):
+        drawn = axes.imshow(weights.T, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        if few:
+            axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("units, the largest weights first")
+        axes.set_ylabel("" if few else "inputs")
+        figure.colorbar(drawn, label="weight", pad=0.01)
+        return figure

@@ -1,0 +1,126 @@
+"""What the agent did before it learned anything: if that meets no reward, there is nothing to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from asyncrl.agent import Agent
+from asyncrl.algorithms.base import Explorer
+from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
+from asyncrl.analysis.inspection.drawing import drawing
+from asyncrl.analysis.readout import Readout
+from asyncrl.envs.actions import action_codec
+from asyncrl.envs.make import make_environments
+from asyncrl.memory.rollout import RewardRule
+from asyncrl.networks.assemble import make_network
+from asyncrl.runtime.collector import Collector
+from asyncrl.types import Episode
+
+ENVIRONMENTS, STEPS = 16, 128
+"""Played side by side, and steps of each."""
+MOST_NAMES = 24
+"""Actions that fit under a drawing."""
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """What an untrained agent did."""
+
+    actions: NDArray[np.float32]  # [steps, ...] as the agent gives them
+    rewards: NDArray[np.float32]  # [steps], unclipped
+    episodes: tuple[Episode, ...]  # that ended
+
+
+def show_first_policy(subject: Subject) -> Chapter:
+    """How the initial network acts, and whether it meets any reward."""
+    agent, readout = subject.agent, subject.recording.readout
+    first = play_untrained(agent)
+    paid = int((first.rewards != 0).sum())
+    if not paid:
+        found = "it met no reward at all: unless exploration finds one, there is nothing to learn from"
+    elif len(np.unique(first.rewards)) == 1:
+        found = f"each step paid {first.rewards[0]:g}, whatever it did"
+    else:
+        found = f"{paid:,} of them paid something ({first.rewards.min():g} to {first.rewards.max():g})"
+    returns = [episode.total_reward for episode in first.episodes]
+    ended = (
+        f"{len(returns)} episodes ended, with a mean return of {np.mean(returns):.4g}"
+        if returns
+        else "no episode ended"
+    )
+    now = np.stack([decision.action for decision in subject.recording.decisions])
+    return Chapter(
+        "Before it learned anything",
+        f"The initial network, drawn from the run's seed, acted for {len(first.rewards):,} steps as it did when "
+        f"training began: {found}; {ended}.",
+        (Picture("first_policy", _draw(readout, agent, first.actions, now), "Actions taken: then, and now"),),
+    )
+
+
+def play_untrained(agent: Agent) -> FirstSteps:
+    """Lets a network with the run's initial parameters act as a worker does at the first step."""
+    experiment, info = agent.experiment, agent.info
+    network, random = make_network(experiment, info), torch.Generator().manual_seed(experiment.seed)
+    collector = Collector(
+        make_environments(experiment, ENVIRONMENTS),
+        network.initial_state(ENVIRONMENTS),
+        length=STEPS,
+        discount=1.0,
+        rewards=RewardRule(),
+        episode_rollouts=False,
+        seed=experiment.seed,
+        source=f"{info.id} before training",
+    )
+    explore: Explorer = experiment.algorithm.explorer(network, ENVIRONMENTS, random)
+
+    def policy(
+        observations: object, state: tuple[torch.Tensor, ...], begins: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        with torch.no_grad():
+            outputs, after = network(observations, state, begins)
+            return explore(outputs, 0), after
+
+    rollout = collector.collect(policy)
+    collector.environments.close()
+    valid = rollout.valid
+    return FirstSteps(rollout.actions[valid].numpy(), rollout.rewards[valid].numpy(), collector.pop_finished())
+
+
+def _draw(readout: Readout, agent: Agent, then: NDArray[np.float32], now: NDArray[np.float32]) -> Figure:
+    if isinstance(agent.info.action_space, Box):
+        return _draw_dimensions(readout, then, now)
+    sizes = action_codec(agent.info.action_space).sizes
+    with drawing(7, 2.4) as (figure, [[axes]]):
+        places = np.arange(len(readout.names))
+        for offset, (label, actions) in enumerate((("before", then), ("now", now))):
+            columns = actions.reshape(len(actions), len(sizes)).astype(int)
+            shares = [np.bincount(columns[:, part], minlength=size) / len(columns) for part, size in enumerate(sizes)]
+            axes.bar(places + 0.4 * offset - 0.2, np.concatenate(shares), 0.38, color=COLOURS[offset], label=label)
+        names = [*readout.names] if len(places) <= MOST_NAMES else [str(place) for place in places]
+        long = max(map(len, names)) * len(names) > 75
+        axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else "center")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return figure
+
+
+def _draw_dimensions(readout: Readout, then: NDArray[np.float32], now: NDArray[np.float32]) -> Figure:
+    shown = min(len(readout.names), 8)
+    with drawing(7, 2.2, 1, shown, sharey=True) as (figure, [row]):
+        for number, axes in enumerate(row):
+            bins = np.linspace(
+                min(then[:, number].min(), now[:, number].min()), max(then[:, number].max(), now[:, number].max()), 25
+            )
+            for label, actions, colour in (("before", then, COLOURS[0]), ("now", now, COLOURS[1])):
+                weights = np.full(len(actions), 1 / len(actions))
+                axes.hist(actions[:, number], bins, weights=weights, alpha=0.6, color=colour, label=label)
+            axes.set_title(readout.names[number])
+        row[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return figure

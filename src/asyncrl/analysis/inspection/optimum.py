@@ -1,0 +1,188 @@
+"""The value of every state beside the exact optimum, where an environment is small enough to compute it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from asyncrl.analysis.curves import COLOURS
+from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.drawing import draw_image, drawing
+from asyncrl.envs.catch import CatchVectorEnv
+from asyncrl.envs.make import make_environments
+from asyncrl.memory.rollout import RewardRule
+
+Array = NDArray[np.float64]
+SWEEPS, TOLERANCE = 100_000, 1e-9
+"""At most this many sweeps of value iteration, and when it has come to rest."""
+MOST_PANELS = 6
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every state of an environment with the exact value of each action.
+
+    A map's axes are named after what the environment calls them; its cells are states, -1 where there is none.
+    """
+
+    observations: NDArray[Any]  # [S, ...]
+    action_values: Array  # Q* [S, A], of discounted rewards as they are learned from; NaN where the episode is over
+    maps: dict[str, NDArray[np.int64]]  # by title, the state of each cell [rows, columns]
+    axes: tuple[str, str] = ("", "")
+
+
+def show_optimum(subject: Subject) -> Chapter:
+    """What the agent thinks each state is worth, and what it is worth.
+
+    Raises:
+        NotShownError: The environment has no table of its states, or the agent remembers.
+    """
+    recording, readout = subject.recording, subject.recording.readout
+    if recording.reading.values is None:
+        raise NotShownError("its network says nothing of a state's value")
+    if subject.is_recurrent:
+        raise NotShownError("it remembers, so what a state is worth to it depends on what came before")
+    table = table_of(subject)
+    network = subject.agent.network
+    count = len(table.observations)
+    rows = torch.from_numpy(table.observations.astype(np.float32))[None]
+    with torch.no_grad():
+        outputs, _ = network(rows, network.initial_state(count), torch.ones(1, count, dtype=torch.bool))
+        greedy = subject.agent.experiment.algorithm.act_greedily(network, outputs)[0].numpy()
+    values = readout.read(outputs).values
+    assert values is not None
+    alive = ~np.isnan(table.action_values[:, 0])
+    best = table.action_values[alive].max(-1)
+    taken = np.take_along_axis(table.action_values, greedy[:, None], -1)[alive, 0]
+    right = float((taken >= best - 1e-6).mean())
+    error = float(np.abs(values[alive] - best).mean())
+    pictures = [Picture("optimum", _scatter(values[alive], best, taken >= best - 1e-6))]
+    if table.maps:
+        pictures.insert(
+            0, Picture("optimum_maps", _maps(table, values), "Above: what the agent thinks. Below: the truth.")
+        )
+    return Chapter(
+        "Against the exact optimum",
+        f"All {int(alive.sum()):,} states, by dynamic programming. Its preferred action is a best one in {right:.1%} "
+        f"of them; its value is {error:.3g} off on average, where the exact values lie between {best.min():.3g} and "
+        f"{best.max():.3g}. States that a good agent never meets are among them.",
+        tuple(pictures),
+    )
+
+
+def table_of(subject: Subject) -> Table:
+    """The table of an agent's environment.
+
+    Raises:
+        NotShownError: There is none.
+    """
+    experiment = subject.agent.experiment
+    if experiment.network.last_action_reward:
+        raise NotShownError("it also sees its last action and reward, which no table of states has")
+    rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
+    environments: Any = make_environments(experiment, 1)
+    try:
+        base = environments.unwrapped
+        if isinstance(base, CatchVectorEnv):
+            return catch_table(base, experiment.algorithm.discount, rule)
+        inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
+        if hasattr(inner, "P"):
+            return tabular_table(inner, experiment.algorithm.discount, rule)
+    finally:
+        environments.close()
+    raise NotShownError("its environment has no table of states and transitions (Catch and Gymnasium's toy text have)")
+
+
+def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Table:
+    """Every board of Catch with one ball, from the last row up.
+
+    Raises:
+        NotShownError: The board does not hold the whole state.
+    """
+    if game.memory or game.noise or game.balls > 1:
+        raise NotShownError("of Catch only the plain game with one ball has few enough boards")
+    rows, columns, paddles = game.rows, game.columns, game.columns - game.paddle_width + 1
+    time, ball, paddle = (
+        part.ravel() for part in np.meshgrid(range(rows), range(columns), range(paddles), indexing="ij")
+    )
+    caught = (ball >= paddle) & (ball < paddle + game.paddle_width)
+    rewards = rule.apply(torch.from_numpy(np.where(caught, 1.0, -1.0))).numpy()
+    values = np.full((rows, columns, paddles, 3), np.nan)
+    landed = rewards.reshape(rows, columns, paddles)[0]  # [columns, paddles], the same in each row
+    for row in reversed(range(rows - 1)):
+        for action in range(3):
+            after = np.clip(np.arange(paddles) + action - 1, 0, paddles - 1)
+            following = landed if row == rows - 2 else discount * values[row + 1].max(-1)
+            values[row, :, :, action] = following[:, after]
+    boards = CatchVectorEnv(len(time), rows=rows, columns=columns, paddle_width=game.paddle_width)
+    states = np.arange(len(time)).reshape(rows, columns, paddles)
+    shown = np.unique(np.linspace(0, columns - 1, min(columns, MOST_PANELS)).astype(int))
+    maps = {f"ball in column {column}": states[: rows - 1, column] for column in shown}
+    return Table(boards.boards_of(time, ball, paddle), values.reshape(-1, 3), maps, ("paddle's column", "ball's row"))
+
+
+def tabular_table(environment: Any, discount: float, rule: RewardRule) -> Table:
+    """States and transitions of Gymnasium's toy text environments, by value iteration."""
+    transitions = environment.P
+    states, actions = len(transitions), len(transitions[0])
+    probability, expected = np.zeros((states, actions, states)), np.zeros((states, actions))
+    ends = np.zeros(states, bool)
+    for state in range(states):
+        for action in range(actions):
+            for share, following, paid, terminal in transitions[state][action]:
+                paid = float(rule.apply(torch.tensor(float(paid))))
+                expected[state, action] += share * paid
+                probability[state, action, following] += share * (not terminal)
+                ends[following] |= terminal
+    values = np.zeros((states, actions))
+    for _ in range(SWEEPS):
+        updated = expected + discount * probability @ values.max(-1)
+        change = np.abs(updated - values).max()
+        values = updated
+        if change < TOLERANCE:
+            break
+    values[ends] = np.nan
+    shape = getattr(environment, "shape", None) or (getattr(environment, "nrow", 0), getattr(environment, "ncol", 0))
+    is_map = len(shape) == 2 and shape[0] * shape[1] == states
+    maps = {"": np.arange(states).reshape(shape)} if is_map else {}
+    return Table(np.eye(states, dtype=np.float32), values, maps)
+
+
+def _maps(table: Table, values: NDArray[np.float32]) -> Figure:
+    truth = table.action_values.max(-1)
+    known = truth[~np.isnan(truth)]
+    low, high = min(known.min(), values.min()), max(known.max(), values.max())
+    columns = len(table.maps)
+    cells = next(iter(table.maps.values())).shape
+    panel = min(4.5, 9 / columns)
+    with drawing(panel * columns, 2 * min(3.2, panel * cells[0] / cells[1]) + 0.9, 2, columns) as (figure, grid):
+        for column, (title, states) in enumerate(table.maps.items()):
+            for axes, numbers in zip(grid[:, column], (np.where(np.isnan(truth), np.nan, values), truth), strict=True):
+                drawn = draw_image(
+                    axes, numbers[states], "", vmin=low, vmax=high, aspect="auto" if cells[0] > cells[1] else "equal"
+                )
+            grid[0, column].set_title(title)
+            grid[1, column].set_xlabel(table.axes[0])
+        for axes, label in zip(grid[:, 0], ("agent", "optimum"), strict=True):
+            axes.set_ylabel(f"{label}\n{table.axes[1]}")
+        figure.colorbar(drawn, ax=grid, label="value", pad=0.01)
+        return figure
+
+
+def _scatter(values: NDArray[np.float32], best: Array, right: NDArray[np.bool_]) -> Figure:
+    with drawing(4.5, 3.6) as (figure, [[axes]]):
+        for chosen, label, colour in ((right, "a best action", COLOURS[0]), (~right, "a worse one", COLOURS[1])):
+            axes.scatter(
+                best[chosen], values[chosen], s=10, alpha=0.6, linewidths=0, color=colour, label=f"prefers {label}"
+            )
+        ends = [min(best.min(), values.min()), max(best.max(), values.max())]
+        axes.plot(ends, ends, color="0.5", linewidth=0.8, linestyle=":")
+        axes.set_xlabel("exact value of acting best")
+        axes.set_ylabel("agent's value")
+        axes.legend()
+        return figure

@@ -1,0 +1,83 @@
+"""`asyncrl inspect`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from asyncrl.cli.arguments import parse
+from asyncrl.config import check_seed
+from asyncrl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Writes a page that shows what an agent learned: a film with its values, saliency, filters, maps and more."""
+
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    output: Path | None = None
+    """Folder for the page and its pictures; by default the run's folder inspect."""
+    checkpoint: str = "last"
+    """last, best (of the highest mean return), or the step of a checkpoint."""
+    states: int = 3000
+    """Number of states to look at."""
+    seconds: float = 45.0
+    """Play at most this long for them."""
+    dimensions: tuple[int, ...] = ()
+    """Two entries of the observation, from 0, to draw value and policy over; by default the two that matter most."""
+    deterministic: bool = False
+    """Take the most probable action instead of drawing one."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
+    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
+    seed: int = 0
+    """Of environment and actions."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the page and says where it is."""
+    given = parse(Arguments, "inspect", arguments)
+    if given.states < 1 or given.seconds <= 0:
+        raise UserError("--states must be at least 1, and --seconds more than 0")
+    check_seed(given.seed)
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from asyncrl.agent import load
+    from asyncrl.run_folder import open_run_folder
+
+    run = open_run_folder(given.run)
+    agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
+    for warning in agent.warnings:
+        print(f"warning: {warning}; using an older one", file=sys.stderr)
+
+    from asyncrl.analysis.inspection.report import inspect
+
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("playing", total=1.0)
+        page = inspect(
+            run,
+            agent,
+            given.output or given.run / "inspect",
+            states=given.states,
+            seconds=given.seconds,
+            deterministic=given.deterministic,
+            dimensions=given.dimensions,
+            seed=given.seed,
+            progress=lambda what, share: bar.update(task, completed=share, description=what),
+        )
+    print(f"wrote {page}")
+    return 0

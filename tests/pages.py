@@ -1,0 +1,73 @@
+"""The pages that people read, README and documentation, taken apart."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+REPOSITORY = Path(__file__).parents[1]
+OUTSIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/results/README.md")
+PAGES = [*OUTSIDE, *sorted(path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("docs/**/*.md"))]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code."""
+
+    language: str  # "indented" for a list of commands
+    title: str  # the file that the reader is asked to save it as, or nothing
+    text: str
+    line: int  # where it begins, from 1
+
+    def commands(self) -> list[list[str]]:
+        """The words of each command in it; a line may go on after a backslash, and dots part commands on one line."""
+        lines = self.text.replace("\\\n", " ").replace(" · ", "\n").splitlines()
+        return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def blocks(page: str) -> list[Block]:
+    """All blocks of code of a page, in its order."""
+    return [_block(token) for token in _tokens(page) if token.type in ("fence", "code_block")]
+
+
+def _block(token: Token) -> Block:
+    language, *rest = token.info.split() or [""]
+    title = re.fullmatch(r'title="(.+)"', " ".join(rest))
+    assert not rest or title, f'after the language only title="FILE" is understood, not {rest}'
+    name = "indented" if token.type == "code_block" else language
+    assert token.map is not None
+    return Block(name, title[1] if title else "", token.content, token.map[0] + 1)
+
+
+def inline_code(page: str) -> list[str]:
+    """What stands between backticks in a page's text."""
+    return [part.content for part in _inline(page) if part.type == "code_inline"]
+
+
+def links(page: str) -> list[str]:
+    """Where the links and pictures of a page lead."""
+    targets = [part.attrGet("href") or part.attrGet("src") for part in _inline(page)]
+    return [str(target) for target in targets if target]
+
+
+def anchors(page: str) -> set[str]:
+    """The names of a page's headings in links, as GitHub makes them and the site does."""
+    tokens = _tokens(page)
+    texts = [after.content for token, after in itertools.pairwise(tokens) if token.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
+
+
+def _inline(page: str) -> Iterator[Token]:
+    for token in _tokens(page):
+        yield from token.children or ()
+
+
+def _tokens(page: str) -> list[Token]:
+    return MarkdownIt("commonmark").enable("table").parse((REPOSITORY / page).read_text("utf-8"))
