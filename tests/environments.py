@@ -38,6 +38,32 @@ class Clock(gymnasium.Env[NDArray[np.float32], np.int64]):
         return self.view, float(self.view[1]), ended and not self.truncate, ended and self.truncate, {}
 
 
+class Bytes(gymnasium.Env[NDArray[np.uint8], np.int64]):
+    """Observes eight random bytes, and pays for action 1 if the first is large."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space, self.action_space = Box(0, 255, (8,), np.uint8), Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time, self.memory = 0, self.np_random.integers(0, 256, 8, np.uint8)
+        return self.memory, {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        reward = float(action == (self.memory[0] > 127))
+        self.time, self.memory = self.time + 1, self.np_random.integers(0, 256, 8, np.uint8)
+        return self.memory, reward, self.time == 20, False, {}
+
+
+class Barren(Clock):
+    """Never pays."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation, 0.0, *rest  # type: ignore[return-value]
+
+
 class Crash(Clock):
     """Raises after a number of steps."""
 
@@ -181,5 +207,5 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
+for _name in ("Clock", "Bytes", "Barren", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

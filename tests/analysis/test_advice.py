@@ -1,26 +1,158 @@
-"""What is said about a run's time, from its summary."""
+"""What is said of runs that went wrong in a known way, and that nothing is said of healthy ones."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 
+import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.analysis.advice import advise
+from asyncrl.config import available_cores
+from asyncrl.errors import RunError, UserError
 from asyncrl.run_folder import RunFolder
+from asyncrl.runtime import supervisor
+from asyncrl.training import run, starting_point, with_settings
+from tests.experiments import small
+
+LINES = 60
 
 
-def remarks(folder: Path, **shares: float) -> dict[str, str]:
-    run = RunFolder(folder)
-    run.summary_file.write_text(json.dumps({f"share_{name}": share for name, share in shares.items()}))
-    return {check.name: f"{check.verdict} {check.text}" for check in advise(run)}
+def remarks(folder: Path, verdict: str = "note") -> dict[str, str]:
+    """The remarks of that verdict, without those on speed, which this machine decides."""
+    found = [check for check in advise(RunFolder(folder)) if check.verdict == verdict]
+    return {check.name: check.text for check in found if check.name not in ("act", "learn", "update", "other")}
 
 
-def test_waiting_for_the_environment_is_fine(tmp_path: Path) -> None:
-    found = remarks(tmp_path, environment=0.7, act=0.0, learn=0.1, update=0.2, other=0.0)
-    assert list(found) == ["workers' time"]
-    assert "70% in the environment: fine" in found["workers' time"]
+def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, environment: str = "Catch-v0", **settings: Any) -> Path:
+    """A real run, with many lines of metrics."""
+    monkeypatch.setattr(supervisor, "METRICS_SECONDS", (0.01, 0.01))
+    experiment = small(environment, settings.pop("algorithm", None), **settings)
+    folder.mkdir()
+    run(experiment, RunFolder(folder), resume=False, console=Console(quiet=True))
+    return folder
+
+
+def written(folder: Path, summary: Mapping[str, Any] | None = None, **columns: Any) -> Path:
+    """A run of a million steps as it is written down: some metrics given, all others healthy."""
+    settings = {name: columns.pop(name) for name in list(columns) if name in ("workers", "until_return", "reward_clip")}
+    environment = columns.pop("environment", "MountainCar-v0")
+    run_folder = RunFolder(folder)
+    run_folder.write_experiment(with_settings(small(environment, steps=10**6, runtime="processes"), settings))
+    rising = np.minimum(np.linspace(0, 2, LINES), 1) * 90 + np.random.default_rng(0).normal(0, 1, LINES)
+    healthy: dict[str, Any] = {"return_mean": rising, "entropy": np.linspace(1, 0.4, LINES), "gradient_norm": 1.0}
+    healthy |= {"value_mean": 3.0, "value_explained": 0.7, "length_mean": 100.0, "steps_per_second": 1000.0}
+    shares = {"share_environment": 0.7, "share_act": 0.1, "share_learn": 0.1, "share_update": 0.05, "share_other": 0.05}
+    values = {name: np.broadcast_to(column, LINES) for name, column in {**healthy, **shares, **columns}.items()}
+    with run_folder.metrics_file.open("w") as file:
+        for number in range(LINES):
+            steps = 10**6 * (number + 1) // LINES
+            line = {"wall_seconds": steps / 1000, "steps": steps, "frames": steps, "updates": steps // 20}
+            line |= {"episodes": steps // 100, **{name: float(column[number]) for name, column in values.items()}}
+            file.write(json.dumps(line) + "\n")
+    if summary is not None:
+        run_folder.write_summary({"status": "done", "ended_by": "steps", **summary})
+    return folder
+
+
+def test_of_a_healthy_run_nothing_is_said(tmp_path: Path) -> None:
+    experiment = with_settings(
+        starting_point("Catch-v0", None, "a3c"), {"runtime": "serial", "workers": 1, "until_return": 0.9}
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    result = run(experiment, RunFolder(folder), resume=False, console=Console(quiet=True))
+    assert result.summary["ended_by"] == "goal"
+    assert remarks(folder) == {}
+    good = remarks(folder, "good")
+    assert "its goal, a mean return of 0.9, was reached" in good["run"]
+    assert "no sign of trouble" in good["learning"]
+
+
+def test_of_a_healthy_history_nothing_is_said(tmp_path: Path) -> None:
+    written(tmp_path, {})
+    assert remarks(tmp_path) == {}
+    assert "since step" in remarks(tmp_path, "good")["return"]
+
+
+def test_a_reward_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = trained(tmp_path / "run", monkeypatch, "test/Barren-v0", steps=2_000)
+    text = remarks(folder)["return"]
+    assert "had a return of 0: no reward was found" in text
+    assert "--entropy-weight" in text
+
+
+def test_an_entropy_that_collapses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {"entropy_weight": 0.0, "learning_rate": 1.0, "steps": 4_400}
+    text = remarks(trained(tmp_path / "run", monkeypatch, **bad))["entropy"]
+    assert "of its first value within the first" in text
+    assert "stopped exploring" in text
+
+
+def test_a_policy_that_stays_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = remarks(trained(tmp_path / "run", monkeypatch, learning_rate=1e-7, steps=4_400))["entropy"]
+    assert "after 100% of the run" in text
+    assert "still random" in text
+
+
+def test_values_that_are_not_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = remarks(trained(tmp_path / "run", monkeypatch, value_weight=0.0, learning_rate=1e-5, steps=4_400))["value"]
+    assert "it explains 0% of the variance" in text
+    assert "--value-weight than 0," in text
+
+
+def test_a_run_that_failed_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {"optimizer": "momentum-sgd", "learning_rate": 1e9, "max_gradient_norm": 1e9, "schedule": "constant"}
+    with pytest.raises(RunError):
+        trained(tmp_path / "run", monkeypatch, algorithm="nstep-q", steps=4_400, **bad)
+    assert "10 updates in a row" in remarks(tmp_path / "run", "bad")["run"]
+    assert "were not finite and were dropped" in remarks(tmp_path / "run")["updates"]
+
+
+RISE = np.linspace(10, 480, LINES)
+
+
+@pytest.mark.parametrize(
+    ("columns", "name", "part"),
+    [
+        ({"return_mean": np.r_[RISE[::2], RISE[::-2]]}, "return", "the mean return fell from 476 at step 516,666 to"),
+        ({"return_mean": np.linspace(100, 10, LINES)}, "return", "learning made it worse"),
+        ({"return_mean": RISE}, "return", "still rising at the end"),
+        ({"until_return": 200.0}, "return", "below the 200 that this environment can give"),
+        ({"return_mean": 5 + np.sin(np.arange(LINES) * 2)}, "return", "has not left its first value"),
+        ({"return_mean": 5 + np.sin(np.arange(LINES) * 2), "reward_clip": 1.0}, "return", "--reward-clip 1 may hide"),
+        ({"gradient_norm": np.geomspace(1, 1e6, LINES)}, "gradient", "its norm grew from"),
+        ({"gradient_norm": 1e4}, "gradient", "times --max-gradient-norm"),
+        ({"gradient_norm": np.geomspace(1, 1e-9, LINES)}, "gradient", "nothing is learned any more"),
+        ({"dropped_updates": 12}, "updates", "12 of 50,012 updates were not finite"),
+        ({"value_mean": -1e5}, "value", "its mean is 1e+05 in size"),
+        ({"entropy": np.r_[1.0, -5 * np.ones(LINES - 1)], "return_mean": 3.0}, "entropy", "from 1 to -5"),
+        ({"steps_per_second": np.r_[1000 * np.ones(40), 100 * np.ones(20)]}, "speed", "from 1,000 to 100 steps"),
+        ({"restarts": 2}, "restarts", "replaced 2 times"),
+        ({"workers": available_cores() + 1}, "workers", "they take turns"),
+    ],
+)
+def test_one_thing_that_went_wrong(tmp_path: Path, columns: dict[str, Any], name: str, part: str) -> None:
+    found = remarks(written(tmp_path, {}, **columns))
+    assert part in found.pop(name)
+    assert set(found) <= {"return"}  # nothing else is blamed, except a curve that the case itself has flat
+
+
+def test_how_a_run_ended(tmp_path: Path) -> None:
+    written(tmp_path)
+    assert "no end yet, at step 1,000,000 of 1,000,000" in remarks(tmp_path)["run"]
+    written(tmp_path, {"status": "stopped", "ended_by": "SIGINT"})
+    assert "stopped by SIGINT" in remarks(tmp_path)["run"]
+    written(tmp_path, {"status": "failed", "ended_by": "failure", "error": "no worker is left\nTraceback"})
+    text = remarks(tmp_path, "bad")["run"]
+    assert "no worker is left" in text
+    assert "\n" not in text
 
 
 @pytest.mark.parametrize(
@@ -34,11 +166,40 @@ def test_waiting_for_the_environment_is_fine(tmp_path: Path) -> None:
 )
 def test_a_large_phase_gets_a_hint(tmp_path: Path, phase: str, hint: str) -> None:
     shares = {"environment": 0.5, "act": 0.0, "learn": 0.0, "update": 0.0, "other": 0.0, phase: 0.5}
-    found = remarks(tmp_path, **shares)
-    assert set(found) == {"workers' time", phase}
+    written(tmp_path, {f"share_{name}": share for name, share in shares.items()})
+    found = {check.name: check.text for check in advise(RunFolder(tmp_path))}
     assert "50%" in found[phase]
     assert hint in found[phase]
 
 
-def test_of_a_run_without_measurements_nothing_is_said(tmp_path: Path) -> None:
-    assert "nothing is known" in remarks(tmp_path)["workers' time"]
+def test_waiting_for_the_environment_is_fine(tmp_path: Path) -> None:
+    written(tmp_path, {"share_environment": 0.7, "share_update": 0.3})
+    found = {check.name: check.text for check in advise(RunFolder(tmp_path))}
+    assert "70% in the environment: fine" in found["workers' time"]
+    assert "update" not in found
+
+
+@pytest.mark.parametrize(
+    "setting", ["discount", "workers", "reward_clip", "until_return", "max_gradient_norm", "steps"]
+)
+def test_a_setting_of_the_wrong_kind_is_one_line(tmp_path: Path, setting: str) -> None:
+    folder = RunFolder(written(tmp_path, {}, value_mean=1e6, return_mean=5 + np.sin(np.arange(LINES) * 2)))
+    text = folder.experiment_file.read_text()
+    folder.experiment_file.write_text(re.sub(rf"^( *{setting}): .*$", r"\1: [x]", text, flags=re.MULTILINE))
+    with pytest.raises(UserError, match=f"{setting} is .* no number"):
+        advise(folder)
+
+
+def test_empty_and_damaged_folders_get_one_line(tmp_path: Path) -> None:
+    folder = RunFolder(written(tmp_path, {}))
+    for text in ("[1, 2]\n", '{"steps": 1}\n', '{"steps": NaN, "return_mean": 1}\n', "{\n"):
+        folder.metrics_file.write_text(text)
+        with pytest.raises(UserError) as error:
+            advise(folder)
+        assert "\n" not in str(error.value)
+    folder.metrics_file.write_text("")
+    (check,) = advise(folder)
+    assert "has not trained long enough" in check.text
+    folder.metrics_file.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        advise(folder)

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from torch import Tensor
 
 from asyncrl.algorithms import ALGORITHMS, VALUE_BASED
-from asyncrl.algorithms.base import Networks
+from asyncrl.algorithms.base import Networks, statistics
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
@@ -93,6 +93,33 @@ def loss_and_gradient(algorithm: Any, networks: Networks, data: Rollout) -> tupl
     (experience,) = algorithm.experience(data, memory, networks, torch.Generator())
     loss = algorithm.loss(networks, experience).total
     return float(loss.detach()), gradients(loss, networks.online)
+
+
+@CASES
+def test_statistics_of_values_and_targets_belong_together(
+    name: str, actions: str, memory: str, settings: dict[str, Any]
+) -> None:
+    algorithm, networks = setup(name, actions, memory, settings)
+    data = rollout(networks, actions, dummies=((1, 0),))
+    (experience,) = algorithm.experience(data, algorithm.make_memory(networks, B), networks, torch.Generator())
+    found = {key: float(value) for key, value in algorithm.loss(networks, experience).statistics.items()}
+    variance = found["target_square"] - found["target_mean"] ** 2
+    assert variance > 0
+    bias = found["target_mean"] - found["value_mean"]
+    assert found["value_loss"] > bias**2  # E[(y - V)²] > E[y - V]²
+
+
+def test_statistics_are_exact_means_over_valid_steps() -> None:
+    random = torch.Generator().manual_seed(0)
+    values, targets = torch.randn(T, B, generator=random), 3000 + 0.1 * torch.randn(T, B, generator=random)
+    valid = torch.rand(T, B, generator=random) < 0.7
+    found = statistics(valid, values, targets, {"value_loss": (targets - values).square()})
+    exact = targets[valid].double()
+    torch.testing.assert_close(found["value_mean"], values[valid].double().mean())
+    torch.testing.assert_close(found["value_loss"], (targets - values)[valid].square().double().mean())
+    variance = found["target_square"] - found["target_mean"] ** 2  # of numbers whose squares are 10⁹ times as large
+    torch.testing.assert_close(variance, exact.var(correction=0), rtol=1e-4, atol=0.0)
+    assert not any(statistics(torch.zeros(T, B, dtype=torch.bool), values, targets, {}).values())
 
 
 @CASES

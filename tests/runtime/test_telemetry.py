@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -29,6 +30,24 @@ def test_statistics_are_means_over_updates_since_the_last_line() -> None:
     assert line["entropy"] == 2.0
     assert (line["steps"], line["frames"], line["updates"]) == (100, 400, 4)
     assert "entropy" not in telemetry.line(Counts(100, 4, 3), 0.1, 2)
+
+
+def test_explained_variance_is_over_all_targets_of_a_line() -> None:
+    random = np.random.default_rng(0)
+    targets = 1000 + np.repeat(random.normal(0, 1, 8), 50).reshape(8, 50)  # all of one update are alike
+    values = targets + random.normal(0.3, 0.3, targets.shape)
+    telemetry = Telemetry(1)
+    for target, value in zip(targets, values, strict=True):
+        totals = {"value_loss": ((target - value) ** 2).mean(), "value_mean": value.mean()}
+        telemetry.add(Report(0, 1, (), totals | {"target_mean": target.mean(), "target_square": (target**2).mean()}))
+    line = telemetry.line(Counts(1, 1, 3), 0.1, 1)
+    assert line["value_explained"] == pytest.approx(1 - (targets - values).var() / targets.var(), rel=1e-6)
+    assert 0.5 < line["value_explained"] < 0.9
+    assert "target_square" not in line
+    telemetry.add(Report(0, 1, (), {"value_loss": 4.0, "value_mean": 5.0, "target_mean": 3.0, "target_square": 9.0}))
+    assert telemetry.line(Counts(1, 1, 3), 0.1, 1)["value_explained"] is None  # the targets do not vary
+    telemetry.add(Report(0, 1, (), {"value_loss": 4.0}))
+    assert "value_explained" not in telemetry.line(Counts(1, 1, 3), 0.1, 1)  # an algorithm of somebody's own
 
 
 def test_shares_of_time_are_over_all_workers() -> None:

@@ -208,4 +208,4 @@ def test_a_game_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
         started(Untrained(untrained(small("test/Levers-v0")))) as playing,  # it draws no pictures
         closing(playing.broadcast.listen()) as stream,
     ):
-        until(stream, "notice", lambda data: "the game cannot go on: NotImplementedError" in data["text"])
+        until(stream, "notice", lambda data: "gives no picture of itself" in data["text"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, mean, reduce
+from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
 from asyncrl.types import Loss, Outputs, Rollout
 
@@ -87,12 +87,12 @@ class A3C:
         losses = policy_loss - self.entropy_weight * entropy + self.value_weight * value_loss
         return Loss(
             total=reduce(losses, rollout.valid),
-            statistics={
-                "entropy": mean(entropy, rollout.valid),
-                "policy_loss": mean(policy_loss, rollout.valid),
-                "value_loss": mean(value_loss, rollout.valid),
-                "value_mean": mean(values[:-1], rollout.valid),
-            },
+            statistics=statistics(
+                rollout.valid,
+                values[:-1],
+                returns,
+                {"entropy": entropy, "policy_loss": policy_loss, "value_loss": value_loss},
+            ),
         )
 
 

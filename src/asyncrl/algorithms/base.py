@@ -126,6 +126,22 @@ def reduce(losses: Tensor, valid: Tensor) -> Tensor:
     return (losses * valid).sum(0).mean()
 
 
-def mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid entries [T, B], for statistics."""
-    return (values.detach() * valid).sum() / valid.sum().clamp(min=1)
+def statistics(valid: Tensor, values: Tensor, targets: Tensor, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Means over the valid steps: of the losses, the values, their targets and the targets' squares.
+
+    Telemetry makes `value_explained` of the last ones and `value_loss`. The means are taken in float64: in float32 the
+    difference of a large mean square and a large squared mean would leave nothing of a small variance.
+
+    Args:
+        valid: [T, B] bool.
+        values: V [T, B].
+        targets: [T, B].
+        losses: By name, each [T, B]; `value_loss` is (target - V)², without a factor 1/2.
+    """
+    import torch
+
+    with torch.no_grad():
+        weights = valid.flatten().double()
+        weights /= weights.sum().clamp(min=1)
+        means = {**losses, "value_mean": values, "target_mean": targets, "target_square": targets.double().square()}
+        return dict(zip(means, torch.stack(tuple(means.values())).flatten(1) @ weights, strict=True))

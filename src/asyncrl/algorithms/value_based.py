@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, mean, reduce
+from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
 from asyncrl.tree import tree_map
 from asyncrl.types import Loss, Outputs, Rollout, State
@@ -156,7 +156,7 @@ class ValueBased(ABC):
         losses = F.value_learning.squared_error(chosen, targets)
         return Loss(
             total=reduce(losses, rollout.valid),
-            statistics={"value_loss": mean(losses, rollout.valid), "value_mean": mean(chosen, rollout.valid)},
+            statistics=statistics(rollout.valid, chosen, targets, {"value_loss": losses}),
         )
 
     def best_values(self, online_values: Tensor, target_values: Tensor) -> Tensor:

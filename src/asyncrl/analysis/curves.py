@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from asyncrl.analysis.history import is_number, read_lines
+from asyncrl.analysis.picture import colour, picture, style
 from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 from asyncrl.config import setting
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 
-X_LABELS = {"steps": "steps", "frames": "frames", "wall_seconds": "wall-clock seconds"}
-COLOURS = ("#2a6fbb", "#d9622b", "#2e8b57", "#8e5bb5", "#c23b58", "#7a6a53", "#3aa6a6", "#9a9a2e")
-MOST_LABELS = 16
-"""A legend of more would hide the picture."""
-RETURN = "mean return of the last 100 episodes"
+X_LABELS = {"steps": "steps", "frames": "frames", "wall_seconds": "wall-clock"}
+UNITS = ((7200.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
+"""From how many seconds on a time is told in which unit."""
+RETURN = "mean return\nof the last 100 episodes"
 POINTS = 200
-"""Of a curve over several runs."""
+"""Of a curve over several runs, or of a part of it."""
+NEAR_END = 0.98
+"""Part of the longest run's length: runs end a few steps apart."""
+BAND = "line: mean over runs, of four and more their interquartile mean; band: 95 % bootstrap interval"
+PARTLY = "dashed: not all runs came so far"
 
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Where, and the mean return there; each [N]."""
 Groups = Mapping[str, Sequence[RunFolder]]
 """Runs by what they have in common."""
 
 
 def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None:
-    """Draws the mean return of the last 100 training episodes of each run.
+    """Draws the mean return of the last 100 training episodes of each run, as it was written: nothing is smoothed.
 
     Args:
         runs: Run folders, one line each.
@@ -44,41 +48,68 @@ def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
     """
-    with _picture(output, runs, X_LABELS[x], RETURN, legend=1 < len(runs) <= MOST_LABELS) as axes:
-        for number, run in enumerate(runs):
-            horizontal, returns = _curve(run, x)
-            axes.plot(
-                horizontal,
-                returns,
-                color=_colour(number),
-                linewidth=1.8,
-                marker="o" if len(returns) < 3 else None,
-                label=run.path.name,
-            )
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    groups = {_unique(run, runs): [run] for run in runs}
+    unit, x_label = _axis(runs, x)
+
+    def draw(axes: Axes, panel: Groups, numbers: Mapping[str, int]) -> None:
+        for name, (run,) in panel.items():
+            horizontal, returns = _curve(run, x, unit)
+            marker, ending = "o" if len(returns) < 3 else None, _state([run])
+            text = f"{name} ({ending})" if ending else name
+            axes.plot(horizontal, returns, marker=marker, label=text, **style(numbers[name]))
+        _finish(axes, x)
+
+    _draw(groups, output, x_label, RETURN, draw)
 
 
 def plot_groups(groups: Groups, output: Path, x: str = "steps") -> None:
     """Draws one curve for each group: the interquartile mean over its runs, with a 95 % bootstrap interval.
 
-    A run that reached its goal and ended counts with its last return from there on.
+    A run that reached its goal and ended counts with its last return from there on. Where another run has ended, the
+    curve is that of those which came further, as long as they are half of them, and dashed.
 
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
     """
-    with _picture(output, _all(groups), X_LABELS[x], RETURN, legend=len(groups) <= MOST_LABELS) as axes:
-        for number, (name, runs) in enumerate(groups.items()):
-            curves = [curve for curve in (_curve(run, x) for run in runs) if len(curve[0])]
-            if not curves:
-                continue
-            start = max(horizontal[0] for horizontal, _ in curves)
-            grid = np.linspace(start, max(horizontal[-1] for horizontal, _ in curves), POINTS)
-            returns = np.stack([np.interp(grid, horizontal, values) for horizontal, values in curves])
+    unit, x_label = _axis(_all(groups), x)
+    notes = [BAND] if any(len(members) > 1 for members in groups.values()) else []
+    labels = {name: _group_label(name, runs) for name, runs in groups.items()}
+
+    def draw(axes: Axes, panel: Groups, numbers: Mapping[str, int]) -> None:
+        for name, members in panel.items():
+            axes.plot([], [], label=labels[name], **style(numbers[name]))
+            whole = _mean_curve(axes, members, x, unit, numbers[name], 0.15 if len(panel) < 5 else 0.08)
+            if not whole and PARTLY not in notes:
+                notes.append(PARTLY)
+        _finish(axes, x)
+
+    _draw(groups, output, x_label, RETURN, draw, notes)
+
+
+def _mean_curve(axes: Axes, runs: Sequence[RunFolder], x: str, unit: float, number: int, opacity: float) -> bool:
+    """Draws a group's mean and interval as far as half of its runs came; says whether it is of all of them."""
+    found = [(curve, _reached_goal(run)) for run in runs if len((curve := _curve(run, x, unit))[0])]
+    if not found:
+        return True
+    last = max(horizontal[-1] for (horizontal, _), _ in found)
+    ends = [last if goal or horizontal[-1] >= NEAR_END * last else horizontal[-1] for (horizontal, _), goal in found]
+    marks = sorted({min(last, max(horizontal[0] for (horizontal, _), _ in found)), *ends, last})
+    drawn = 0
+    for begin, end in pairwise(marks):
+        curves = [curve for (curve, _), upto in zip(found, ends, strict=True) if upto >= end]
+        if 2 * len(curves) < len(found):
+            break
+        drawn = len(curves)
+        grid = np.linspace(begin, end, POINTS)
+        returns = np.stack([np.interp(grid, horizontal, values) for horizontal, values in curves])
+        look = style(number) | ({} if drawn == len(found) else {"linestyle": (0, (4, 2))})
+        axes.plot(grid, interquartile_mean(returns), **look)
+        if drawn > 1:
             low, high = bootstrap_interval(returns)
-            label = f"{name} ({len(curves)} run{'s' if len(curves) > 1 else ''})"
-            axes.plot(grid, interquartile_mean(returns), color=_colour(number), linewidth=1.8, label=label)
-            axes.fill_between(grid, low, high, color=_colour(number), alpha=0.15, linewidth=0)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.fill_between(grid, low, high, color=colour(number), alpha=opacity, linewidth=0)
+    if not drawn:  # nothing but a point
+        axes.plot([last], [np.mean([values[-1] for (_, values), _ in found])], marker="o", **style(number))
+    return drawn in (0, len(found))
 
 
 def plot_scores(groups: Groups, output: Path, name: str) -> None:
@@ -87,17 +118,22 @@ def plot_scores(groups: Groups, output: Path, name: str) -> None:
     Raises:
         UserError: A run has no such setting, or the picture cannot be written.
     """
-    runs = _all(groups)
-    values = [setting(run.read_settings(), name) for run in runs]
-    numeric = all(isinstance(value, int | float) for value in values)
-    with _picture(output, runs, name.replace("_", " "), "score", legend=1 < len(groups) <= MOST_LABELS) as axes:
-        for number, (label, members) in enumerate(groups.items()):
+    values = {run: setting(run.read_settings(), name) for run in _all(groups)}
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values())
+
+    def draw(axes: Axes, panel: Groups, numbers: Mapping[str, int]) -> None:
+        for label, members in panel.items():
             scores = _scores(members)
-            horizontal = [setting(run.read_settings(), name) for run in scores]
-            places = horizontal if numeric else [str(value) for value in horizontal]
-            axes.scatter(places, list(scores.values()), color=_colour(number), alpha=0.8, s=24, label=label, zorder=2)
-        if numeric and min(values) > 0 and max(values) / min(values) > 20:
+            places = [values[run] if numeric else str(values[run]) for run in scores]
+            look: dict[str, Any] = {"color": colour(numbers[label]), "alpha": 0.8, "s": 24, "zorder": 2}
+            axes.scatter(places, list(scores.values()), label=label, **look)
+        if numeric and min(values.values()) > 0 and max(values.values()) / min(values.values()) > 20:
             axes.set_xscale("log")
+        elif numeric:
+            whole = all(isinstance(value, int) for value in values.values())
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
+
+    _draw(groups, output, name.replace("_", " "), _score_label(groups), draw)
 
 
 def plot_sorted(groups: Groups, output: Path) -> None:
@@ -106,23 +142,14 @@ def plot_sorted(groups: Groups, output: Path) -> None:
     Raises:
         UserError: The picture cannot be written.
     """
-    with _picture(output, _all(groups), "runs, the best first", "score", legend=len(groups) <= MOST_LABELS) as axes:
-        for number, (name, runs) in enumerate(groups.items()):
+
+    def draw(axes: Axes, panel: Groups, numbers: Mapping[str, int]) -> None:
+        for name, runs in panel.items():
             scores = sorted(_scores(runs).values(), reverse=True)
-            axes.plot(range(1, len(scores) + 1), scores, color=_colour(number), marker="o", markersize=3.5, label=name)
+            axes.plot(range(1, len(scores) + 1), scores, marker="o", markersize=3.5, label=name, **style(numbers[name]))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-
-def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, list[RunFolder]]:
-    """The runs by the values of some of their settings.
-
-    Raises:
-        UserError: A run has no such setting.
-    """
-    groups: dict[str, list[RunFolder]] = {}
-    for run in runs:
-        settings = run.read_settings()
-        groups.setdefault(", ".join(str(setting(settings, name)) for name in names), []).append(run)
-    return groups
+    _draw(groups, output, "runs, the best first", _score_label(groups), draw)
 
 
 def score(run: RunFolder) -> float | None:
@@ -132,9 +159,37 @@ def score(run: RunFolder) -> float | None:
     """
     evaluation = run.read_evaluation()
     if evaluation is not None:
-        return float(evaluation["return_mean"])
+        try:
+            return float(evaluation["return_mean"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{run.evaluation_file} holds no evaluation: take it away") from error
     _, returns = _curve(run, "steps")
     return float(returns[-1]) if len(returns) else None
+
+
+def _draw(
+    groups: Groups,
+    output: Path,
+    x_label: str,
+    y_label: str,
+    draw: Callable[[Axes, Groups, Mapping[str, int]], None],
+    notes: Sequence[str] = (),
+) -> None:
+    """One panel for each environment; a group has the same colour in all."""
+    environments = sorted({_environment(run) for run in _all(groups)})
+    numbers = {name: number for number, name in enumerate(groups)}
+    with picture(output, environments, x_label, y_label, notes) as panels:
+        for environment, axes in zip(environments, panels, strict=True):
+            part = {name: [run for run in runs if _environment(run) == environment] for name, runs in groups.items()}
+            draw(axes, {name: runs for name, runs in part.items() if runs}, numbers)
+
+
+def _finish(axes: Axes, x: str) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    if x != "wall_seconds":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if not any(len(np.asarray(line.get_xdata())) for line in axes.lines):
+        axes.text(0.5, 0.5, "no episode has ended yet", ha="center", va="center", transform=axes.transAxes)
 
 
 def _scores(runs: Sequence[RunFolder]) -> dict[RunFolder, float]:
@@ -142,41 +197,57 @@ def _scores(runs: Sequence[RunFolder]) -> dict[RunFolder, float]:
     return {run: value for run, value in scores.items() if value is not None}
 
 
-def _curve(run: RunFolder, x: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    lines = [line for line in run.read_metrics() if line["return_mean"] is not None]
-    return np.array([line[x] for line in lines], float), np.array([line["return_mean"] for line in lines], float)
+def _score_label(groups: Groups) -> str:
+    evaluated = {run.evaluation_file.exists() for run in _all(groups)}
+    kinds = {True: "mean return in evaluation", False: "last mean return while training"}
+    return kinds[evaluated.pop()] if len(evaluated) == 1 else "score: evaluation, else training"
+
+
+def _axis(runs: Sequence[RunFolder], x: str) -> tuple[float, str]:
+    """What to divide the horizontal axis by, and its name."""
+    if x != "wall_seconds":
+        return 1.0, X_LABELS[x]
+    longest = max((curve[-1] for run in runs if len(curve := _curve(run, x)[0])), default=0.0)
+    _, unit, name = next(row for row in UNITS if longest >= row[0])
+    return unit, f"{X_LABELS[x]} {name}"
+
+
+def _curve(run: RunFolder, x: str, unit: float = 1.0) -> Curve:
+    lines = [line for line in read_lines(run) if is_number(line["return_mean"])]
+    return np.array([line[x] for line in lines], float) / unit, np.array([line["return_mean"] for line in lines], float)
 
 
 def _all(groups: Groups) -> list[RunFolder]:
     return [run for runs in groups.values() for run in runs]
 
 
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
+def _environment(run: RunFolder) -> str:
+    return str(setting(run.read_settings(), "environment"))
 
 
-@contextmanager
-def _picture(output: Path, runs: Sequence[RunFolder], x_label: str, y_label: str, legend: bool) -> Iterator[Axes]:
-    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
-    axes: Any = figure.add_subplot()
-    yield axes
-    axes.set_title(", ".join(sorted({str(setting(run.read_settings(), "environment")) for run in runs})))
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        axes.legend(frameon=False, fontsize="small")
-    write_picture(figure, output)
+def _unique(run: RunFolder, runs: Sequence[RunFolder]) -> str:
+    """The name of a run's folder, or its path if others have the same name."""
+    name = run.path.resolve().name
+    return name if [other.path.resolve().name for other in runs].count(name) == 1 else str(run.path)
 
 
-def write_picture(figure: Figure, output: Path) -> None:
-    """Saves a figure.
+def _group_label(name: str, runs: Sequence[RunFolder]) -> str:
+    """The name of a group with the number of its runs; of several environments, in each."""
+    counts = Counter(_environment(run) for run in runs).values()
+    least, most = min(counts), max(counts)
+    number = f"{most} run{'s' if most > 1 else ''}" if least == most else f"{least} to {most} runs"
+    count = ", ".join(part for part in (number, _state(runs)) if part)
+    return f"{name} ({count})" if name else count
 
-    Raises:
-        UserError: The file cannot be written, or its ending names no format.
-    """
-    try:
-        figure.savefig(output)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write the picture {output}: {getattr(error, 'strerror', None) or error}") from error
+
+def _reached_goal(run: RunFolder) -> bool:
+    summary: Any = run.read_summary()
+    return isinstance(summary, dict) and summary.get("ended_by") == "goal"
+
+
+def _state(runs: Sequence[RunFolder]) -> str:
+    """What a legend should say of runs that have not ended, or have nothing to show."""
+    silent = sum(not len(_curve(run, "steps")[0]) for run in runs)
+    open_ended = sum(run.read_summary() is None for run in runs)
+    parts = {"without episodes": silent, "not finished": open_ended}
+    return ", ".join(text if len(runs) == 1 else f"{count} {text}" for text, count in parts.items() if count)

@@ -140,7 +140,10 @@ def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> None:
 
 
 def _picture(environments: Any) -> Frame:
-    rendered = environments.render()
+    try:
+        rendered = environments.render()
+    except NotImplementedError:
+        rendered = None
     if rendered is None or rendered[0] is None:
         raise UserError(f"{environments} gives no picture of itself")
     image = np.asarray(rendered[0])

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from asyncrl.analysis.curves import COLOURS, write_picture
+from asyncrl.analysis.picture import COLOURS, write_picture
 
 
 def plot_growth(name: str, results: Sequence[Mapping[str, Any]], output: Path) -> None:

@@ -17,7 +17,8 @@ from asyncrl.cli.arguments import parse
 class Arguments:
     """Checks that this machine is fit for training and says what to mend; exit code 1 if something must be.
 
-    Of a run it also says where its workers' time went, and what would make it faster.
+    Of a run it also says how it ended, what is likely wrong with what it learned, and where its workers' time went.
+    A run that failed is bad; what is said of learning is a note: likely, not certain.
     """
 
     run: Annotated[Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None

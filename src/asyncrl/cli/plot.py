@@ -16,7 +16,7 @@ from asyncrl.errors import UserError
 
 @dataclass(frozen=True)
 class Arguments:
-    """Draws the learning curves of one or many runs, or their scores over a setting."""
+    """Draws the learning curves of one or many runs, or their scores over a setting; a panel for each environment."""
 
     runs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN")]
     """Run folders, or folders of sweeps."""
@@ -26,6 +26,8 @@ class Arguments:
     """Horizontal axis: steps, frames or wall_seconds; or a setting such as learning_rate, for a point for each run."""
     by: tuple[str, ...] = ()
     """Put runs with equal values of these settings, such as algorithm, together in one colour."""
+    each: bool = False
+    """Draw each run by itself; else runs that differ in nothing but the seed are one curve, with an interval."""
     sorted: bool = False
     """Draw the scores of each group from the best to the worst instead."""
 
@@ -38,20 +40,24 @@ def main(arguments: Sequence[str]) -> int:
     if given.output.suffix not in (".png", ".svg", ".pdf"):
         raise UserError(f"pictures end in .png, .svg or .pdf, not {given.output.name!r}")
 
+    if given.each and given.by:
+        raise UserError("--each draws every run by itself, --by puts runs together: leave one of them out")
+
     from asyncrl.analysis import curves
+    from asyncrl.analysis.grouping import group_by_differences, group_runs
     from asyncrl.sweep.specification import runs_in
 
-    runs = [run for path in given.runs for run in runs_in(path)]
-    names = [name.replace("-", "_") for name in given.by]
-    groups = curves.group_runs(runs, names) if names else {"all": runs}
-    x = given.x.replace("-", "_")
+    runs = list({run.path.resolve(): run for path in given.runs for run in runs_in(path)}.values())
+    names, x = [name.replace("-", "_") for name in given.by], given.x.replace("-", "_")
+    is_setting = x not in curves.X_LABELS and not given.sorted
+    groups = group_runs(runs, names) if names else group_by_differences(runs, apart=x if is_setting else "")
     if given.sorted:
         curves.plot_sorted(groups, given.output)
-    elif x not in curves.X_LABELS:
+    elif is_setting:
         curves.plot_scores(groups, given.output, x)
-    elif names:
-        curves.plot_groups(groups, given.output, x)
-    else:
+    elif given.each or len(runs) == 1:
         curves.plot_runs(runs, given.output, x)
+    else:
+        curves.plot_groups(groups, given.output, x)
     print(f"wrote {given.output}")
     return 0

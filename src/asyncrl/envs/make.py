@@ -178,7 +178,10 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's, which complains otherwise
     if size is not None:
         keywords |= {"width": size, "height": size}
-    env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # it would warn once in each worker
+    with warnings.catch_warnings():
+        if render:
+            warnings.simplefilter("ignore")  # that it draws nothing is told where a picture is asked for
+        env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # the checker would warn in each worker
     if size is not None:
         env = AddRenderObservation(env, render_only=True)
     return env if isinstance(env.observation_space, Box) else ArrayObservations(env)

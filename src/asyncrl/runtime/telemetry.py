@@ -15,6 +15,8 @@ Metrics = dict[str, Any]
 
 EPISODES = 100
 """`return_mean` is over this many latest training episodes."""
+ROUNDING = 1e-10
+"""Variances smaller than this beside the mean square are nothing but rounding of single-precision targets."""
 SPEED_WINDOW = 10.0
 """Seconds over which `steps_per_second` is measured."""
 
@@ -125,7 +127,7 @@ class Telemetry:
             "workers": workers,
             "restarts": self.restarts,
             "dropped_updates": self.dropped_updates,
-            **means,
+            **_with_value_explained(means),
             **shares,  # of workers' time, by phase
         }
 
@@ -140,6 +142,20 @@ class Telemetry:
             self.speed.popleft()
         then, before = self.speed[0]
         return (steps - before) / max(now - then, 1e-9)
+
+
+def _with_value_explained(means: Metrics) -> Metrics:
+    """The statistics with `value_explained` = 1 - Var[target - V] / Var[target] in the place of the targets' squares.
+
+    The variances are over all targets since the last line, not means of what each rollout has. It is 1 for perfect
+    values, 0 for constant ones, negative for worse; None where the targets do not vary.
+    """
+    if not means.keys() >= {"value_loss", "value_mean", "target_mean", "target_square"}:
+        return means
+    mean, square = means["target_mean"], means.pop("target_square")
+    variance = square - mean**2
+    unexplained = means["value_loss"] - (mean - means["value_mean"]) ** 2
+    return means | {"value_explained": 1 - unexplained / variance if variance > ROUNDING * square else None}
 
 
 def _shares(report: Report) -> Metrics:

@@ -23,7 +23,7 @@ TITLES = {
 def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """Titles and SVG of a run's curves over steps, the return first; of those that have a value yet."""
     marks = [(line["steps"], line["return_mean"]) for line in evaluations]
-    title = f"{RETURN}, over steps{'; dots: evaluations' if marks else ''}"
+    title = " ".join(RETURN.split()) + ", over steps" + ("; dots: evaluations" if marks else "")
     drawn = []
     if returns := _points(metrics, "return_mean"):
         drawn.append((title, curve(returns, marks, width=6.0, height=2.6)))

@@ -12,7 +12,8 @@ from typing import Any
 
 import jinja2
 
-from asyncrl.analysis.advice import advise_on
+from asyncrl.analysis.history import History
+from asyncrl.analysis.rules.speed import where_time_goes
 from asyncrl.errors import UserError
 from asyncrl.reporting.progress import duration, short
 from asyncrl.run_folder import RunFolder
@@ -133,9 +134,10 @@ class TrainingView:
             return {"charts": self.charts}
 
     def _workers(self) -> dict[str, Any]:
-        line, data = self._last(), self.folder.read_workers()
+        line, data, history = self._last(), self.folder.read_workers(), History(self.folder, {}, self.metrics, None)
         shares = {phase: line[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in line}
-        hints = [f"{check.name}: {check.text}" for check in advise_on(line) if check.verdict == "note"]
+        checks = where_time_goes(history) if shares else ()
+        hints = [f"{check.name}: {check.text}" for check in checks if check.verdict == "note"]
         return {"shares": shares, "hints": hints, "workers": (data or {}).get("workers", []), "phases": PHASES}
 
     def _evaluations(self) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from asyncrl.analysis.curves import COLOURS
 from asyncrl.analysis.episode import frames_per_second, write_video
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
 from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.inspection.recording import Recording
+from asyncrl.analysis.picture import COLOURS
 
 SHORTEST_RATE = 8.0
 """Steps a second at most in a film of few steps, so that it can be followed."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from asyncrl.analysis.curves import COLOURS
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.drawing import drawing
+from asyncrl.analysis.picture import COLOURS
 
 
 def show_streams(subject: Subject) -> Chapter:

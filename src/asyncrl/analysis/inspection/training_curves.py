@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import EngFormatter
 
-from asyncrl.analysis.curves import COLOURS
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.drawing import drawing
+from asyncrl.analysis.picture import COLOURS
 
 SHOWN = {
     "return_mean": "return, mean of the last 100 episodes",

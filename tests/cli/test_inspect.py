@@ -1,0 +1,121 @@
+"""`asyncrl inspect`: the page, its files, and bad input."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl.cli import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TINY = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on Catch, inspected."""
+    path = tmp_path_factory.mktemp("inspect") / "run"
+    assert main(["train", "Catch", *TINY, "--run-dir", str(path)]) == 0
+    assert main(["inspect", str(path), "--states", "100"]) == 0
+    return path
+
+
+def test_the_page_needs_nothing_else_and_its_pictures_lie_beside_it(run: Path) -> None:
+    page = (run / "inspect" / "report.html").read_text("utf-8")
+    addresses = re.findall(r'(?:src|href)="([^"]{1,60})', page)
+    assert addresses
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+    assert not re.search(r"url\((?!\$\{|#)", page)  # in scripts data addresses, in drawings parts of themselves
+    names = {file.name for file in (run / "inspect").iterdir()}
+    assert {"report.html", "episode.mp4", "episode.png", "embedding.png", "optimum_maps.png", "filters_0.png"} <= names
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert {"Remarks", "An episode", "What it looks at", "Against the exact optimum", "Not shown"} <= set(titles)
+    assert "<b>Value and advantage streams</b>: its network has no streams" in page
+
+
+def test_what_cannot_be_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "test/Rooms-v0", *TINY, "--memory", "lstm", "--run-dir", str(run)]) == 0
+    assert main(["inspect", str(run), "--states", "35", "--output", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "of what it observes: the environment draws none" in page
+    assert "<b>Against the exact optimum</b>: it remembers" in page
+    assert "<b>Value and policy over two dimensions</b>: what it observes is no vector" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--dimensions", "0", "1"], "--dimensions are of a vector"),
+        (["--states", "0"], "--states must be at least 1"),
+        (["--checkpoint", "7"], "holds no checkpoint '7'"),
+        (["--output", "{run}/experiment.yaml"], "cannot write to"),
+    ],
+)
+def test_bad_input_is_one_line(run: Path, capsys: pytest.CaptureFixture[str], options: list[str], line: str) -> None:
+    capsys.readouterr()
+    assert main(["inspect", str(run), *(option.format(run=run) for option in options)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert line in error
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser_the_film_the_curves_and_the_embedding_move_together(run: Path, browser: Any, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: request.url.startswith(("file:", "data:")) or errors.append(request.url))
+    page.goto(f"file://{run}/inspect/report.html")
+    shown = {name: page.locator(f'[data-shows="{name}"]') for name in ("step", "value", "total")}
+    bars = page.locator(".bars .number")
+
+    def probabilities() -> list[float]:
+        return [float(text.removesuffix(" %")) for text in bars.all_inner_texts()]
+
+    page.wait_for_function("document.querySelector('.film video').readyState >= 2")
+    assert shown["step"].inner_text() == "0"
+    assert sum(probabilities()) == pytest.approx(100, abs=0.3)
+    before = probabilities()
+    box = page.locator(".film-curves svg").bounding_box()
+    page.locator(".film-curves svg").click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.3})
+    page.wait_for_function("document.querySelector('[data-shows=step]').textContent !== '0'")
+    assert probabilities() != before
+    assert sum(probabilities()) == pytest.approx(100, abs=0.3)
+    cursor = page.locator(".cursor").bounding_box()
+    assert cursor["x"] == pytest.approx(box["x"] + box["width"] * 0.5, abs=box["width"] * 0.02)
+
+    canvas = page.locator(".embedding canvas")
+    canvas.scroll_into_view_if_needed()
+    point = page.evaluate(
+        "(() => { const [x, y] = JSON.parse(document.getElementById('embedding-data').textContent).points[0];"
+        "const box = document.querySelector('.embedding canvas').getBoundingClientRect();"
+        "return [12 + x * (box.width - 24), box.height - 12 - y * (box.height - 24)]; })()"
+    )
+    canvas.hover(position={"x": point[0], "y": point[1]})
+    assert page.locator(".thumbnail").is_visible()
+    assert "value" in page.locator(".thumbnail span").inner_text()
+    page.locator(".embedding select").select_option("entropy")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert errors == []
+    page.close()
