@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +111,22 @@ def load(run: str | Path, seed: int = 0, checkpoint: str | int = "last", modules
     folder = open_run_folder(Path(run))
     experiment = folder.read_experiment(modules)
     chosen, warnings = load_chosen(folder.checkpoints, str(checkpoint))
-    info = describe(experiment)
-    network = make_network(experiment, info)
+    agent = untrained(experiment, seed)
     try:
-        load_parameters(network, chosen, info)
+        load_parameters(agent.network, chosen, agent.info)
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
-    return Agent(experiment, info, network, torch.Generator().manual_seed(seed), tuple(warnings), chosen.state.steps)
+    return replace(agent, warnings=tuple(warnings), steps=chosen.state.steps)
+
+
+def untrained(experiment: Experiment, seed: int = 0) -> Agent:
+    """The agent of an experiment before it has learned anything.
+
+    Raises:
+        UserError: The environment cannot be made, or the network does not fit it.
+    """
+    info = describe(experiment)
+    return Agent(experiment, info, make_network(experiment, info), torch.Generator().manual_seed(seed))
 
 
 def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:

@@ -81,6 +81,11 @@ class RunFolder:
         """By which name each tracker knows the run, so that a resumed one goes on in the same."""
         return self.path / "trackers.json"
 
+    @property
+    def workers_file(self) -> Path:
+        """What each worker is at, replaced with each line of metrics."""
+        return self.path / "workers.json"
+
     def cut_history(self, steps: int) -> int:
         """Makes ready for work to go on from that step: what was written of later steps goes to `discarded.jsonl`.
 
@@ -190,11 +195,23 @@ class RunFolder:
         Raises:
             UserError: The file is missing or damaged.
         """
-        try:
-            lines = self.metrics_file.read_text("utf-8").splitlines(keepends=True)
-            return [json.loads(line) for line in lines if line.endswith("\n")]
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.metrics_file} cannot be read ({type(error).__name__})") from error
+        return _read_json_lines(self.metrics_file)
+
+    def read_evaluations(self) -> list[dict[str, Any]]:
+        """All evaluations that were made while training; a last line still being written is left out.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return _read_json_lines(self.evaluations_file) if self.evaluations_file.exists() else []
+
+    def read_workers(self) -> dict[str, Any] | None:
+        """What each worker was at when the file was last written, or None if there is none.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        return _read_json(self.workers_file)
 
 
 def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None, overwrite: bool) -> RunFolder:
@@ -274,13 +291,18 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file whole: readers see the old text or the new, never a part."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, lasting: bool = True) -> None:
+    """Replaces a file whole, as `write_bytes` does."""
+    write_bytes(path, text.encode(), lasting)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, lasting: bool = True) -> None:
     """Replaces a file whole: readers see the old bytes or the new, never a part.
+
+    Args:
+        path: The file.
+        data: What it shall hold.
+        lasting: Wait until a power failure could not undo it.
 
     Raises:
         OSError: There is no room; the old file is still there.
@@ -289,8 +311,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         with staging.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         staging.replace(path)
     except BaseException:
         staging.unlink(missing_ok=True)
@@ -313,6 +336,14 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
     return data
+
+
+def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
 
 
 def _first_free(parent: Path, name: str) -> RunFolder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,9 @@ class Moment:
         return self.decision is None
 
 
-def play(agent: Agent, episodes: int, deterministic: bool, seed: int, render: bool = True) -> Iterator[Moment]:
+def play(
+    agent: Agent, episodes: int, deterministic: bool, seed: int, render: bool = True
+) -> Generator[Moment, None, None]:
     """Plays episodes one after another in one environment and yields all there is to see of them.
 
     The agent's network is used as it is at each step: its parameters may change meanwhile.

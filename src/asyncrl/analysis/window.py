@@ -20,9 +20,13 @@ def show(moments: Iterable[Moment], title: str, fps: float) -> None:
 
         window = tkinter.Tk()
     except (ImportError, RuntimeError) as error:
-        raise UserError(f"cannot open a window ({error}): write a video with --video FILE.mp4") from error
+        raise UserError(
+            f"cannot open a window ({error}): write a video with --video FILE.mp4, or take --serve"
+        ) from error
     except tkinter.TclError as error:
-        raise UserError(f"cannot open a window ({error}): write a video with --video FILE.mp4") from error
+        raise UserError(
+            f"cannot open a window ({error}): write a video with --video FILE.mp4, or take --serve"
+        ) from error
     from PIL import Image, ImageTk
 
     window.title(title)

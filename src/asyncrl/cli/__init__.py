@@ -14,7 +14,7 @@ from asyncrl.errors import RunError, UserError
 COMMANDS = {
     "train": "train an agent on a Gymnasium environment",
     "eval": "play whole episodes with a trained agent and print its returns",
-    "watch": "see a trained agent play, in a window or as a video file",
+    "watch": "see an agent play: in a window, as a video file, or live in a browser",
     "inspect": "write a page that shows what an agent learned: a film, saliency, filters, maps",
     "export": "write a trained agent as an ONNX file, which runs without asyncrl and torch",
     "plot": "draw the learning curves of one or many runs",

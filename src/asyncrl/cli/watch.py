@@ -18,7 +18,7 @@ from asyncrl.errors import UserError
 
 @dataclass(frozen=True)
 class Arguments:
-    """Shows a trained agent play: in a window, or as a video file."""
+    """Shows an agent play: in a window, as a video file, or live in a browser while it is trained."""
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
@@ -26,6 +26,10 @@ class Arguments:
     """Episodes to play."""
     video: Path | None = None
     """Write this .mp4 or .gif instead of opening a window."""
+    serve: bool = False
+    """Serve pages for a browser on this machine: the agent at play with its newest parameters, and its training."""
+    port: int | None = None
+    """Of --serve; by default the first free one from 6010."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one."""
     checkpoint: str = "last"
@@ -44,13 +48,17 @@ def main(arguments: Sequence[str]) -> int:
     if given.episodes < 1 or (given.max_steps is not None and given.max_steps < 1):
         raise UserError("--episodes and --max-steps must be at least 1")
     check_seed(given.seed)
+    if given.serve:
+        return _serve(given)
+    if given.port is not None:
+        raise UserError("--port belongs to --serve")
     if given.video is not None and given.video.suffix not in (".mp4", ".gif"):
         raise UserError(f"videos end in .mp4 or .gif, not {given.video.name!r}")
 
     from asyncrl.envs.make import has_display
 
     if given.video is None and not has_display():
-        raise UserError("there is no display to open a window on: write a video with --video FILE.mp4")
+        raise UserError("there is no display to open a window on: write a video with --video FILE.mp4, or take --serve")
 
     import torch
 
@@ -80,3 +88,23 @@ def main(arguments: Sequence[str]) -> int:
         print(f"wrote {given.video}")
     print("returns: " + (", ".join(f"{total:g}" for total in returns) or "no episode came to its end"))
     return 0
+
+
+def _serve(given: Arguments) -> int:
+    """Serves the pages until Ctrl-C."""
+    if given.video is not None or given.max_steps is not None or given.episodes != 1:
+        raise UserError("--serve plays until you end it: leave out --video, --episodes and --max-steps")
+
+    from asyncrl.run_folder import open_run_folder
+    from asyncrl.serve.latest import LatestAgent
+    from asyncrl.serve.server import serve
+
+    folder = open_run_folder(given.run)
+    latest = LatestAgent(folder, given.checkpoint, given.imports)
+
+    def tell(address: str) -> None:
+        print(
+            f"{given.run} is shown at {address} (the training alone at {address}training); Ctrl-C ends it", flush=True
+        )
+
+    return serve(folder, latest, given.deterministic, given.seed, given.port, tell)

@@ -1,15 +1,11 @@
-"""What is done about workers that fail: who, why, and how often they may try again."""
+"""A worker that failed: who, and why."""
 
 from __future__ import annotations
 
 import traceback
-from collections import defaultdict, deque
 from dataclasses import dataclass
 
 from asyncrl.errors import RunError, UserError
-
-WINDOW = 600.0
-"""Seconds within which restarts of a worker are counted."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +27,3 @@ def failure_of(worker: int, error: Exception) -> Failure:
     text = "".join(traceback.format_exception(error))
     last = traceback.format_exception_only(error)[-1].strip()
     return Failure(worker, f"failed with {last}", text)
-
-
-class RestartBudget:
-    """How often each worker may be restarted.
-
-    Args:
-        restarts: Within ten minutes.
-    """
-
-    def __init__(self, restarts: int) -> None:
-        self.restarts = restarts
-        self.times: dict[int, deque[float]] = defaultdict(deque)
-
-    def spend(self, worker: int, now: float) -> int | None:
-        """Takes one restart, and returns how many the worker has had lately; or None if it may have no more.
-
-        Args:
-            worker: Its number.
-            now: Seconds of a clock that never goes back.
-        """
-        times = self.times[worker]
-        while times and now - times[0] > WINDOW:
-            times.popleft()
-        if len(times) >= self.restarts:
-            return None
-        times.append(now)
-        return len(times)

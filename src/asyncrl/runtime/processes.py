@@ -209,6 +209,11 @@ class ProcessWorkers:
         """Number of workers that may still report."""
         return len(self.live) + len(self.unborn)
 
+    @property
+    def process_ids(self) -> dict[int, int]:
+        """Of the workers that live, by their numbers."""
+        return {number: child.process.pid for number, child in self.live.items()}
+
     def stop(self) -> list[Report]:
         """Lets workers finish their rollout, kills those that do not, and returns their last reports."""
         self.counter.stop()

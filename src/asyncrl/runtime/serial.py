@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from torch import Tensor
@@ -46,6 +47,11 @@ class SerialWorkers:
     def running(self) -> int:
         """Number of workers that have a turn left, or something to say."""
         return len(self.workers) + len(self.failed)
+
+    @property
+    def process_ids(self) -> dict[int, int]:
+        """Of the workers that have a turn left, by their numbers: this process."""
+        return dict.fromkeys(self.workers, os.getpid())
 
     def stop(self) -> list[Report]:
         """Ends all workers where they stand, between two turns."""

@@ -22,27 +22,25 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint, CheckpointState
 from asyncrl.runtime.evaluation import EvaluatorProcess, InlineEvaluator
 from asyncrl.runtime.evaluator import Evaluation
-from asyncrl.runtime.failure import Failure, RestartBudget
+from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.processes import ProcessWorkers, process_context
 from asyncrl.runtime.reporters import Reporters
+from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.shared import SharedState
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
+from asyncrl.runtime.worker_states import Living, WorkerStates
 from asyncrl.signals import collected_signals, name_of
 from asyncrl.types import EnvironmentInfo, Report
 
 METRICS_SECONDS = (0.2, 10.0)
 """Between two lines of metrics: at a run's start, so that short runs have a curve too, and after some hours."""
-LOCK_SECONDS = 5.0
-"""How long nobody can hold the lock of an experiment that has one, unless a dead worker does."""
-RESTART_SECONDS = (0.0, 1.0, 5.0, 30.0)
-"""Before a restart of a worker whose last attempts, so many, did not get as far as a report."""
 
 
-class Workers(Protocol):
+class Workers(Living, Protocol):
     """The workers of a run, wherever they live."""
 
     def start(self, setup: WorkerSetup) -> None:
@@ -110,11 +108,7 @@ class Supervisor:
             self.telemetry = Telemetry(info.frames_per_step, steps, checkpoint.state.telemetry)
         self.disk = DiskWatch(notify)
         self.saver = Saver(folder.checkpoints, experiment.supervision, self.disk, steps)
-        self.budget = RestartBudget(experiment.supervision.restarts)
-        self.attempts = [0] * experiment.worker_count  # of each worker in this session
-        self.fruitless = [0] * experiment.worker_count  # of them, the last ones that did not get as far as a report
-        self.restarts_due: dict[int, float] = {}  # worker → time
-        self.last_failure: Failure | None = None
+        self.restarts = Restarts(experiment, self.shared, notify)
         self.evaluated_at = steps
         self.evaluation: tuple[int, Evaluation] | None = None  # that no line of metrics has told of
         self.unsaved_best: Checkpoint | None = None  # that found no room
@@ -149,11 +143,12 @@ class Supervisor:
 
     def run(self, sinks: Sequence[Sink], callbacks: Sequence[Callback] = ()) -> Outcome:
         """Trains until the steps are done, the goal is reached, a signal comes or no worker can go on."""
-        self.reporters = Reporters(sinks, callbacks, self.disk, self.notify)
         warning = self.saver.take_up_score()
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
         workers = self._make_workers()
+        self.states = WorkerStates(self.folder.workers_file, workers, self.restarts, self.shared.counter)
+        self.reporters = Reporters([*sinks, self.states], callbacks, self.disk, self.notify)
         with collected_signals() as received, self._working(workers), self._evaluator() as evaluator:
             status, ended_by, exit_code, error = "done", "steps", 0, ""
             try:
@@ -196,14 +191,17 @@ class Supervisor:
         shortest, longest = METRICS_SECONDS
         started = written_at = time.monotonic()
         is_done = partial(self.shared.counter.reached, self.experiment.steps)
-        while (workers.running or (self.restarts_due and not is_done())) and not received:
+        while (workers.running or (self.restarts.due and not is_done())) and not received:
             for message in workers.poll(0.05):
                 if isinstance(message, Report):
                     self._take_report(message)
-                    self.fruitless[message.worker] = 0
+                    self.restarts.heard(message)
+                    self.states.heard(message)
                 elif not received:
-                    self._deal_with(message, workers)
-            self._restart(workers)
+                    self.restarts.failed(message, workers.running)
+            for number in self.restarts.pop_due():
+                self.telemetry.restarts += 1
+                workers.start(self._setup(number))
             if self._early_end():
                 return
             if evaluator is not None:
@@ -215,53 +213,9 @@ class Supervisor:
             if self.saver.is_due(self.shared.counter.steps):
                 self._save(workers)
         if not received and not is_done():
-            failure = self.last_failure
+            failure = self.restarts.last_failure
             reason = f": worker {failure.worker} {failure.reason}\n{failure.traceback}".rstrip() if failure else ""
             raise RunError(f"no worker is left{reason}")
-
-    def _deal_with(self, failure: Failure, workers: Workers) -> None:
-        """Starts another worker in the place of one that failed, as long as it has restarts left."""
-        if failure.exit_code is not None:
-            raise (UserError if failure.exit_code == 2 else RunError)(failure.reason)
-        details = ""
-        if failure.traceback and (self.last_failure is None or self.last_failure.traceback != failure.traceback):
-            details = f"\n{failure.traceback.rstrip()}"
-        text = f"worker {failure.worker} {failure.reason}"
-        self.last_failure = failure
-        self._free_lock()
-        if self.shared.counter.reached(self.experiment.steps):
-            self.notify(f"warning: {text}; the run's steps are done without it{details}")
-            return
-        now = time.monotonic()
-        spent = self.budget.spend(failure.worker, now)
-        if spent is None:
-            if left := workers.running + len(self.restarts_due):
-                others = f"{left} worker{'s' if left > 1 else ''}"
-                self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}{details}")
-            return
-        delay = RESTART_SECONDS[min(self.fruitless[failure.worker], len(RESTART_SECONDS) - 1)]
-        self.restarts_due[failure.worker] = now + delay
-        self.fruitless[failure.worker] += 1
-        when = f" in {delay:g} s" if delay else ""
-        count = f"{spent} of {self.experiment.supervision.restarts} within ten minutes"
-        self.notify(f"warning: {text}; it is restarted{when} ({count}){details}")
-        self._restart(workers)
-
-    def _restart(self, workers: Workers) -> None:
-        """Starts the workers whose time has come."""
-        for number, due in list(self.restarts_due.items()):
-            if time.monotonic() >= due:
-                del self.restarts_due[number]
-                self.telemetry.restarts += 1
-                self.attempts[number] += 1
-                workers.start(self._setup(number))
-
-    def _free_lock(self) -> None:
-        """Frees the lock of an experiment that has one, if the worker that died held it."""
-        if self.experiment.optimizer.lock:
-            lock: Any = self.shared.lock
-            lock.acquire(timeout=LOCK_SECONDS)
-            lock.release()
 
     def _setup(self, number: int, session: int | None = None) -> WorkerSetup:
         return WorkerSetup(
@@ -271,7 +225,7 @@ class Supervisor:
             self.shared,
             self.folder.path,
             self.session if session is None else session,
-            self.attempts[number],
+            self.restarts.attempts[number],
         )
 
     def _make_workers(self) -> SerialWorkers | ProcessWorkers:
@@ -287,7 +241,7 @@ class Supervisor:
             return workers
         restored = []
         for number in numbers:  # they go on to the bit where those of the checkpoint stopped
-            session, self.attempts[number] = saved[str(number)]
+            session, self.restarts.attempts[number] = saved[str(number)]
             workers.start(self._setup(number, session))
             restored.append(workers.restore(number, _part(self.checkpoint.tensors, number)))
         if not all(restored):

@@ -1,0 +1,86 @@
+"""The server behind `asyncrl watch --serve`, on this machine's own address only."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Callable
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from asyncrl.errors import UserError
+from asyncrl.run_folder import RunFolder
+from asyncrl.serve.app import Application
+from asyncrl.serve.latest import LatestAgent
+from asyncrl.serve.player import Player
+from asyncrl.signals import collected_signals
+
+ADDRESS = "127.0.0.1"
+FIRST_PORT, LAST_PORT = 6010, 6029
+"""Of which the first free one is taken, if no port is named."""
+
+
+class QuietHandler(WSGIRequestHandler):
+    """Tells of errors, not of each request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Says nothing."""
+
+
+def serve(
+    folder: RunFolder,
+    latest: LatestAgent,
+    deterministic: bool,
+    seed: int,
+    port: int | None,
+    tell: Callable[[str], None],
+) -> int:
+    """Serves the pages of a run until a signal asks for an end.
+
+    Args:
+        folder: Of the run.
+        latest: Its agent.
+        deterministic: Take the best known actions.
+        seed: Of environment and actions.
+        port: Where; None takes the first free one of a few.
+        tell: Takes the address, once pages can be opened there.
+
+    Returns:
+        128 + the signal.
+
+    Raises:
+        UserError: The port is in use, or may not be used.
+    """
+    player = Player(latest, deterministic, seed)
+    with _listening(port) as listener, collected_signals() as received:
+        application = Application(folder, player)
+        server = make_server(ADDRESS, 0, application, threaded=True, request_handler=QuietHandler, fd=listener.fileno())
+        player.start()
+        thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="asyncrl-server", daemon=True)
+        thread.start()
+        tell(f"http://{ADDRESS}:{server.port}/")
+        while not received:
+            thread.join(0.1)
+        player.close()
+        server.shutdown()
+        server.server_close()
+    return 128 + received[0]
+
+
+def _listening(port: int | None) -> socket.socket:
+    ports = range(FIRST_PORT, LAST_PORT + 1) if port is None else [port]
+    for number in ports:
+        listener = socket.socket()
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((ADDRESS, number))
+            listener.listen()
+        except (OSError, OverflowError) as error:
+            listener.close()
+            if getattr(error, "errno", None) != errno.EADDRINUSE or number == ports[-1]:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise UserError(f"cannot serve on port {number} ({reason}): choose another --port") from error
+        else:
+            return listener
+    raise AssertionError("no port was tried")

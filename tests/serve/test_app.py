@@ -1,0 +1,137 @@
+"""What the pages' server answers, without a browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from werkzeug.test import Client
+
+from asyncrl.run_folder import RunFolder
+from asyncrl.serve import training_view
+from asyncrl.serve.app import Application
+from asyncrl.serve.latest import LatestAgent
+from asyncrl.serve.player import Player
+
+HOST = {"Host": "127.0.0.1:6010"}
+
+
+@pytest.fixture
+def client(finished: RunFolder) -> Iterator[Client]:
+    player = Player(LatestAgent(finished))
+    with closing(player):
+        yield Client(Application(finished, player))
+
+
+def parts(run: RunFolder) -> dict[str, str]:
+    application = Application(run, Player(LatestAgent(run)))
+    client = Client(application)
+    return {
+        **json.loads(client.get("/training/parts").text),
+        **json.loads(client.get("/training/charts").text),
+    }
+
+
+@pytest.mark.parametrize("path", ["/", "/training", "/style.css", "/serve.css", "/live.js", "/training.js"])
+def test_pages_and_what_they_need(client: Client, path: str) -> None:
+    response = client.get(path, headers=HOST)
+    assert response.status_code == 200
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert "http://" not in response.text
+    assert "https://" not in response.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/experiment.yaml", "/../experiment.yaml", "/%2e%2e/app.py", "/pages/style.css", "//etc/passwd", "/x"]
+)
+def test_other_paths_are_not_found(client: Client, path: str) -> None:
+    assert client.get(path, headers=HOST).status_code in (404, 308)
+
+
+def test_strangers_are_refused(client: Client) -> None:
+    assert client.get("/", headers={"Host": "evil.example:6010"}).status_code == 400
+    assert client.get("/", headers={"Host": "localhost:9999"}).status_code == 200  # through a tunnel
+    foreign = {**HOST, "Origin": "https://evil.example"}
+    assert client.post("/speed", data={"speed": "4"}, headers=foreign).status_code == 403
+    assert client.get("/stream", headers={**HOST, "Sec-Fetch-Site": "cross-site"}).status_code == 403
+    link = {**HOST, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
+
+
+def test_the_speed(client: Client) -> None:
+    own = {**HOST, "Origin": "http://127.0.0.1:6010"}
+    assert client.post("/speed", data={"speed": "4"}, headers=own).status_code == 204
+    for wrong in ("5", "nan", "", "fast"):
+        assert client.post("/speed", data={"speed": wrong}, headers=own).status_code == 400
+    assert client.get("/speed", headers=HOST).status_code == 405
+
+
+@pytest.fixture
+def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a test's time."""
+    monkeypatch.setattr(training_view, "charts", lambda metrics, evaluations: [("drawn", "<svg></svg>")])
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_names_are_escaped(finished: RunFolder, tmp_path: Path) -> None:
+    run = RunFolder(Path(shutil.copytree(finished.path, tmp_path / "a<b>c")))
+    run.log_file.write_text("<script>alert(1)</script>\n")
+    application = Application(run, Player(LatestAgent(run)))
+    assert "a&lt;b&gt;c" in Client(application).get("/", headers=HOST).text
+    assert "&lt;script&gt;" in parts(run)["log"]
+
+
+def test_the_training_of_a_finished_run(finished: RunFolder) -> None:
+    shown = parts(finished)
+    assert "done (steps)" in shown["status"]
+    assert shown["charts"].count("<svg") >= 5
+    assert "currentColor" in shown["charts"]
+    assert "#0102" not in shown["charts"]  # no stand-in is left
+    assert "dots: evaluations" in shown["charts"]
+    assert "ended" in shown["workers"]
+    assert shown["evaluations"].count("<tr>") >= 2
+    assert "started by process" in shown["log"]
+
+
+def test_a_run_that_has_written_nothing_yet(run: RunFolder) -> None:
+    for path in run.path.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path != run.experiment_file:
+            path.unlink()
+    shown = parts(run)
+    assert "starting" in shown["status"]
+    assert "no curves yet" in shown["charts"]
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_damaged_file_is_told_of(run: RunFolder) -> None:
+    run.workers_file.write_text("{")
+    shown = parts(run)
+    assert "workers.json cannot be read" in shown["workers"]
+    assert "<svg" in shown["charts"]
+    run.metrics_file.write_text("[\n")
+    assert "metrics.jsonl cannot be read" in parts(run)["charts"]
+    run.metrics_file.write_text('{"return_mean": []}\n')
+    run.workers_file.write_text('{"workers": [1, {"worker": "<b>"}]}')
+    assert "something else than expected" in parts(run)["workers"]
+
+
+def test_curves_are_drawn_when_there_is_something_new(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_view, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(training_view, "LARGEST_SHARE", 1e9)
+    drawn: list[int] = []
+    monkeypatch.setattr(training_view, "charts", lambda metrics, evaluations: drawn.append(len(metrics)) or [])
+    client = Client(Application(run, Player(LatestAgent(run))))
+    for _ in range(3):
+        assert client.get("/training/charts").status_code == 200
+    assert len(drawn) == 1
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps(run.read_metrics()[-1]) + "\n")
+    client.get("/training/charts")
+    assert len(drawn) == 2
+    assert drawn[1] == drawn[0] + 1

@@ -1,0 +1,211 @@
+"""The agent at play: whose parameters, for how long, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl.agent import Agent, untrained
+from asyncrl.analysis import episode
+from asyncrl.errors import UserError
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint, step_of
+from asyncrl.serve import events, latest, player
+from asyncrl.serve.latest import LatestAgent
+from asyncrl.serve.player import Player
+from tests.experiments import small
+
+SECONDS = 30.0
+
+
+@dataclass
+class Untrained:
+    """An agent as `LatestAgent` has it, without a run."""
+
+    agent: Agent
+    steps: int | None = 0
+    written_at: float = 0.0
+    problem: str = ""
+
+    def refresh(self) -> None:
+        """There is nothing newer."""
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latest, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(player, "RELOAD_SECONDS", 0.1)
+    monkeypatch.setattr(events, "STILL_HERE_SECONDS", 0.1)
+
+
+@pytest.fixture
+def closed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """An item for each environment that was played in and closed."""
+    found: list[bool] = []
+    make = episode.make_environments
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        environments = make(*arguments, **options)
+        close = environments.close
+        environments.close = lambda: (found.append(True), close())
+        return environments
+
+    monkeypatch.setattr(episode, "make_environments", recorded)
+    return found
+
+
+def started(source: Any) -> Any:
+    playing = Player(source)
+    playing.start()
+    return closing(playing)
+
+
+def until(stream: Iterator[str], wanted: str, condition: Callable[[Any], bool] = lambda data: True) -> Any:
+    """The first event of a kind for which something holds."""
+    deadline = time.monotonic() + SECONDS
+    for text in stream:
+        assert time.monotonic() < deadline, f"no such {wanted}"
+        for event in text.split("\n\n"):
+            kind, _, data = event.partition("\ndata: ")
+            if kind == f"event: {wanted}" and condition(json.loads(data)):
+                return json.loads(data)
+    raise AssertionError("the stream has ended")
+
+
+def cut(checkpoint: Path) -> None:
+    """As a bad disk leaves it."""
+    tensors = checkpoint / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:100])
+
+
+def later(run: RunFolder, steps: int) -> None:
+    """Writes the newest checkpoint again, as if of that step."""
+    checkpoint = load_checkpoint(checkpoint_folders(run.checkpoints)[-1])
+    state = replace(checkpoint.state, steps=steps)
+    save_checkpoint(run.checkpoints, replace(checkpoint, state=state))
+
+
+def test_it_waits_for_the_first_checkpoint_and_takes_up_new_ones(run: RunFolder) -> None:
+    hidden = run.checkpoints.rename(run.path / "hidden")
+    with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
+        until(stream, "notice", lambda data: "first checkpoint" in data["text"])
+        hidden.rename(run.checkpoints)
+        first = step_of(checkpoint_folders(run.checkpoints)[-1])
+        assert until(stream, "setup")["kind"] == "probabilities"
+        assert until(stream, "moment")["steps"] == first
+        later(run, 50_000)
+        seen = until(stream, "moment", lambda data: data["steps"] != first)
+        assert seen["steps"] == 50_000
+        assert sum(until(stream, "moment", lambda data: not data["last"])["preferences"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_damaged_checkpoint_changes_nothing(run: RunFolder) -> None:
+    first = step_of(checkpoint_folders(run.checkpoints)[-1])
+    with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
+        assert until(stream, "moment")["steps"] == first
+        later(run, 50_000)
+        until(stream, "moment", lambda data: data["steps"] == 50_000)
+        shutil.copytree(checkpoint_folders(run.checkpoints)[-1], run.path / "damaged")
+        cut(run.path / "damaged")
+        (run.path / "damaged").rename(run.checkpoints / "step-000000060000")
+        seen = until(stream, "moment", lambda data: data["problem"])
+        assert seen["steps"] == 50_000
+        assert "damaged" in seen["problem"]
+
+
+def test_an_older_one_is_taken_if_the_newest_was_damaged_from_the_start(run: RunFolder) -> None:
+    first = step_of(checkpoint_folders(run.checkpoints)[-1])
+    later(run, 50_000)
+    cut(checkpoint_folders(run.checkpoints)[-1])
+    agent = LatestAgent(run)
+    agent.refresh()
+    assert agent.steps == first
+    assert "damaged" in agent.problem
+
+
+def test_which_checkpoint(run: RunFolder) -> None:
+    first = step_of(checkpoint_folders(run.checkpoints)[-1])
+    fixed = LatestAgent(run, str(first))
+    later(run, 50_000)
+    fixed.refresh()
+    assert fixed.steps == first
+    with pytest.raises(UserError, match="holds no checkpoint '77'"):
+        LatestAgent(run, "77")
+
+
+def test_nothing_is_played_when_nobody_looks(run: RunFolder, closed: list[bool]) -> None:
+    with started(LatestAgent(run)) as playing:
+        time.sleep(0.2)
+        assert closed == []
+        streams = [playing.broadcast.listen() for _ in range(3)]  # three pages see one game
+        for stream in streams:
+            until(stream, "moment")
+        probes = len(closed)  # environments that were only asked for their speed
+        streams[0].close()
+        until(streams[1], "moment")
+        assert len(closed) == probes
+        for stream in streams[1:]:
+            stream.close()
+        deadline = time.monotonic() + SECONDS
+        while len(closed) == probes:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        with closing(playing.broadcast.listen()) as stream:
+            until(stream, "moment")  # and again
+
+
+def test_a_pause(run: RunFolder) -> None:
+    with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
+        until(stream, "moment")
+        playing.set_speed(0.0)
+        assert until(stream, "speed", lambda data: data["speed"] == 0)
+        waited = [next(stream) for _ in range(6)]
+        assert "still here" in "".join(waited[2:])
+        assert "moment" not in "".join(waited[2:])
+        playing.set_speed(4.0)
+        until(stream, "moment")
+
+
+@pytest.mark.parametrize(
+    ("environment", "algorithm", "kind", "names", "sizes"),
+    [
+        ("test/Levers-v0", "a3c", "probabilities", 4, [2, 2]),
+        ("test/Reach-v0", "a3c", "distribution", 1, [1]),
+        ("test/Rooms-v0", "nstep-q", "action values", None, None),
+    ],
+)
+def test_all_kinds_of_actions(
+    monkeypatch: pytest.MonkeyPatch, environment: str, algorithm: str, kind: str, names: int | None, sizes: Any
+) -> None:
+    monkeypatch.setattr(episode, "_picture", lambda environments: np.zeros((500, 400, 3), np.uint8))
+    with (
+        started(Untrained(untrained(small(environment, algorithm)))) as playing,
+        closing(playing.broadcast.listen()) as stream,
+    ):
+        setup = until(stream, "setup")
+        seen = until(stream, "moment", lambda data: not data["last"])
+    assert setup["kind"] == kind
+    assert len(setup["names"]) == len(seen["preferences"]) == sum(setup["sizes"])
+    if sizes is not None:
+        assert (len(setup["names"]), setup["sizes"]) == (names, sizes)
+    assert (seen["deviation"] is not None) == (kind == "distribution")
+    assert seen["value"] is not None
+    assert seen["frame"].startswith("data:image/jpeg")
+
+
+def test_a_game_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        started(Untrained(untrained(small("test/Levers-v0")))) as playing,  # it draws no pictures
+        closing(playing.broadcast.listen()) as stream,
+    ):
+        until(stream, "notice", lambda data: "gives no picture of itself" in data["text"])
