@@ -22,3 +22,15 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+WITH_PROCESSES = ("runtime/", "serve/", "reporting/", "test_bench.py", "test_sweep.py", "test_strangers.py")
+"""Tests that start processes and measure time: with several test processes (`pytest -n 2`) one takes them all."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests with processes into one group."""
+    here = Path(__file__).parent
+    for item in items:
+        if str(item.path.relative_to(here)).startswith(WITH_PROCESSES):
+            item.add_marker(pytest.mark.xdist_group("processes"))

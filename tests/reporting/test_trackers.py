@@ -279,7 +279,7 @@ def test_trackers_that_fail_do_not_end_a_run(in_tmp: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("asyncrl.training.make_trackers", broken)
     monkeypatch.setattr("asyncrl.analysis.curves.plot_runs", lambda *_: None)
-    result = asyncrl.train("Catch", run_dir="run", runtime="serial", steps=6000, until_return=None)
+    result = asyncrl.train("Catch", run_dir="run", runtime="serial", steps=60_000, until_return=None)
     assert result.summary["status"] == "done"
     text = Path("run/log.txt").read_text()
     for name in ("the tracker", "the other"):

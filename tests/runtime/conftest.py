@@ -7,25 +7,32 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.runtime.processes import REPOSITORY, Start
+from tests.runtime.processes import PYTHONPATH, Start
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def temporary() -> Iterator[Path]:
+    """A folder for temporary files; its name is short, because sockets lie there."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def start(tmp_path: Path, temporary: Path) -> Iterator[Start]:
     """Starts `asyncrl ARGUMENTS` in an empty folder; kills what is left of it at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def launch(*arguments: str, terminal: int | None = None) -> subprocess.Popen[str]:
-        (tmp_path / "tmp").mkdir(exist_ok=True)
         process = subprocess.Popen(
             [sys.executable, "-m", "asyncrl", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path / "tmp"), "TERM": "xterm"},
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, "TMPDIR": str(temporary), "TERM": "xterm"},
             stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,

@@ -17,7 +17,7 @@ import pytest
 
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import checkpoint_folders, load_newest
-from tests.runtime.processes import REPOSITORY, log, metrics, session_processes, summary, wait_for
+from tests.runtime.processes import PYTHONPATH, log, metrics, session_processes, summary, wait_for
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -36,7 +36,7 @@ needs_mount = pytest.mark.skipif(not can_mount(), reason="this user cannot mount
 
 
 def environment(**changes: str | None) -> dict[str, str]:
-    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **changes}
+    variables = {**os.environ, "PYTHONPATH": PYTHONPATH, **changes}
     return {name: value for name, value in variables.items() if value is not None}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from asyncrl.runtime.checkpoint import load_newest
-from tests.runtime.processes import Start, log, session_processes, summary, training, wait_for
+from tests.runtime.processes import PYTHONPATH, Start, log, session_processes, summary, training, wait_for
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -41,18 +41,18 @@ def test_a_signal_saves_and_ends_everything(start: Start, tmp_path: Path, number
     assert "--resume" in process.stdout.read()
 
 
-def traces(folder: Path) -> set[str]:
-    """What multiprocessing leaves on a machine, of trainings in that folder."""
-    return {*os.listdir("/dev/shm"), *(path.name for path in (folder / "tmp").glob("*"))}
+def traces(temporary: Path) -> set[str]:
+    """What multiprocessing leaves on a machine, of trainings with those temporary files."""
+    return {*os.listdir("/dev/shm"), *(path.name for path in temporary.glob("*"))}
 
 
-def test_workers_end_with_their_parent(start: Start, tmp_path: Path) -> None:
-    before = traces(tmp_path)
+def test_workers_end_with_their_parent(start: Start, tmp_path: Path, temporary: Path) -> None:
+    before = traces(temporary)
     process = start(*LONG)
     training(process, tmp_path / "run")
     os.kill(process.pid, signal.SIGKILL)
     wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
-    assert traces(tmp_path) <= before  # shared memory and semaphores have no name, folders of sockets are gone
+    assert traces(temporary) <= before  # shared memory and semaphores have no name, folders of sockets are gone
 
 
 def test_a_second_training_in_a_folder_is_refused(start: Start, tmp_path: Path) -> None:
@@ -126,3 +126,19 @@ def test_a_run_goes_on_when_nobody_reads_its_output(start: Start, tmp_path: Path
     assert "warning: nobody reads the output any more: training goes on without" in log(tmp_path / "run")
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
+
+
+def test_a_temporary_folder_with_a_long_name_is_one_line(tmp_path: Path, temporary: Path) -> None:
+    (temporary / ("long" * 30)).mkdir()
+    process = subprocess.run(
+        [sys.executable, "-m", "asyncrl", "train", "Catch"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "TMPDIR": str(temporary / ("long" * 30))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert process.stderr.count("\n") == 1
+    assert "set TMPDIR to another folder" in process.stderr

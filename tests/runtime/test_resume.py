@@ -19,7 +19,7 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint, load_newest
 from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
-from tests.runtime.processes import REPOSITORY, summary
+from tests.runtime.processes import PYTHONPATH, summary
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -123,7 +123,7 @@ def test_killed_without_warning_and_resumed_it_still_equals(tmp_path: Path) -> N
         *(sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "serial", "--workers", "2"),
         *("--steps", "150k", "--until-return", "None", "--checkpoint-seconds", "0.2"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
 
     def start(*options: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([*command, *options], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)

@@ -166,4 +166,4 @@ def _shades(observation: Any) -> Frame:
 
 def _enlarged(frame: Frame) -> Frame:
     factor = max(1, min(-(-SMALLEST_SIDE // min(frame.shape[:2])), LARGEST_SIDE // max(frame.shape[:2])))
-    return frame.repeat(factor, 0).repeat(factor, 1)
+    return frame.repeat(factor, 0).repeat(factor, 1) if factor > 1 else frame.copy()

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from asyncrl.errors import UserError
 from asyncrl.runtime.failure import Failure, failure_of
 from asyncrl.signals import leave_to_parent, name_of
 from asyncrl.types import Report
@@ -69,11 +71,20 @@ def process_context() -> BaseContext:
 
 
 def start_fork_server() -> None:
-    """Lets the fork server import what workers need while this process does the same."""
+    """Lets the fork server import what workers need while this process does the same.
+
+    Raises:
+        UserError: There is no place for its socket.
+    """
     if process_context().get_start_method() == "forkserver":
         from multiprocessing.forkserver import ensure_running
 
-        ensure_running()
+        try:
+            ensure_running()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            reason = f"no socket can be made in {folder} ({error.strerror or error})"
+            raise UserError(f"processes cannot be started: {reason}; set TMPDIR to another folder") from error
 
 
 class ChildProcess:

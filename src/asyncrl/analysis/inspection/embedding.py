@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.inspection.recording import Recording
 
 FEWEST = 30

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.episode import frames_per_second, write_video
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
-from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.picture import COLOURS
 

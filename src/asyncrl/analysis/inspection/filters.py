@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
+from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import draw_image, drawing
 from asyncrl.envs.meanings import observation_names
 from asyncrl.networks.torso import DictTorso, ImageTorso, VectorTorso
 

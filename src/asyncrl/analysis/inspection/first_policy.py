@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from asyncrl.agent import Agent
 from asyncrl.algorithms.base import Explorer
+from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
-from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.readout import Readout
 from asyncrl.envs.actions import action_codec

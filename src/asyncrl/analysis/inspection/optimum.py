@@ -10,8 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import draw_image, drawing
 from asyncrl.analysis.picture import COLOURS
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import make_environments

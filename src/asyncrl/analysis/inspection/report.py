@@ -12,8 +12,8 @@ from typing import Any
 from asyncrl.agent import Agent
 from asyncrl.algorithms import algorithm_name
 from asyncrl.analysis.advice import advise
+from asyncrl.analysis.drawing import gradient, to_png, to_svg
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Subject
-from asyncrl.analysis.inspection.drawing import gradient, to_png, to_svg
 from asyncrl.analysis.inspection.embedding import show_embedding
 from asyncrl.analysis.inspection.film import show_film
 from asyncrl.analysis.inspection.filters import show_filters

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
+from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.moments import stand_out
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import Map, Saliency, by_gradient, by_perturbation, spaces_of

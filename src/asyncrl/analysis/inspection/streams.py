@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.picture import COLOURS
 
 

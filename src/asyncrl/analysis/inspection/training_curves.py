@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.ticker import EngFormatter
 
+from asyncrl.analysis.drawing import ACCENT, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import drawing
-from asyncrl.analysis.picture import COLOURS
 
 SHOWN = {
     "return_mean": "return, mean of the last 100 episodes",
@@ -37,7 +36,7 @@ def show_training(subject: Subject) -> Chapter:
             known = np.array([(line["steps"], line[name]) for line in lines if line.get(name) is not None], float)
             parts = np.array_split(known, min(POINTS, len(known)))
             steps, values = np.array([part.mean(0) for part in parts]).T
-            axes.plot(steps, values, color=COLOURS[0], linewidth=1.2)
+            axes.plot(steps, values, color=ACCENT, linewidth=1.2)
             axes.set_title(SHOWN[name], fontsize=9)
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             if name in ("gradient_norm", "value_loss") and values.min() > 0 and values.max() / values.min() > 100:

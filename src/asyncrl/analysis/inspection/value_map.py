@@ -11,8 +11,8 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.analysis.inspection.drawing import drawing
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import by_perturbation
 from asyncrl.analysis.picture import COLOURS

@@ -1,4 +1,4 @@
-"""How the report's drawings look: without a background, so that they stand on a light page and on a dark one."""
+"""How drawings on pages look: without a background, so that they stand on a light page and on a dark one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-INK = "#41464d"
-"""Of text and lines; on a page it becomes the page's own colour of text."""
+INK, ACCENT, MARK = "#41464d", "#2a6fbc", "#d9622c"
+"""Of text and lines, and of what stands out; on a page they become the page's own colours, so nothing else has them."""
+PAGE_COLOURS = {INK: "currentColor", ACCENT: "var(--accent)", MARK: "var(--mark)"}
 STYLE: Any = {
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -32,6 +33,7 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
+    "font.family": "sans-serif",
     "svg.fonttype": "none",
     "svg.hashsalt": "asyncrl",
     "image.interpolation": "none",  # a page gets the pixels themselves
@@ -42,7 +44,7 @@ STYLE: Any = {
 def drawing(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, NDArray[Any]]]:
-    """A figure of that size in inches, and its axes [rows, columns], in the report's style; laid out at the end."""
+    """A figure of that size in inches, and its axes [rows, columns], in the style of pages; laid out at the end."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
@@ -51,12 +53,14 @@ def drawing(
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as a part of a page, its ink in the page's colour of text."""
+    """The figure as a part of a page, in the page's colours; equal figures give equal text."""
     file = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text[text.index("<svg") :]
+    for colour, of_page in PAGE_COLOURS.items():
+        text = text.replace(colour, of_page)
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
 
 
