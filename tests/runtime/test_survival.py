@@ -176,7 +176,7 @@ def test_the_death_of_the_fork_server_costs_nothing(start: Start, tmp_path: Path
 def test_a_signal_ends_a_run_whose_worker_hangs_within_ten_seconds(start: Start, tmp_path: Path) -> None:
     process, run = start(*faulty("hang", after=100, once=True, steps="1G")), tmp_path / "run"
     training(process, run)
-    wait_for(lambda: (tmp_path / "happened").exists(), 30, "the fault")
+    wait_for(lambda: (tmp_path / "happened").exists(), 60, "the fault")
     process.send_signal(signal.SIGTERM)
     sent = time.monotonic()
     end(process, 143)
@@ -211,7 +211,7 @@ def read_until(terminal: int, end: threading.Event) -> None:
 def test_a_second_signal_forces_the_end(start: Start, tmp_path: Path, number: int, code: int) -> None:
     process, run = start(*faulty("hang", after=100, once=True, steps="1G")), tmp_path / "run"
     training(process, run)
-    wait_for(lambda: (tmp_path / "happened").exists(), 30, "the fault")
+    wait_for(lambda: (tmp_path / "happened").exists(), 60, "the fault")
     process.send_signal(number)
     sent = time.monotonic()
     time.sleep(0.5)
@@ -284,7 +284,7 @@ def test_bad_data_is_one_clear_error(start: Start, tmp_path: Path, fault: str, t
 def test_a_damaged_checkpoint_is_told_of_and_an_older_one_used(start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(*LONG, "--checkpoint-seconds", "0.5")
-    wait_for(lambda: len(checkpoint_folders(run / "checkpoints")) >= 2, 30, "two checkpoints")
+    wait_for(lambda: len(checkpoint_folders(run / "checkpoints")) >= 2, 60, "two checkpoints")
     process.send_signal(signal.SIGTERM)
     end(process, 143)
     *_, older, newest = checkpoint_folders(run / "checkpoints")
@@ -301,9 +301,10 @@ def test_a_damaged_checkpoint_is_told_of_and_an_older_one_used(start: Start, tmp
 def test_after_a_kill_counts_go_on_and_no_line_is_doubled(start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = start(*LONG, "--checkpoint-seconds", "1")
-    wait_for(lambda: (run / "checkpoints" / "best").exists(), 30, "a best checkpoint")
-    saved = load_newest(run / "checkpoints")[0].state.steps
-    wait_for(lambda: steps_of(run) > saved + 20_000, 30, "work beyond the checkpoint")
+    folder = run / "checkpoints"
+    wait_for(lambda: (folder / "best").exists() and checkpoint_folders(folder), 60, "a best checkpoint and another")
+    saved = load_newest(folder)[0].state.steps
+    wait_for(lambda: steps_of(run) > saved + 20_000, 60, "work beyond the checkpoint")
     process.kill()
     process.wait()
     wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
