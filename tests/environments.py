@@ -64,6 +64,20 @@ class Barren(Clock):
         return observation, 0.0, *rest  # type: ignore[return-value]
 
 
+class Plain(gymnasium.Env[NDArray[np.uint8], np.int64]):
+    """Observes stacked colour pictures of noise, and knows nothing of drawing."""
+
+    def __init__(self) -> None:
+        self.observation_space, self.action_space = Box(0, 255, (6, 5, 3, 2), np.uint8), Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.np_random.integers(0, 256, (6, 5, 3, 2), np.uint8), {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        return self.reset()[0], float(action), bool(self.np_random.random() < 0.2), False, {}
+
+
 class Crash(Clock):
     """Raises after a number of steps."""
 
@@ -207,5 +221,5 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Bytes", "Barren", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
+for _name in ("Clock", "Bytes", "Plain", "Barren", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

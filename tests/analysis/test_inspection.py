@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,33 @@ from PIL import Image
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.agent import Agent
+from asyncrl.algorithms.a3c import A3C
 from asyncrl.analysis.inspection.chapter import NotShownError, Subject
 from asyncrl.analysis.inspection.embedding import embed
 from asyncrl.analysis.inspection.first_policy import play_untrained
 from asyncrl.analysis.inspection.moments import stand_out
 from asyncrl.analysis.inspection.optimum import Table, catch_table, show_optimum, tabular_table
 from asyncrl.analysis.inspection.recording import Recording, record
-from asyncrl.analysis.inspection.saliency import by_gradient, by_perturbation
+from asyncrl.analysis.inspection.saliency import by_gradient, by_perturbation, spaces_of
 from asyncrl.analysis.inspection.value_map import most_important, show_map
 from asyncrl.analysis.readout import readout_of
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.assemble import make_network
+from asyncrl.networks.heads import policy_head
 from asyncrl.run_folder import RunFolder
+from asyncrl.tree import tree_map
 from tests.experiments import small
+
+
+@dataclass(frozen=True)
+class PolicyOnly(A3C):
+    """An algorithm that knows no values."""
+
+    def heads(self, action_space: Any) -> Any:
+        return {"policy": policy_head(action_space)}
+
 
 KINDS: dict[str, dict[str, Any]] = {
     "policy on boards": {"environment": "Catch-v0"},
@@ -45,6 +57,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "continuous actions, separate": {"environment": "Pendulum-v1", "separate": True, "normalize_observations": True},
     "bytes as vectors": {"environment": "test/Bytes-v0"},
+    "four axes, not to be drawn": {"environment": "test/Plain-v0"},
+    "a policy without values": {"environment": "Catch-v0", "algorithm": f"{__name__}:PolicyOnly"},
 }
 
 
@@ -63,11 +77,14 @@ def agent_of(kind: str) -> Agent:
 
 @cache
 def recording_of(kind: str) -> Recording:
-    agent = agent_of(kind)
+    return record_of(agent_of(kind))
+
+
+def record_of(agent: Agent, states: int = 40) -> Recording:
     return record(
         agent,
         readout_of(agent),
-        states=40,
+        states=states,
         seconds=30,
         deterministic=False,
         seed=0,
@@ -80,6 +97,17 @@ def subject_of(kind: str, **changes: Any) -> Subject:
     return Subject(RunFolder(Path("nowhere")), recording.agent, recording, **changes)
 
 
+def features_of(agent: Agent, decision: Any) -> Any:
+    """What the policy's head, or that of the action values, is given."""
+    network = agent.network
+    number = network.body_of["policy" if "policy" in network.heads else "q"]
+    body: Any = network.bodies[number]
+    flat = tree_map(lambda rows: rows.flatten(0, 1), decision.observation)
+    flat = flat if network.normalizer is None else network.normalizer(flat)
+    with torch.no_grad():
+        return body(flat, decision.state[network.state_parts[number]], decision.first)[0].flatten()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recording_is_what_was_played(kind: str) -> None:
     agent, recording = agent_of(kind), recording_of(kind)
@@ -90,6 +118,7 @@ def test_a_recording_is_what_was_played(kind: str) -> None:
         reading = recording.readout.read(outputs)
         np.testing.assert_allclose(reading.preferences[0], recording.reading.preferences[number], rtol=1e-5, atol=1e-6)
         assert reading.preferences.shape[1] == len(recording.readout.names)
+        np.testing.assert_allclose(features_of(agent, decision), recording.features[number], rtol=1e-5, atol=1e-6)
     if recording.readout.kind == "probabilities":
         groups = np.split(recording.reading.preferences, np.cumsum(recording.readout.sizes)[:-1], 1)
         for group in groups:
@@ -117,16 +146,35 @@ def test_returns_are_discounted_as_learned_from_and_go_on_where_an_episode_was_c
     experiment = replace(recording.agent.experiment, reward_clip=0.5, reward_scale=2.0)
     recording = replace(recording, agent=replace(recording.agent, experiment=experiment))
     discount = experiment.algorithm.discount
-    assert not recording.ends[recording.episode[-1]]  # 40 states are no multiple of an episode of 9
-    values = recording.reading.values
-    assert values is not None
+    assert recording.ends == (True, True, True, True, False)  # 40 states are no multiple of an episode of 9
+    assert recording.after[:4] == (0, 0, 0, 0)
     for number in range(len(recording)):
-        following = range(number, len(recording))
-        same = list(itertools.takewhile(lambda other: recording.episode[other] == recording.episode[number], following))  # noqa: B023
+        same = [other for other in range(number, 40) if recording.episode[other] == recording.episode[number]]
         total = sum(discount ** (other - number) * 2 * np.clip(recording.rewards[other], -0.5, 0.5) for other in same)
-        if same[-1] == len(recording) - 1:
-            total += discount ** len(same) * values[-1]
+        total += discount ** len(same) * recording.after[recording.episode[number]]
         assert recording.returns[number] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_after_a_time_limit_the_value_counts_and_after_a_terminal_state_nothing(truncate: bool) -> None:
+    experiment = small("test/Clock-v0", environment_options={"length": 3, "truncate": truncate})
+    info = describe(experiment)
+    agent = Agent(experiment, info, make_network(experiment, info), torch.Generator())
+    recording = record_of(agent, states=7)
+    assert recording.why_shades  # it draws nothing
+    assert recording.ends == (True, True, False)
+    assert recording.rewards.tolist() == [1, 2, 3, 1, 2, 3, 1]
+
+    def value(episode: int, step: int) -> float:
+        with torch.no_grad():
+            outputs, _ = agent.network(
+                torch.tensor([[[float(episode), step]]]), (), torch.zeros(1, 1, dtype=torch.bool)
+            )
+        return float(outputs["value"])
+
+    first = int(recording.decisions[0].observation[0, 0, 0])  # the environment counts its episodes
+    expected = [value(first, 3) if truncate else 0.0, value(first + 1, 3) if truncate else 0.0, value(first + 2, 1)]
+    assert recording.after == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_film_of_short_episodes_goes_on_with_the_next() -> None:
@@ -141,29 +189,29 @@ def test_gradients_are_those_of_finite_differences(kind: str) -> None:
     recording = recording_of(kind)
     saliency = by_gradient(recording, 3)
     decision, network = recording.decisions[3], recording.agent.network
-    bytes_ = decision.observation.dtype == torch.uint8
 
     def value(observation: torch.Tensor) -> float:
         with torch.no_grad():
             outputs, _ = network(observation, decision.state, decision.first)
         return float(recording.readout.value(outputs))
 
-    gradients = saliency.value[""].ravel()
-    start = decision.observation.float() / (255 if bytes_ else 1)
+    assert saliency.value is not None
+    gradients, step = saliency.value.ravel(), 0.25 if decision.observation.dtype == torch.uint8 else 1e-2
+    start = decision.observation.float()
     for place in np.argsort(-gradients)[:3]:
         near = []
-        for change in (1e-3, -1e-3):
+        for change in (step, -step):
             moved = start.clone()
             moved.view(-1)[place] += change
             near.append(value(moved))
-        assert abs(near[0] - near[1]) / 2e-3 == pytest.approx(gradients[place], rel=0.1, abs=2e-3)
+        assert abs(near[0] - near[1]) / (2 * step) == pytest.approx(gradients[place], rel=0.1, abs=1e-4)
 
 
 def test_gradients_reach_the_bytes_of_images() -> None:
     saliency = by_gradient(recording_of("large images"), 3)
-    assert saliency.policy[""].shape == saliency.value[""].shape == (84, 84)
-    assert saliency.policy[""].max() > 0
-    assert saliency.value[""].max() > 0
+    assert saliency.policy.shape == saliency.value.shape == (84, 84)
+    assert saliency.policy.max() > 0
+    assert saliency.value.max() > 0
 
 
 def test_perturbing_a_cell_says_what_setting_it_to_zero_changes() -> None:
@@ -177,10 +225,10 @@ def test_perturbing_a_cell_says_what_setting_it_to_zero_changes() -> None:
             changed[..., row, column] = 0
             after, _ = network(changed, (), decision.first)
             expected = 0.5 * (readout.policy(after) - readout.policy(before)).square().sum()
-            assert saliency.policy[""][row, column] == pytest.approx(float(expected), abs=1e-6)
+            assert saliency.policy[row, column] == pytest.approx(float(expected), abs=1e-6)
             expected = 0.5 * (readout.value(after) - readout.value(before)).square().sum()
-            assert saliency.value[""][row, column] == pytest.approx(float(expected), abs=1e-6)
-    assert np.count_nonzero(saliency.policy[""]) <= 2  # only the ball and the paddle are not zero already
+            assert saliency.value[row, column] == pytest.approx(float(expected), abs=1e-6)
+    assert np.count_nonzero(saliency.policy) <= 2  # only the ball and the paddle are not zero already
 
 
 def test_perturbing_large_images_finds_the_place_that_matters() -> None:
@@ -194,7 +242,7 @@ def test_perturbing_large_images_finds_the_place_that_matters() -> None:
             weight[:, :, :7] = 0
         noisy = replace(recording, decisions=tuple(_with_noise(decision) for decision in recording.decisions))
         saliency = by_perturbation(noisy, 3)
-        for found in (saliency.policy[""], saliency.value[""]):
+        for found in (saliency.policy, saliency.value):
             row, column = np.unravel_index(found.argmax(), found.shape)
             assert row / found.shape[0] > 0.65
             assert column / found.shape[1] > 0.65
@@ -213,13 +261,17 @@ def _with_noise(decision: Any) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_saliency_of_every_kind_has_a_map_for_each_part(kind: str) -> None:
     recording = recording_of(kind)
-    keys = set(recording.agent.info.observation_space) if kind.startswith("dict") else {""}
-    for method in (by_perturbation, by_gradient):
-        saliency = method(recording, 7)
-        assert set(saliency.policy) == set(saliency.value) == keys
-        for found in (*saliency.policy.values(), *saliency.value.values()):
-            assert np.isfinite(found).all()
-            assert (found >= 0).all()
+    spaces = spaces_of(recording.agent)
+    assert set(spaces) == (set(recording.agent.info.observation_space) if kind.startswith("dict") else {""})
+    for key, space in spaces.items():
+        for method in (by_perturbation, by_gradient):
+            saliency = method(recording, 7, key)
+            assert (saliency.value is None) == (kind == "a policy without values")
+            for found in (saliency.policy, saliency.value):
+                if found is not None:
+                    assert found.ndim == min(2, len(space.shape))
+                    assert np.isfinite(found).all()
+                    assert (found >= 0).all()
 
 
 def test_moments_that_stand_out_lie_apart() -> None:
@@ -234,7 +286,7 @@ def test_the_table_of_catch_is_what_the_game_pays() -> None:
     table = catch_table(game, discount, RewardRule(scale=3.0))
     alive = np.flatnonzero(~np.isnan(table.action_values[:, 0]))
     boards = {table.observations[state].tobytes(): state for state in alive}
-    assert len(boards) == len(alive) == 5 * 4 * 3
+    assert len(boards) == len(alive) == 4 * (1 + 4 * 3)  # at first the paddle is in the middle
     play = CatchVectorEnv(len(alive), rows=6, columns=4, paddle_width=2)
     time, ball, paddle = (part.ravel()[alive] for part in np.meshgrid(range(6), range(4), range(3), indexing="ij"))
     play.reset()
@@ -264,7 +316,7 @@ def test_an_agent_that_knows_the_optimum_is_said_to(monkeypatch: pytest.MonkeyPa
     subject = subject_of("policy on boards")
     table = catch_table(CatchVectorEnv(1), subject.agent.experiment.algorithm.discount, RewardRule())
     chapter = show_optimum(subject)
-    assert "All 225 states" in chapter.text
+    assert f"All {5 * (1 + 3 + 7 * 5)} states" in chapter.text
 
     def exact(rows: torch.Tensor, *rest: Any) -> Any:
         values = torch.from_numpy(np.nan_to_num(table.action_values)).float()[None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,40 @@ def test_what_cannot_be_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "<b>Value and policy over two dimensions</b>: what it observes is no vector" in page
 
 
+def test_what_goes_wrong_in_one_chapter_costs_that_chapter_only(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "inspect")
+    (copy / "metrics.jsonl").write_text("[1, 2]\n{\n")
+    for name in ("sklearn", "sklearn.decomposition", "sklearn.manifold", "captum", "captum.attr"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["inspect", str(copy), "--states", "35"]) == 0
+    page = (copy / "inspect" / "report.html").read_text("utf-8")
+    assert "Nothing about the run stands out" not in page
+    assert page.count("pip install &#34;asyncrl[analysis]&#34;") == 2  # of gradients, and of the embedding
+    assert "<b>What it takes for alike</b>" in page
+    assert "<b>How it was trained</b>" in page
+    assert "by perturbation" in page
+    assert not (copy / "inspect" / "saliency_gradients.png").exists()
+
+
+def test_pictures_of_an_older_report_are_taken_away(run: Path) -> None:
+    old = run / "inspect" / "streams.png"
+    old.write_bytes(b"")
+    other = run / "inspect" / "mine.png"
+    other.write_bytes(b"")
+    assert main(["inspect", str(run), "--states", "100"]) == 0
+    assert not old.exists()
+    assert other.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         (["--dimensions", "0", "1"], "--dimensions are of a vector"),
-        (["--states", "0"], "--states must be at least 1"),
+        (["--states", "0"], "--states must be from 1 to"),
         (["--checkpoint", "7"], "holds no checkpoint '7'"),
         (["--output", "{run}/experiment.yaml"], "cannot write to"),
     ],

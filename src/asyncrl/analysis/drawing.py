@@ -33,6 +33,7 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
+    "text.parse_math": False,  # names of actions may hold dollars
     "font.family": "sans-serif",
     "svg.fonttype": "none",
     "svg.hashsalt": "asyncrl",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class Decision:
     state: State  # recurrent, before it
     first: torch.Tensor  # [1, 1] bool, whether the observation is its episode's first
     outputs: Outputs  # of the heads, each [1, 1, ...]
-    action: NDArray[Any]  # as the agent gives it [...]
+    action: NDArray[Any] | None  # as the agent gives it [...]; None at an episode's last observation
 
 
 @dataclass(frozen=True)
@@ -44,63 +44,91 @@ class Moment:
     frame: Frame
     reward: float  # that came with it, unclipped
     total_reward: float  # of the episode so far
-    decision: Decision | None  # None at the episode's last observation
+    decision: Decision
+    terminated: bool = False  # the episode ends here, and is worth nothing afterwards
+    truncated: bool = False  # it is cut off here
 
     @property
     def last(self) -> bool:
         """Whether the episode ends here."""
-        return self.decision is None
+        return self.terminated or self.truncated
 
 
-def play(
-    agent: Agent, episodes: int, deterministic: bool, seed: int, render: bool = True
-) -> Generator[Moment, None, None]:
-    """Plays episodes one after another in one environment and yields all there is to see of them.
+class Stage:
+    """One environment that an agent plays in and that can be looked at; close it, or use it in a `with` statement.
 
-    The agent's network is used as it is at each step: its parameters may change meanwhile.
+    Of an environment that draws no picture of itself, what is observed is shown as shades.
 
     Args:
-        agent: Who plays.
-        episodes: How many.
-        deterministic: Take the best known actions.
-        seed: Of environment and actions.
-        render: Show the environment's own pictures; else what is observed, as shades.
+        agent: Who plays. Its network is used as it is at each step: its parameters may change meanwhile.
 
     Raises:
-        UserError: The environment cannot be shown.
+        UserError: The environment cannot be made.
     """
-    environments = make_environments(agent.experiment, 1, render=render)
-    try:
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent, self.why_shades = agent, ""  # why there are no pictures
+        try:
+            self.environments = make_environments(agent.experiment, 1, render=True)
+            try:
+                self.environments.reset(seed=0)
+                _picture(self.environments)
+            except UserError:
+                self.environments.close()
+                raise
+        except UserError as error:
+            self.why_shades = str(error)
+            self.environments = make_environments(agent.experiment, 1)
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.environments.close()
+
+    @property
+    def rate(self) -> float:
+        """How many steps a second of the environment's own time has."""
+        return float(self.environments.metadata.get("render_fps") or 30)
+
+    def play(self, episodes: int, deterministic: bool, seed: int) -> Iterator[Moment]:
+        """Plays episodes one after another and yields all there is to see of them.
+
+        Args:
+            episodes: How many.
+            deterministic: Take the best known actions.
+            seed: Of environment and actions.
+        """
+        agent, environments = self.agent, self.environments
         agent.random.manual_seed(seed)
         observations, _ = environments.reset(seed=seed)
         codec = action_codec(agent.info.action_space)
-        empty = empty_observations(agent.info.observation_space)
         for _ in range(episodes):
             state, first = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool)
-            reward, total, ended = 0.0, 0.0, False
-            while not ended:
-                rows = tree_map(
-                    lambda seen, array: torch.from_numpy(np.array(array, seen.dtype))[None], empty, observations
-                )
+            reward, total, terminated, truncated = 0.0, 0.0, False, False
+            while not (terminated or truncated):
+                rows = self._rows(observations)
                 outputs, actions, after = agent.decide(rows, state, first, deterministic)
                 decision = Decision(rows, state, first, outputs, actions[0, 0].numpy())
-                yield Moment(_picture(environments) if render else _shades(rows), reward, total, decision)
+                yield Moment(self._frame(rows), reward, total, decision)
                 chosen = codec.to_environment(actions[0].numpy())
-                observations, rewards, terminated, truncated, _ = environments.step(chosen)
+                observations, rewards, *ends, _ = environments.step(chosen)
+                terminated, truncated = (bool(end[0]) for end in ends)
                 state, first, reward = after, torch.zeros(1, 1, dtype=torch.bool), float(rewards[0])
-                total, ended = total + reward, bool(terminated[0] or truncated[0])
-            yield Moment(_picture(environments) if render else _shades(rows), reward, total, None)
+                total += reward
+            rows = self._rows(observations)
+            with torch.no_grad():
+                outputs, _ = agent.network(rows, state, first)
+            decision = Decision(rows, state, first, outputs, None)
+            yield Moment(self._frame(rows), reward, total, decision, terminated, truncated and not terminated)
             observations = environments.step(chosen)[0]  # the dummy step that resets it
-    finally:
-        environments.close()
 
+    def _rows(self, observations: Any) -> Any:
+        empty = empty_observations(self.agent.info.observation_space)
+        return tree_map(lambda seen, array: torch.from_numpy(np.array(array, seen.dtype))[None], empty, observations)
 
-def frames_per_second(agent: Agent) -> float:
-    """How many steps a second of the environment's own time has."""
-    environments = make_environments(agent.experiment, 1, render=True)
-    rate = float(environments.metadata.get("render_fps") or 30)
-    environments.close()
-    return rate
+    def _frame(self, rows: Any) -> Frame:
+        return _shades(rows) if self.why_shades else _picture(self.environments)
 
 
 def write_video(frames: Iterable[Frame], path: Path, fps: float) -> None:
@@ -123,6 +151,7 @@ def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> None:
 
     writer: Any = None
     for frame in frames:
+        frame = frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 has no odd sizes
         if writer is None:
             height, width = frame.shape[:2]
             writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, quality=7, macro_block_size=2)
@@ -142,15 +171,19 @@ def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> None:
 def _picture(environments: Any) -> Frame:
     try:
         rendered = environments.render()
-    except NotImplementedError:
-        rendered = None
+    except Exception as error:  # whatever a foreign environment raises where it cannot draw
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"the environment gives no picture of itself ({reason})") from error
     if rendered is None or rendered[0] is None:
-        raise UserError(f"{environments} gives no picture of itself")
+        raise UserError("the environment gives no picture of itself")
     image = np.asarray(rendered[0])
     if np.issubdtype(image.dtype, np.floating):  # MinAtar's, in [0, 1]
         image = (255 * image).round()
-    frame = image.astype(np.uint8)
-    return _enlarged(frame)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, -1)
+    if image.ndim != 3 or image.shape[-1] < 3:
+        raise UserError(f"the environment's pictures are of shape {image.shape}, not (height, width, 3)")
+    return _enlarged(image[..., :3].astype(np.uint8))
 
 
 def _shades(observation: Any) -> Frame:
@@ -158,6 +191,8 @@ def _shades(observation: Any) -> Frame:
     parts = list(observation.values()) if isinstance(observation, Mapping) else [observation]
     shown = max(parts, key=lambda part: part.dim())[0, 0]
     shades = shown.float() / 255 if shown.dtype == torch.uint8 else torch.sigmoid(shown.float())
+    while shades.dim() > 3:
+        shades = shades[..., -1]
     if shades.dim() == 3:
         shades = shades[..., -1] if shades.shape[-1] < shades.shape[0] else shades[-1]
     grey = (255 * shades.reshape(-1, shades.shape[-1] if shades.dim() else 1)).to(torch.uint8).numpy()

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asyncrl.agent import Agent
-from asyncrl.analysis.episode import Frame, play
+from asyncrl.analysis.episode import Frame, Stage
+from asyncrl.errors import UserError
 from asyncrl.types import Video
 
 MOST_FRAMES = 200
@@ -36,13 +37,16 @@ def film(agent: Agent, seed: int, pulse: NDArray[np.int64] | None = None) -> Vid
     """
     kept: list[Image.Image] = []
     stride = 1
-    for step, moment in enumerate(islice(play(agent, 1, deterministic=False, seed=seed), MOST_STEPS + 1)):
-        if pulse is not None:
-            pulse[0] += 1
-        if moment.last or step % stride == 0:
-            kept.append(_small(moment.frame))
-        if len(kept) > MOST_FRAMES:
-            kept, stride = kept[::2], 2 * stride
+    with Stage(agent) as stage:
+        if stage.why_shades:
+            raise UserError(stage.why_shades)
+        for step, moment in enumerate(islice(stage.play(1, deterministic=False, seed=seed), MOST_STEPS + 1)):
+            if pulse is not None:
+                pulse[0] += 1
+            if moment.last or step % stride == 0:
+                kept.append(_small(moment.frame))
+            if len(kept) > MOST_FRAMES:
+                kept, stride = kept[::2], 2 * stride
     first, *others = kept
     file = io.BytesIO()
     first.save(file, "gif", save_all=True, append_images=others, duration=FRAME_MILLISECONDS, loop=0)

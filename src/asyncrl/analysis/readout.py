@@ -14,7 +14,9 @@ from torch import Tensor
 from asyncrl.agent import Agent
 from asyncrl.envs.meanings import action_names
 from asyncrl.errors import UserError
+from asyncrl.memory.rollout import empty_observations
 from asyncrl.networks.heads import ActionValueHead
+from asyncrl.tree import tree_map
 from asyncrl.types import Outputs
 
 Kind = Literal["probabilities", "action values", "distribution"]
@@ -54,10 +56,25 @@ class Readout:
         policy = outputs["policy"].flatten(0, 1)
         return policy[..., :-1] if self.kind == "distribution" else policy
 
-    def value(self, outputs: Outputs) -> Tensor:
-        """V(s) [N]; of a dueling network its value stream, of another Q network max_a Q; differentiable."""
+    def preferred(self, outputs: Outputs) -> Tensor:
+        """What speaks for the preferred action [N]: its logit, advantage or largest mean; differentiable.
+
+        Of an action with several components the sum over them.
+        """
+        policy = self.policy(outputs)
+        if self.kind == "distribution":
+            return policy.gather(-1, policy.detach().abs().argmax(-1, keepdim=True)).squeeze(-1)
+        return torch.stack([part.amax(-1) for part in torch.split(policy, list(self.sizes), -1)]).sum(0)
+
+    def value(self, outputs: Outputs) -> Tensor | None:
+        """V(s) [N]; of a dueling network its value stream, of another Q network max_a Q; differentiable.
+
+        None if the network says nothing of values.
+        """
         if "value" in outputs:
             return outputs["value"].flatten()
+        if not self.has_value:
+            return None
         values = outputs["q"].flatten(0, 1)
         return values.mean(-1) if self.dueling else values.amax(-1)
 
@@ -86,7 +103,7 @@ def readout_of(agent: Agent) -> Readout:
     """The readout of an agent.
 
     Raises:
-        UserError: Its network has neither a head `policy` nor a head `q`.
+        UserError: Its network has neither a head `policy` nor a head `q`, or its heads give something else.
     """
     heads, space = agent.network.heads, agent.info.action_space
     names = action_names(agent.experiment, agent.info)
@@ -100,4 +117,22 @@ def readout_of(agent: Agent) -> Readout:
     sizes = tuple(map(int, space.nvec)) if isinstance(space, MultiDiscrete) else (len(names),)
     head = heads["q"] if kind == "action values" else None
     dueling = isinstance(head, ActionValueHead) and head.value is not None
-    return Readout(kind, names, sizes, dueling, "value" in heads or "q" in heads)
+    readout = Readout(kind, names, sizes, dueling, "value" in heads or "q" in heads)
+    _check(readout, agent)
+    return readout
+
+
+def _check(readout: Readout, agent: Agent) -> None:
+    """Reads the outputs for one observation of nothing.
+
+    Raises:
+        UserError: They have other shapes than the heads of asyncrl.
+    """
+    rows = tree_map(torch.from_numpy, empty_observations(agent.info.observation_space, 1, 1))
+    with torch.no_grad():
+        outputs, _ = agent.network(rows, agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool))
+    width = len(readout.names) + (readout.kind == "distribution")
+    main = outputs["q" if readout.kind == "action values" else "policy"]
+    value = outputs.get("value")
+    if main.shape != (1, 1, width) or (value is not None and value.shape != (1, 1)):
+        raise UserError(f"nothing is known of a head that gives {tuple(main.shape[2:])} numbers for {width} actions")

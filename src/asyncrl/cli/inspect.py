@@ -15,6 +15,9 @@ from asyncrl.cli.arguments import parse
 from asyncrl.config import check_seed
 from asyncrl.errors import UserError
 
+MOST_STATES = 20_000
+"""More would make the page larger than a browser likes."""
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -43,8 +46,8 @@ class Arguments:
 def main(arguments: Sequence[str]) -> int:
     """Writes the page and says where it is."""
     given = parse(Arguments, "inspect", arguments)
-    if given.states < 1 or given.seconds <= 0:
-        raise UserError("--states must be at least 1, and --seconds more than 0")
+    if not 1 <= given.states <= MOST_STATES or given.seconds <= 0:
+        raise UserError(f"--states must be from 1 to {MOST_STATES:,}, and --seconds more than 0")
     check_seed(given.seed)
 
     from rich.console import Console

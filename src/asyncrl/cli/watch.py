@@ -63,29 +63,31 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from asyncrl.agent import load
-    from asyncrl.analysis.episode import Moment, frames_per_second, play, write_video
+    from asyncrl.analysis.episode import Moment, Stage, write_video
     from asyncrl.analysis.window import show
 
     torch.set_num_threads(1)
     agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
-    rate = frames_per_second(agent)
     returns: list[float] = []
 
     def moments() -> Iterator[Moment]:
-        for number, moment in enumerate(play(agent, given.episodes, given.deterministic, given.seed)):
+        for number, moment in enumerate(stage.play(given.episodes, given.deterministic, given.seed)):
             if given.max_steps is not None and number > given.max_steps:
                 return
             if moment.last:
                 returns.append(moment.total_reward)
             yield moment
 
-    if given.video is None:
-        show(moments(), f"{agent.info.id} · {given.run}", rate)
-    else:
-        write_video((moment.frame for moment in moments()), given.video, rate)
-        print(f"wrote {given.video}")
+    with Stage(agent) as stage:
+        if stage.why_shades:
+            print(f"warning: {stage.why_shades}: what the agent observes is shown instead", file=sys.stderr)
+        if given.video is None:
+            show(moments(), f"{agent.info.id} · {given.run}", stage.rate)
+        else:
+            write_video((moment.frame for moment in moments()), given.video, stage.rate)
+            print(f"wrote {given.video}")
     print("returns: " + (", ".join(f"{total:g}" for total in returns) or "no episode came to its end"))
     return 0
 

@@ -84,4 +84,4 @@ def observation_names(info: EnvironmentInfo, entries: int) -> tuple[str, ...]:
 
 
 def _short(info: EnvironmentInfo) -> str:
-    return info.id.rpartition("/")[2].rpartition("-")[0]
+    return info.id.rpartition("-")[0]

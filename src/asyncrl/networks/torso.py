@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
@@ -27,10 +28,11 @@ CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
 
 
 class VectorTorso(nn.Module):
-    """Fully-connected layers on the flattened observation; bytes are scaled to [0, 1]."""
+    """Fully-connected layers on the flattened observation; bytes are scaled to [0, 1], if nobody normalised them."""
 
-    def __init__(self, space: Box, hidden: Sequence[int], activation: str = "relu") -> None:
+    def __init__(self, space: Box, hidden: Sequence[int], activation: str = "relu", normalized: bool = False) -> None:
         super().__init__()
+        self.divisor = 255 if space.dtype == np.uint8 and not normalized else 1
         sizes = [math.prod(space.shape), *hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
@@ -41,8 +43,8 @@ class VectorTorso(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """Observations [N, ...] give features [N, F]."""
         vectors = observations.flatten(1).to(torch.float32)
-        if observations.dtype == torch.uint8:  # not normalised before
-            vectors = vectors / 255
+        if self.divisor != 1:
+            vectors = vectors / self.divisor
         features: Tensor = self.layers(vectors)
         return features
 
@@ -167,7 +169,8 @@ def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
     if name == "auto":
         name = "mlp" if not is_image(space) else "minatar" if min(image_shape(space)[:2]) < 36 else "atari-2013"
     if name == "mlp":
-        return VectorTorso(space, settings.hidden, settings.activation)
+        normalized = settings.normalize_observations and not is_image(space)
+        return VectorTorso(space, settings.hidden, settings.activation, normalized)
     if name not in CONVOLUTIONS:
         known = ", ".join(["auto", "mlp", *CONVOLUTIONS])
         raise UserError(f"unknown torso {name!r}: choose one of {known}, or give an import path module:factory")

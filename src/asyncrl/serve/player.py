@@ -10,13 +10,12 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import numpy as np
 import torch
 
-from asyncrl.analysis.episode import Frame, Moment, frames_per_second, play
+from asyncrl.analysis.episode import Frame, Moment, Stage
 from asyncrl.analysis.readout import Reading, Readout, readout_of
 from asyncrl.errors import UserError
 from asyncrl.serve.events import Broadcast
@@ -49,7 +48,7 @@ class Player:
     def __init__(self, latest: LatestAgent, deterministic: bool = False, seed: int = 0) -> None:
         self.latest, self.deterministic, self.seed = latest, deterministic, seed
         self.broadcast, self.speed = Broadcast(), 1.0
-        self.shown_as: tuple[Readout, float] | None = None  # once something was played, with steps a second
+        self.readout: Readout | None = None  # once something was played
         self.thread = threading.Thread(target=self._run, name="asyncrl-player", daemon=True)
 
     def start(self) -> None:
@@ -115,11 +114,11 @@ class Player:
     def _play(self) -> None:
         """Plays until nobody listens."""
         agent = self.latest.agent
-        self.shown_as = readout, rate = self.shown_as or (readout_of(agent), frames_per_second(agent))
-        self.broadcast.tell("setup", _setup(readout, rate))
+        self.readout = readout = self.readout or readout_of(agent)
         sent_at, length, episode = -math.inf, 0, 1
-        with closing(play(agent, sys.maxsize, self.deterministic, self.seed)) as moments:
-            for moment in self._paced(moments, rate):
+        with Stage(agent) as stage:
+            self.broadcast.tell("setup", _setup(readout, stage.rate))
+            for moment in self._paced(stage.play(sys.maxsize, self.deterministic, self.seed), stage.rate):
                 now = time.monotonic()
                 if moment.last or now - sent_at >= 1 / MOST_PICTURES:
                     sent_at = now
@@ -154,7 +153,7 @@ def _setup(readout: Readout, rate: float) -> dict[str, Any]:
 def _seen(moment: Moment, readout: Readout) -> dict[str, Any]:
     """What a page shows of a moment; of an episode's last one nothing was said or chosen."""
     seen = {"frame": _data_url(moment.frame), "reward": _finite(moment.reward), "return": _finite(moment.total_reward)}
-    if moment.decision is None:
+    if moment.decision.action is None:
         return seen | {"last": True}
     reading: Reading = readout.read(moment.decision.outputs)
     return seen | {

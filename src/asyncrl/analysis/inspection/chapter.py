@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from asyncrl.agent import Agent
 from asyncrl.analysis.inspection.recording import Recording
@@ -55,3 +57,11 @@ class Chapter:
     pictures: tuple[Picture, ...] = ()
     block: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def plain(array: ArrayLike) -> Any:
+    """An array as lists of numbers that JSON has, to six digits; None for what is not finite."""
+    numbers = np.asarray(array, float)
+    if numbers.ndim > 1:
+        return [plain(row) for row in numbers]
+    return [float(f"{number:.6g}") if np.isfinite(number) else None for number in numbers.tolist()]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asyncrl.analysis.drawing import drawing
-from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject, plain
 from asyncrl.analysis.inspection.recording import Recording
 
 FEWEST = 30
@@ -43,10 +43,8 @@ def show_embedding(subject: Subject) -> Chapter:
         (Picture("embedding", figure, in_page=False),),
         "embedding",
         {
-            "points": np.round((points - points.min(0)) / np.maximum(np.ptp(points, 0), 1e-9), 4).tolist(),
-            "quantities": {
-                name: np.round(values.astype(float), 4).tolist() for name, values in recording.quantities.items()
-            },
+            "points": plain((points - points.min(0)) / np.maximum(np.ptp(points, 0), 1e-9)),
+            "quantities": {name: plain(values) for name, values in recording.quantities.items()},
             "sheet": sheet,
             "columns": COLUMNS,
             "width": width,
@@ -67,6 +65,8 @@ def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     different = len(np.unique(features, axis=0))
     if different < FEWEST:
         raise NotShownError(f"only {different} of its states differ: too few for neighbours to mean anything")
+    if features.shape[1] < 2:
+        raise NotShownError("its last hidden layer has one number only")
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
     perplexity = min(30.0, (len(features) - 1) / 3)

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from asyncrl.analysis.drawing import drawing
-from asyncrl.analysis.episode import frames_per_second, write_video
-from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
+from asyncrl.analysis.episode import write_video
+from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject, plain
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.picture import COLOURS
 
@@ -35,7 +35,7 @@ def show_film(subject: Subject, folder: Path) -> Chapter:
     recording, path = subject.recording, folder / "episode.mp4"
     part = recording.film
     steps = part.stop
-    rate = frames_per_second(subject.agent)
+    rate = recording.rate
     if steps < 300:
         rate = min(rate, SHORTEST_RATE)
     write_video((recording.frame(number) for number in range(steps)), path, rate)
@@ -57,12 +57,11 @@ def show_film(subject: Subject, folder: Path) -> Chapter:
             "rate": rate,
             "names": recording.readout.names,
             "kind": recording.readout.kind,
-            "preferences": np.round(recording.reading.preferences[part].astype(float), 4).tolist(),
-            "values": None
-            if recording.reading.values is None
-            else np.round(recording.reading.values[part].astype(float), 4).tolist(),
-            "rewards": recording.rewards[part].astype(float).tolist(),
-            "totals": np.round(_totals(recording)[part], 4).tolist(),
+            "sizes": recording.readout.sizes,
+            "preferences": plain(recording.reading.preferences[part]),
+            "values": None if recording.reading.values is None else plain(recording.reading.values[part]),
+            "rewards": plain(recording.rewards[part]),
+            "totals": plain(_totals(recording)[part]),
             "left": box[0],
             "right": box[1],
         },
@@ -105,7 +104,11 @@ def _draw(recording: Recording, part: slice) -> tuple[Figure, tuple[float, float
             rows[0].set_ylabel("value")
         axes = rows[-2]
         if recording.readout.kind == "probabilities" and len(recording.readout.sizes) == 1:
-            axes.stackplot(steps, preferences.T, colors=COLOURS, labels=recording.readout.names, linewidth=0)
+            likely = np.sort(np.argsort(-preferences.mean(0))[:MOST_LINES])
+            parts = [*preferences[:, likely].T, 1 - preferences[:, likely].sum(1)]
+            labels = [*(recording.readout.names[number] for number in likely), "others"]
+            shown = len(labels) if len(likely) < preferences.shape[1] else len(likely)
+            axes.stackplot(steps, parts[:shown], colors=[*COLOURS, "0.7"], labels=labels[:shown], linewidth=0)
             axes.set_ylim(0, 1)
         else:
             spread = np.argsort(-preferences.std(0))[:MOST_LINES]

@@ -39,7 +39,7 @@ def show_filters(subject: Subject) -> Chapter:
                 caption = f"{key}{owner}".strip()
                 pictures.append(Picture(f"filters_{len(pictures)}", figure, caption))
     if not pictures:
-        raise NotShownError("its torso is of its own kind, whose first layer is not known")
+        raise NotShownError("it has no first layer, or one of its own kind")
     return Chapter(
         "First layer",
         "What each unit of the first layer adds up: orange counts for it, purple against it. Of images each column is "

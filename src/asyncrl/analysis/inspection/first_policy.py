@@ -55,7 +55,7 @@ def show_first_policy(subject: Subject) -> Chapter:
         if returns
         else "no episode ended"
     )
-    now = np.stack([decision.action for decision in subject.recording.decisions])
+    now = np.stack([np.asarray(decision.action) for decision in subject.recording.decisions])
     return Chapter(
         "Before it learned anything",
         f"The initial network, drawn from the run's seed, acted for {len(first.rewards):,} steps as it did when "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ Array = NDArray[np.float64]
 SWEEPS, TOLERANCE = 100_000, 1e-9
 """At most this many sweeps of value iteration, and when it has come to rest."""
 MOST_PANELS = 6
+MOST_STATES = 2_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Table:
     """
 
     observations: NDArray[Any]  # [S, ...]
-    action_values: Array  # Q* [S, A], of discounted rewards as they are learned from; NaN where the episode is over
+    action_values: Array  # Q* [S, A], of rewards as they are learned from; NaN where the episode is over, or never is
     maps: dict[str, NDArray[np.int64]]  # by title, the state of each cell [rows, columns]
     axes: tuple[str, str] = ("", "")
 
@@ -50,7 +52,7 @@ def show_optimum(subject: Subject) -> Chapter:
     table = table_of(subject)
     network = subject.agent.network
     count = len(table.observations)
-    rows = torch.from_numpy(table.observations.astype(np.float32))[None]
+    rows = torch.from_numpy(table.observations.astype(subject.agent.info.observation_space.dtype))[None]
     with torch.no_grad():
         outputs, _ = network(rows, network.initial_state(count), torch.ones(1, count, dtype=torch.bool))
         greedy = subject.agent.experiment.algorithm.act_greedily(network, outputs)[0].numpy()
@@ -68,9 +70,9 @@ def show_optimum(subject: Subject) -> Chapter:
         )
     return Chapter(
         "Against the exact optimum",
-        f"All {int(alive.sum()):,} states, by dynamic programming. Its preferred action is a best one in {right:.1%} "
-        f"of them; its value is {error:.3g} off on average, where the exact values lie between {best.min():.3g} and "
-        f"{best.max():.3g}. States that a good agent never meets are among them.",
+        f"All {int(alive.sum()):,} states that can be met, by dynamic programming. Its preferred action is a best one "
+        f"in {right:.1%} of them; its value is {error:.3g} off on average, where the exact values lie between "
+        f"{best.min():.3g} and {best.max():.3g}. States that a good agent never meets are among them.",
         tuple(pictures),
     )
 
@@ -91,11 +93,17 @@ def table_of(subject: Subject) -> Table:
         if isinstance(base, CatchVectorEnv):
             return catch_table(base, experiment.algorithm.discount, rule)
         inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
-        if hasattr(inner, "P"):
+        if _has_table(inner) and subject.agent.info.observation_space.shape == (len(inner.P),):
             return tabular_table(inner, experiment.algorithm.discount, rule)
     finally:
         environments.close()
     raise NotShownError("its environment has no table of states and transitions (Catch and Gymnasium's toy text have)")
+
+
+def _has_table(environment: Any) -> bool:
+    """Whether it has the transitions of Gymnasium's toy text: by state and action, lists of four numbers each."""
+    table = getattr(environment, "P", None)
+    return isinstance(table, Mapping) and all(isinstance(row, Mapping) for row in table.values())
 
 
 def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Table:
@@ -107,6 +115,8 @@ def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Tabl
     if game.memory or game.noise or game.balls > 1:
         raise NotShownError("of Catch only the plain game with one ball has few enough boards")
     rows, columns, paddles = game.rows, game.columns, game.columns - game.paddle_width + 1
+    if rows * columns * paddles > MOST_STATES:
+        raise NotShownError(f"it has {rows * columns * paddles:,} states, too many for a table")
     time, ball, paddle = (
         part.ravel() for part in np.meshgrid(range(rows), range(columns), range(paddles), indexing="ij")
     )
@@ -119,17 +129,22 @@ def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Tabl
             after = np.clip(np.arange(paddles) + action - 1, 0, paddles - 1)
             following = landed if row == rows - 2 else discount * values[row + 1].max(-1)
             values[row, :, :, action] = following[:, after]
+    start = (columns - game.paddle_width) // 2
+    table = values.reshape(-1, 3)
+    table[np.abs(paddle - start) > time] = np.nan  # the paddle cannot have come so far
     boards = CatchVectorEnv(len(time), rows=rows, columns=columns, paddle_width=game.paddle_width)
     states = np.arange(len(time)).reshape(rows, columns, paddles)
     shown = np.unique(np.linspace(0, columns - 1, min(columns, MOST_PANELS)).astype(int))
     maps = {f"ball in column {column}": states[: rows - 1, column] for column in shown}
-    return Table(boards.boards_of(time, ball, paddle), values.reshape(-1, 3), maps, ("paddle's column", "ball's row"))
+    return Table(boards.boards_of(time, ball, paddle), table, maps, ("paddle's column", "ball's row"))
 
 
 def tabular_table(environment: Any, discount: float, rule: RewardRule) -> Table:
     """States and transitions of Gymnasium's toy text environments, by value iteration."""
     transitions = environment.P
     states, actions = len(transitions), len(transitions[0])
+    if states > MOST_STATES:
+        raise NotShownError(f"it has {states:,} states, too many for a table")
     probability, expected = np.zeros((states, actions, states)), np.zeros((states, actions))
     ends = np.zeros(states, bool)
     for state in range(states):
@@ -146,11 +161,24 @@ def tabular_table(environment: Any, discount: float, rule: RewardRule) -> Table:
         values = updated
         if change < TOLERANCE:
             break
-    values[ends] = np.nan
+    values[ends | ~_reachable(environment, probability)] = np.nan
     shape = getattr(environment, "shape", None) or (getattr(environment, "nrow", 0), getattr(environment, "ncol", 0))
     is_map = len(shape) == 2 and shape[0] * shape[1] == states
     maps = {"": np.arange(states).reshape(shape)} if is_map else {}
     return Table(np.eye(states, dtype=np.float32), values, maps)
+
+
+def _reachable(environment: Any, probability: Array) -> NDArray[np.bool_]:
+    """Which states can be met [S], by the transitions that go on [S, A, S]."""
+    starts = getattr(environment, "initial_state_distrib", None)
+    met = np.ones(len(probability), bool) if starts is None else np.asarray(starts) > 0
+    edges = probability.sum(1) > 0
+    for _ in range(len(probability)):
+        more = met | edges[met].any(0)
+        if (more == met).all():
+            break
+        met = more
+    return met
 
 
 def _maps(table: Table, values: NDArray[np.float32]) -> Figure:

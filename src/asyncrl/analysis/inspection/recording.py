@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -16,15 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asyncrl.agent import Agent
-from asyncrl.analysis.episode import Decision, Frame, Moment, play
+from asyncrl.analysis.episode import Decision, Frame, Moment, Stage
 from asyncrl.analysis.readout import Reading, Readout
-from asyncrl.errors import UserError
 from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.heads import PolicyHead
 from asyncrl.tree import tree_map
 from asyncrl.types import State
 
 Numbers = NDArray[np.float32]  # [N]
+MOST_PREFERENCES = 16
+"""Among the quantities: those that vary most."""
 FILM_STEPS = 200
 """A film of fewer goes on with the next episode."""
 
@@ -45,8 +45,10 @@ class Recording:
     rewards: Numbers  # [N], that followed, unclipped
     episode: NDArray[np.int64]  # [N], which one a state belongs to, from 0
     step: NDArray[np.int64]  # [N], in its episode
-    rendered: bool  # whether the frames are the environment's own pictures, or of what is observed
+    rate: float  # steps a second of the environment's own time
+    why_shades: str  # why the frames are of what is observed; empty if they are the environment's own pictures
     ends: tuple[bool, ...]  # of each episode: whether it came to its end; the last may have been cut
+    after: tuple[float, ...]  # of each episode: what was still to come: 0 after a terminal state, else the next value
     seconds: float  # that it took
 
     def __len__(self) -> int:
@@ -79,17 +81,15 @@ class Recording:
 
     @cached_property
     def returns(self) -> Numbers:
-        """Discounted returns of rewards as they are learned from [N]; a cut episode goes on with the last value."""
+        """Discounted returns of rewards as they are learned from [N]; what was cut off counts with the next value."""
         experiment = self.agent.experiment
         rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
         rewards = rule.apply(torch.from_numpy(self.rewards)).numpy()
         returns = np.zeros(len(self), np.float32)
-        following = 0.0
         for number in reversed(range(len(self))):
-            if number + 1 == len(self) or self.episode[number + 1] != self.episode[number]:
-                cut = not self.ends[self.episode[number]] and self.reading.values is not None
-                following = float(self.reading.values[number]) if cut and self.reading.values is not None else 0.0
-            following = returns[number] = rewards[number] + experiment.algorithm.discount * following
+            continues = number + 1 < len(self) and self.episode[number + 1] == self.episode[number]
+            following = float(returns[number + 1]) if continues else self.after[self.episode[number]]
+            returns[number] = rewards[number] + experiment.algorithm.discount * following
         return returns
 
     @cached_property
@@ -107,7 +107,8 @@ class Recording:
         found["step of the episode"] = self.step.astype(np.float32)
         found["reward"] = self.rewards
         what = {"probabilities": "π", "action values": "Q", "distribution": "mean of"}[self.readout.kind]
-        for number, name in enumerate(self.readout.names):
+        for number in np.sort(np.argsort(-self.reading.preferences.std(0))[:MOST_PREFERENCES]):
+            name = self.readout.names[number]
             found[f"{what}({name})" if what != "mean of" else f"{what} {name}"] = reading.preferences[:, number]
         return found
 
@@ -115,6 +116,8 @@ class Recording:
         if "policy" not in self.agent.network.heads:
             return None
         policy = cast(PolicyHead, self.agent.network.heads["policy"])
+        if not hasattr(policy, "entropy"):  # a head of somebody's own
+            return None
         return torch.cat([policy.entropy(item.outputs["policy"]).flatten() for item in self.decisions]).numpy()
 
 
@@ -144,58 +147,65 @@ def record(
     """
     frames: list[bytes] = []
     decisions: list[Decision] = []
-    features: list[torch.Tensor] = []
+    features: list[torch.Tensor] = []  # of each decision, and of what followed it
+    kept: list[int] = []  # places among them
     rewards: list[float] = []
     episodes: list[int] = []
     steps: list[int] = []
-    ends: list[bool] = [False]
+    ends: list[bool] = []
+    after: list[float] = []
     started = time.monotonic()
     head = agent.network.heads["policy" if "policy" in agent.network.heads else "q"]
-    hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(0, 1)))
-    step = 0
-    moments, rendered = _moments(agent, states, deterministic, seed)
-    try:
-        for moment in moments:
-            spent = (time.monotonic() - started) / seconds
-            if step:
-                rewards.append(moment.reward)
-            if moment.decision is None:
-                ends[-1], step = True, 0
-                ends.append(False)
-                continue
-            if len(frames) >= states or (spent >= 1 and frames):
-                break
-            frames.append(_jpeg(moment))
-            decisions.append(moment.decision)
-            episodes.append(len(ends) - 1)
-            steps.append(step)
-            step += 1
-            progress(max(len(frames) / states, spent))
-    finally:
-        hook.remove()
+    with Stage(agent) as stage:
+        hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(0, 1)))
+        try:
+            for moment in stage.play(states, deterministic, seed):
+                starts = len(ends) == len(after)
+                if not starts:
+                    rewards.append(moment.reward)
+                spent = (time.monotonic() - started) / seconds
+                is_enough = len(frames) >= states or (spent >= 1 and bool(frames))
+                if moment.last or is_enough:
+                    if not starts:
+                        ends[-1] = moment.last
+                        after.append(0.0 if moment.terminated else _value(readout, moment))
+                    if is_enough:
+                        break
+                    continue
+                if starts:
+                    ends.append(False)
+                    step = 0
+                frames.append(_jpeg(moment))
+                decisions.append(moment.decision)
+                kept.append(len(features) - 1)
+                episodes.append(len(ends) - 1)
+                steps.append(step)
+                step += 1
+                progress(max(len(frames) / states, spent))
+        finally:
+            hook.remove()
+        rate, why_shades = stage.rate, stage.why_shades
     return Recording(
         agent,
         readout,
         tuple(frames),
         tuple(decisions),
-        torch.cat(features)[: len(frames)].numpy(),
+        torch.cat([features[place] for place in kept]).numpy(),
         _joined([readout.read(decision.outputs) for decision in decisions]),
-        np.array(rewards[: len(frames)], np.float32),
+        np.array(rewards, np.float32),
         np.array(episodes),
         np.array(steps),
-        rendered,
+        rate,
+        why_shades,
         tuple(ends),
+        tuple(after),
         time.monotonic() - started,
     )
 
 
-def _moments(agent: Agent, states: int, deterministic: bool, seed: int) -> tuple[Iterator[Moment], bool]:
-    """Moments, and whether they show the environment's own pictures: not all environments draw themselves."""
-    moments = play(agent, states, deterministic, seed)
-    try:
-        return itertools.chain([next(moments)], moments), True
-    except UserError:
-        return play(agent, states, deterministic, seed, render=False), False
+def _value(readout: Readout, moment: Moment) -> float:
+    values = readout.read(moment.decision.outputs).values
+    return 0.0 if values is None else float(values[0])
 
 
 def _joined(readings: list[Reading]) -> Reading:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from asyncrl.agent import Agent
 from asyncrl.algorithms import algorithm_name
@@ -27,9 +26,15 @@ from asyncrl.analysis.inspection.training_curves import show_training
 from asyncrl.analysis.inspection.value_map import show_map
 from asyncrl.analysis.readout import readout_of
 from asyncrl.errors import UserError
+from asyncrl.machine import Check
 from asyncrl.run_folder import RunFolder, write_bytes, write_text
 
 REPORT = "report.html"
+PICTURES = (
+    *("episode", "moments_*", "saliency_*", "streams", "value_and_policy", "optimum*", "embedding", "filters_*"),
+    *("training", "first_policy"),
+)
+"""Names of files that an older report may have left."""
 RECORDING_SHARE = 0.4
 """Of the time that a report takes, roughly."""
 
@@ -100,16 +105,22 @@ def inspect(
         progress(title.lower(), RECORDING_SHARE + (1 - RECORDING_SHARE) * number / len(chapters))
         try:
             shown.append(make(subject))
-        except NotShownError as reason:
+        except (NotShownError, UserError) as reason:
             missing.append(Missing(title, str(reason)))
+        except ImportError as error:
+            missing.append(Missing(title, f'{error.name} is not installed: pip install "asyncrl[analysis]"'))
+        except Exception as error:  # the other chapters must not be lost for one, after all that playing
+            missing.append(Missing(title, f"a mistake on the way ({type(error).__name__}: {error})"))
     page = _page(subject, shown, missing, time.monotonic() - started)
     try:
+        for old in (file for name in PICTURES for file in output.glob(f"{name}.png")):
+            old.unlink()
         for chapter in shown:
             for picture in chapter.pictures:
                 write_bytes(output / f"{picture.name}.png", to_png(picture.figure))
         write_text(output / REPORT, page)
     except OSError as error:
-        raise UserError(f"cannot write to {output} ({error.strerror}): free some space there") from error
+        raise UserError(f"cannot write to {output} ({error.strerror}): choose another --output") from error
     progress("done", 1.0)
     return output / REPORT
 
@@ -135,7 +146,11 @@ def _check_dimensions(agent: Agent, dimensions: Sequence[int]) -> None:
     shape: tuple[int, ...] = agent.info.observation_space.shape or ()
     if len(shape) != 1:
         raise UserError("--dimensions are of a vector, and this agent observes something else: leave them out")
-    if len(set(dimensions)) != 2 or not all(0 <= dimension < shape[0] for dimension in dimensions):
+    if (
+        len(dimensions) != 2
+        or len(set(dimensions)) != 2
+        or not all(0 <= dimension < shape[0] for dimension in dimensions)
+    ):
         raise UserError(f"--dimensions takes two different numbers from 0 to {shape[0] - 1}")
 
 
@@ -148,7 +163,7 @@ def _page(subject: Subject, shown: Sequence[Chapter], missing: Sequence[Missing]
     environment.filters["svg"] = to_svg
     environment.policies["json.dumps_kwargs"] = {}  # as they come, not sorted
     page: str = environment.get_template("report.html").render(
-        title=subject.run.path.resolve().name,
+        title=subject.run.path.resolve().name.encode("utf-8", "replace").decode(),
         facts=_facts(subject),
         remarks=[check for check in _remarks(subject.run) if check.verdict != "good"],
         chapters=shown,
@@ -159,11 +174,11 @@ def _page(subject: Subject, shown: Sequence[Chapter], missing: Sequence[Missing]
     return page
 
 
-def _remarks(run: RunFolder) -> list[Any]:
+def _remarks(run: RunFolder) -> list[Check]:
     try:
-        return list(advise(run))
-    except UserError:  # the run has no metrics yet; the chapter on training says so
-        return []
+        return advise(run)
+    except UserError as error:
+        return [Check("run", "bad", str(error))]
 
 
 def _facts(subject: Subject) -> dict[str, str]:
@@ -178,7 +193,7 @@ def _facts(subject: Subject) -> dict[str, str]:
         "parameters": f"{sum(parameter.numel() for parameter in subject.agent.network.parameters()):,}",
         "looked at": f"{len(recording):,} states, played in {recording.seconds:.0f} s",
     }
-    if not recording.rendered:
+    if recording.why_shades:
         facts["pictures"] = "of what it observes: the environment draws none"
     if returns:
         facts["return"] = (

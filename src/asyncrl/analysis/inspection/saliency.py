@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,74 +27,76 @@ MASK, BLUR, STRIDE = 5 / 84, 3 / 84, 5 / 84
 """Deviations of mask and blur and distance of the masks, as shares of an image's side (Greydanus et al. 2018, §3)."""
 REPLACEMENTS = 32
 """States whose entries take the place of an entry of a vector."""
+BATCH = 400
+"""Places that are changed at a time."""
 
 
 @dataclass(frozen=True)
 class Saliency:
-    """Maps of one state, by key of the observation; `` for observations that are one array."""
+    """Maps of one state."""
 
-    policy: Mapping[str, Map]
-    value: Mapping[str, Map]
+    policy: Map
+    value: Map | None  # None if the network says nothing of values
 
 
-def by_perturbation(recording: Recording, number: int) -> Saliency:
+def by_perturbation(recording: Recording, number: int, key: str = "") -> Saliency:
     """How much changing a place changes what the heads say (Greydanus et al. 2018, eq. 2 and 3).
 
     S_π = ½ ‖π(s) - π(s')‖² of logits, action values or means, and S_V = ½ (V(s) - V(s'))². Large images are blurred
-    around the place, small ones and boards have one cell set to zero, an entry of a vector is replaced by its values
-    in other states (the mean over them is taken).
+    around the place, small ones have one cell set to zero, an entry of a vector is replaced by its values in other
+    states (the mean over them is taken).
+
+    Args:
+        recording: Where the state is.
+        number: Which one.
+        key: Of the part of the observation; `` for observations that are one array.
     """
-    observation = recording.observations([number])
-    readout = recording.readout
-    policy: dict[str, Map] = {}
-    value: dict[str, Map] = {}
+    observation, readout = recording.observations([number]), recording.readout
     with torch.no_grad():
         before = _outputs(recording, number, observation)
-        for key, rows in _parts(observation).items():
-            changed, shape = _changed(recording, key, rows[0])
-            batch = _replaced(observation, key, changed)
-            after = _outputs(recording, number, batch)
-            distance = 0.5 * (readout.policy(after) - readout.policy(before)).square().sum(-1)
-            policy[key] = distance.reshape(-1, *shape).mean(0).numpy()
-            difference = 0.5 * (readout.value(after) - readout.value(before)).square()
-            value[key] = difference.reshape(-1, *shape).mean(0).numpy()
-    return Saliency(policy, value)
+        policy, value = readout.policy(before), readout.value(before)
+        size, batches = _changed(recording, key, _parts(observation)[key][0])
+        found_policy, found_value = np.zeros(math.prod(size), np.float32), np.zeros(math.prod(size), np.float32)
+        for places, changed in batches:
+            after = _outputs(recording, number, _replaced(observation, key, changed))
+            distance = 0.5 * (readout.policy(after) - policy).square().sum(-1)
+            found_policy[places] = distance.reshape(-1, len(places)).mean(0).numpy()
+            new = readout.value(after)
+            if value is not None and new is not None:
+                found_value[places] = 0.5 * (new - value).square().reshape(-1, len(places)).mean(0).numpy()
+    return Saliency(found_policy.reshape(size), None if value is None else found_value.reshape(size))
 
 
-def by_gradient(recording: Recording, number: int) -> Saliency:
+def by_gradient(recording: Recording, number: int, key: str = "") -> Saliency:
     """The absolute gradient of what the heads say, by the observation (Simonyan et al. 2014; Wang et al. 2016, §4.2).
 
-    Of the policy the preferred action's logit, advantage or mean is taken; of an image the largest over its channels.
+    Of the policy that of the preferred action's logit, advantage or mean; of an image the largest over its channels.
+
+    Args:
+        recording: Where the state is.
+        number: Which one.
+        key: Of the part of the observation; `` for observations that are one array.
 
     Raises:
         ImportError: captum is not installed.
+        RuntimeError: The network has no gradient by that part.
     """
     from captum.attr import Saliency as Gradients
 
     readout, observation = recording.readout, recording.observations([number])
-    spaces = spaces_of(recording.agent)
+    rows, space = _parts(observation)[key], spaces_of(recording.agent)[key]
 
-    def map_of(key: str, scalar: Callable[[Outputs], Tensor]) -> Map:
-        def forward(part: Tensor) -> Tensor:
+    def map_of(scalar: Callable[[Outputs], Tensor | None]) -> Map:
+        def forward(part: Tensor) -> Tensor | None:
             return scalar(_outputs(recording, number, _replaced(observation, key, part)))
 
-        rows = _parts(observation)[key]
-        scaled_here = (
-            rows.dtype == torch.uint8 and not is_image(spaces[key]) and recording.agent.network.normalizer is None
-        )
-        start = rows.float() / (255 if scaled_here else 1)
-        gradients = Gradients(forward).attribute(start.requires_grad_(), abs=True)[0].detach().numpy()
-        if is_image(spaces[key]):
-            gradients = gradients.max(-1 if channels_last(spaces[key]) else 0)
+        gradients = Gradients(forward).attribute(rows.float().requires_grad_(), abs=True)[0].detach().numpy()
+        if gradients.ndim > 2:
+            image = gradients if not is_image(space) or channels_last(space) else np.moveaxis(gradients, 0, -1)
+            gradients = image.reshape(*image.shape[:2], -1).max(-1)
         return np.asarray(gradients, np.float32)
 
-    def preferred(outputs: Outputs) -> Tensor:
-        policy = readout.policy(outputs)
-        chosen = policy.detach().abs().argmax(-1) if readout.kind == "distribution" else policy.argmax(-1)
-        return policy.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-
-    keys = list(_parts(observation))
-    return Saliency({key: map_of(key, preferred) for key in keys}, {key: map_of(key, readout.value) for key in keys})
+    return Saliency(map_of(readout.preferred), map_of(readout.value) if readout.has_value else None)
 
 
 def _outputs(recording: Recording, number: int, observation: Any) -> Outputs:
@@ -106,46 +109,60 @@ def _outputs(recording: Recording, number: int, observation: Any) -> Outputs:
     return found
 
 
-def _changed(recording: Recording, key: str, observation: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    """An observation changed in M places [M, ...], M being a multiple of the map's size, and the map's shape."""
-    space = spaces_of(recording.agent)[key]
+def _changed(
+    recording: Recording, key: str, observation: Tensor
+) -> tuple[tuple[int, ...], Iterator[tuple[NDArray[np.int64], Tensor]]]:
+    """The map's shape, and places in it with observations changed there, [places, ...] or a multiple of it."""
     if observation.dim() == 1:
-        return _vectors(recording, key, observation), (len(observation),)
-    last = is_image(space) and channels_last(space)
-    image = observation.numpy()
-    if is_image(space) and not last:
-        image = np.moveaxis(image, 0, -1)
+        return (len(observation),), _vectors(recording, key, observation)
+    space = spaces_of(recording.agent)[key]
+    first = is_image(space) and not channels_last(space)
+    image = np.moveaxis(observation.numpy(), 0, -1) if first else observation.numpy()
+    small = min(image.shape[:2]) < SMALL
+    size, masks = _cells(image) if small else _masks(image)
+    plain = image.astype(np.float32)
+    sigma = BLUR * min(image.shape[:2])
+    instead = np.zeros_like(plain) if small else gaussian_filter(plain, (sigma, sigma, *(0,) * (image.ndim - 2)))
+
+    def batches() -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        for places in np.array_split(np.arange(len(masks)), -(-len(masks) // BATCH)):
+            mask = masks[places].reshape(len(places), *image.shape[:2], *(1,) * (image.ndim - 2))
+            changed = plain * (1 - mask) + instead * mask
+            if not np.issubdtype(space.dtype, np.floating):
+                changed = np.rint(changed)
+            changed = np.moveaxis(changed, -1, 1) if first else changed
+            yield places, torch.from_numpy(np.ascontiguousarray(changed.astype(space.dtype)))
+
+    return size, batches()
+
+
+def _cells(image: NDArray[Any]) -> tuple[tuple[int, int], NDArray[np.float32]]:
+    """A mask for each cell [H·W, H, W]."""
     height, width = image.shape[:2]
-    if min(height, width) < SMALL:
-        cells = np.eye(height * width, dtype=bool).reshape(-1, height, width, *(1,) * (image.ndim - 2))
-        changed, shape = np.where(cells, np.zeros_like(image), image), (height, width)
-    else:
-        changed, shape = _blurred(image)
-    if is_image(space) and not last:
-        changed = np.moveaxis(changed, -1, 1)
-    return torch.from_numpy(np.ascontiguousarray(changed.astype(space.dtype))), shape
+    return (height, width), np.eye(height * width, dtype=np.float32).reshape(-1, height, width)
 
 
-def _blurred(image: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[int, int]]:
-    """The image [H, W, ...] blurred around each point of a grid [rows · columns, H, W, ...], and the grid's shape."""
+def _masks(image: NDArray[Any]) -> tuple[tuple[int, int], NDArray[np.float32]]:
+    """Gaussian masks around the points of a grid [rows·columns, H, W]."""
     height, width = image.shape[:2]
     side = min(height, width)
     ys, xs = (np.arange(STRIDE * side / 2, length, STRIDE * side) for length in (height, width))
     vertical = np.exp(-0.5 * ((np.arange(height) - ys[:, None]) / (MASK * side)) ** 2)  # [rows, H]
     horizontal = np.exp(-0.5 * ((np.arange(width) - xs[:, None]) / (MASK * side)) ** 2)  # [columns, W]
-    masks = (vertical[:, None, :, None] * horizontal[None, :, None, :]).reshape(-1, height, width).astype(np.float32)
-    masks = masks.reshape(*masks.shape, *(1,) * (image.ndim - 2))
-    sigma = (BLUR * side, BLUR * side, *(0,) * (image.ndim - 2))
-    plain = image.astype(np.float32)
-    return plain * (1 - masks) + gaussian_filter(plain, sigma) * masks, (len(ys), len(xs))
+    masks = (vertical[:, None, :, None] * horizontal[None, :, None, :]).reshape(-1, height, width)
+    return (len(ys), len(xs)), masks.astype(np.float32)
 
 
-def _vectors(recording: Recording, key: str, vector: Tensor) -> Tensor:
-    """The vector [D] with each entry replaced by those of other states [R · D, D]."""
+def _vectors(recording: Recording, key: str, vector: Tensor) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """The vector [D] with entries replaced by those of other states, R for each; not those that never vary."""
     numbers = np.linspace(0, len(recording) - 1, REPLACEMENTS).astype(int)
     others = _parts(recording.observations(numbers))[key]  # [R, D]
-    own = torch.eye(len(vector), dtype=torch.bool)
-    return torch.where(own, others[:, None, :], vector).flatten(0, 1)
+    varying = np.flatnonzero((others != vector).any(0).numpy())
+    for places in np.array_split(varying, -(-len(varying) // BATCH) or 1):
+        if len(places):
+            changed = vector.expand(len(others), len(places), -1).clone()  # [R, places, D]
+            changed[:, np.arange(len(places)), places] = others[:, places]
+            yield places, changed.flatten(0, 1)
 
 
 def _replaced(observation: Any, key: str, rows: Tensor) -> Any:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from gymnasium.spaces import Box
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
 from asyncrl.analysis.drawing import draw_image, drawing
-from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
 from asyncrl.analysis.inspection.moments import stand_out
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import Map, Saliency, by_gradient, by_perturbation, spaces_of
@@ -19,7 +18,9 @@ from asyncrl.analysis.picture import COLOURS
 from asyncrl.envs.meanings import observation_names
 from asyncrl.networks.torso import channels_last, is_image
 
-Method = Callable[[Recording, int], Saliency]
+Method = Callable[[Recording, int, str], Saliency]
+SHADES = {"policy": (0.2, 0.5, 1.0), "value": (1.0, 0.3, 0.1)}
+"""In which the saliency of each is laid over images."""
 
 STATES = 4
 """Whose saliency is shown."""
@@ -29,36 +30,33 @@ MOST_ENTRIES = 40
 
 
 def show_saliency(subject: Subject) -> Chapter:
-    """What the policy and the value look at, by perturbation and by gradients.
-
-    Raises:
-        NotShownError: captum is missing, or the network has no gradient by its input.
-    """
+    """What the policy and the value look at, by perturbation and by gradients."""
     recording = subject.recording
+    methods = [("perturbation", by_perturbation, "by perturbation: what changes if this place is changed")]
+    note = ""
     try:
-        by_gradient(recording, 0)
+        for key in spaces_of(subject.agent):
+            by_gradient(recording, 0, key)
+        methods.append(("gradients", by_gradient, "by gradients: what the smallest change would do"))
     except ImportError:
-        raise NotShownError('it needs a package that is not installed: pip install "asyncrl[analysis]"') from None
+        note = ' Gradients need a package that is not installed: pip install "asyncrl[analysis]".'
     except (RuntimeError, AssertionError) as error:
-        raise NotShownError(f"its network has no gradient by what it sees ({str(error).splitlines()[0]})") from None
+        note = f" There is no gradient by what it sees ({str(error).splitlines()[0]})."
     pictures: list[Picture] = []
-    for key, part in spaces_of(subject.agent).items():
-        draw = _draw_vector if len(part.shape) == 1 else _draw_maps
-        for name, method, how in (
-            ("perturbation", by_perturbation, "by perturbation: what changes if this place is blurred or replaced"),
-            ("gradients", by_gradient, "by gradients: what the smallest change would do"),
-        ):
-            figure = draw(subject, key, method)
-            where = f"{key}, " if key else ""
-            pictures.append(
-                Picture(f"saliency_{name}{'_' * bool(key)}{key.replace('/', '-')}", figure, f"{where}{how}")
-            )
-    streams = recording.readout.dueling
-    names = "the advantage stream (what to do) and the value stream" if streams else "the policy and the value"
+    for number, (key, space) in enumerate(spaces_of(subject.agent).items()):
+        draw = _draw_vector if len(space.shape) == 1 else _draw_maps
+        for name, method, how in methods:
+            file = f"saliency_{name}" + (f"_{number}" if key else "")
+            pictures.append(Picture(file, draw(subject, key, method), f"{key}, {how}" if key else how))
+    names = (
+        "the advantage stream (what to do) and the value stream"
+        if recording.readout.dueling
+        else ("the policy and the value" if recording.readout.has_value else "the policy")
+    )
     return Chapter(
         "What it looks at",
         f"What matters to {names}, apart. Of images: the states of the highest and lowest value and advantage; of "
-        "vectors: the mean over many states.",
+        f"vectors: the mean over many states.{note}",
         tuple(pictures),
     )
 
@@ -67,23 +65,19 @@ def _draw_maps(subject: Subject, key: str, method: Method) -> Figure:
     recording, space = subject.recording, spaces_of(subject.agent)[key]
     numbers = _states(recording)
     height, width = space.shape[:2] if not is_image(space) or channels_last(space) else space.shape[1:]
+    rows = ("policy", "value") if recording.readout.has_value else ("policy",)
     row_height = min(2.6, 9 / STATES * height / width)
-    with drawing(9, 2 * row_height + 0.5, 2, STATES) as (figure, grid):
+    with drawing(9, len(rows) * row_height + 0.5, len(rows), STATES) as (figure, grid):
         for column in range(STATES):
             if column >= len(numbers):
                 for axes in grid[:, column]:
                     axes.set_visible(False)
                 continue
-            number = numbers[column]
-            maps = method(recording, number)
-            seen = _seen(recording, number, key, space)
-            for axes, (what, of, colour) in zip(
-                grid[:, column],
-                (("policy", maps.policy[key], (0.2, 0.5, 1.0)), ("value", maps.value[key], (1.0, 0.3, 0.1))),
-                strict=True,
-            ):
-                title = recording.place(number) if what == "policy" else ""
-                draw_image(axes, overlay(seen, of, colour), title)
+            maps = method(recording, numbers[column], key)
+            seen = _seen(recording, numbers[column], key)
+            for axes, what in zip(grid[:, column], rows, strict=True):
+                title = recording.place(numbers[column]) if what == "policy" else ""
+                draw_image(axes, overlay(seen, getattr(maps, what), SHADES[what]), title)
                 if not column:
                     axes.set_ylabel(what)
         return figure
@@ -104,42 +98,48 @@ def overlay(image: NDArray[np.float32], saliency: Map, colour: tuple[float, floa
     return np.asarray(np.clip(shaded * (1 - 0.9 * share) + np.asarray(colour) * 0.9 * share, 0, 1), np.float32)
 
 
-def _seen(recording: Recording, number: int, key: str, space: Box) -> NDArray[np.float32]:
+def _seen(recording: Recording, number: int, key: str) -> NDArray[np.float32]:
     """The newest frame of an observation, or all channels in one, as a grey image in [0, 1]."""
-    observation = recording.observations([number])
+    space, observation = spaces_of(recording.agent)[key], recording.observations([number])
     array = np.asarray((observation[key] if key else observation)[0], np.float32)
-    if array.ndim == 3:
-        array = array if channels_last(space) else np.moveaxis(array, 0, -1)
-        array = (
-            array.mean(-1)
-            if array.shape[-1] == 3
-            else array[..., -1]
-            if array.shape[-1] == 4 and array.max() > 1
-            else array.max(-1)
-        )
+    if is_image(space) and not channels_last(space):
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim > 2:
+        channels = array.reshape(*array.shape[:2], -1)
+        stacked = space.dtype == np.uint8 and channels.shape[-1] != 3
+        array = channels[..., -1] if stacked else channels.mean(-1) if channels.shape[-1] == 3 else channels.max(-1)
     lowest, highest = float(array.min()), float(array.max())
     return (array - lowest) / ((highest - lowest) or 1.0)
 
 
 def _draw_vector(subject: Subject, key: str, method: Method) -> Figure:
     recording = subject.recording
-    numbers = np.unique(np.linspace(0, len(recording) - 1, VECTOR_STATES).astype(int))
-    maps = [method(recording, int(number)) for number in numbers]
-    policy, value = (np.mean([getattr(one, of)[key] for one in maps], 0) for of in ("policy", "value"))
-    names = (
-        observation_names(subject.agent.info, len(policy))
-        if not key
-        else tuple(f"{key} {n}" for n in range(len(policy)))
-    )
-    shown = np.sort(np.argsort(-(policy / (policy.max() or 1) + value / (value.max() or 1)))[:MOST_ENTRIES])
-    with drawing(9, 0.8 + 0.22 * len(shown), 1, 2, sharey=True) as (figure, [row]):
-        for axes, what, numbers_, colour in zip(row, ("policy", "value"), (policy, value), COLOURS, strict=False):
-            axes.barh(range(len(shown)), (numbers_ / (numbers_.max() or 1))[shown], color=colour)
+    policy, value = mean_saliency(recording, method, VECTOR_STATES, key)
+    shown_maps = [("policy", policy)] if value is None else [("policy", policy), ("value", value)]
+    own = observation_names(subject.agent.info, len(policy)) if not key else None
+    names = own or tuple(f"{key} {number}" for number in range(len(policy)))
+    shown = np.sort(np.argsort(-sum(relative(found) for _, found in shown_maps))[:MOST_ENTRIES])
+    with drawing(4.5 * len(shown_maps), 0.8 + 0.22 * len(shown), 1, len(shown_maps), sharey=True) as (figure, [row]):
+        for axes, (what, found), colour in zip(row, shown_maps, COLOURS, strict=False):
+            axes.barh(range(len(shown)), relative(found)[shown], color=colour)
             axes.set_title(what)
             axes.set_xticks([])
-            axes.set_yticks(range(len(shown)), [names[entry] for entry in shown])
-            axes.invert_yaxis() if axes is row[0] else None
+        row[0].set_yticks(range(len(shown)), [names[entry] for entry in shown])
+        row[0].invert_yaxis()
         return figure
+
+
+def mean_saliency(recording: Recording, method: Method, states: int, key: str = "") -> tuple[Map, Map | None]:
+    """Policy's and value's saliency of a vector, the mean over so many states."""
+    numbers = np.unique(np.linspace(0, len(recording) - 1, states).astype(int))
+    maps = [method(recording, int(number), key) for number in numbers]
+    values = [one.value for one in maps if one.value is not None]
+    return np.mean([one.policy for one in maps], 0), np.mean(values, 0) if values else None
+
+
+def relative(saliency: Map) -> Map:
+    """The map in units of its largest entry."""
+    return np.asarray(saliency / (saliency.max() or 1.0))
 
 
 def _states(recording: Recording) -> list[int]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.film import MOST_LINES
 from asyncrl.analysis.picture import COLOURS
 
 
@@ -25,7 +26,8 @@ def show_streams(subject: Subject) -> Chapter:
     with drawing(9, 3.6, 2, 1, sharex=True) as (figure, [[above], [below]]):
         above.plot(steps, value, color=COLOURS[0], linewidth=1.2)
         above.set_ylabel("V(s)")
-        for number, name in enumerate(recording.readout.names):
+        for number in np.sort(np.argsort(-actions.std(0))[:MOST_LINES]):
+            name = recording.readout.names[number]
             below.plot(
                 steps, actions[:, number] - value, color=COLOURS[number % len(COLOURS)], linewidth=1.0, label=name
             )

@@ -15,6 +15,7 @@ from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import by_perturbation
+from asyncrl.analysis.inspection.saliency_chapter import mean_saliency, relative
 from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.readout import Reading
 from asyncrl.envs.meanings import observation_names
@@ -23,6 +24,8 @@ CELLS = 80
 """Along each side."""
 STATES = 100
 """Over which the two dimensions that matter most are found."""
+MOST_NAMES = 16
+"""Beside the colours of actions."""
 
 
 def show_map(subject: Subject) -> Chapter:
@@ -58,10 +61,8 @@ def show_map(subject: Subject) -> Chapter:
 
 def most_important(recording: Recording) -> tuple[int, int]:
     """The two dimensions that policy and value depend on most, by perturbation, in rising order."""
-    numbers = np.unique(np.linspace(0, len(recording) - 1, STATES).astype(int))
-    maps = [by_perturbation(recording, int(number)) for number in numbers]
-    policy, value = (np.mean([getattr(one, of)[""] for one in maps], 0) for of in ("policy", "value"))
-    total = policy / (policy.max() or 1) + value / (value.max() or 1)
+    policy, value = mean_saliency(recording, by_perturbation, STATES)
+    total = relative(policy) + (0 if value is None else relative(value))
     first, second = sorted(np.argsort(-total)[:2].tolist())
     return first, second
 
@@ -110,11 +111,12 @@ def _draw(
             figure.colorbar(drawn, label=f"mean of {recording.readout.names[0]}", pad=0.01)
         else:
             size = recording.readout.sizes[0]
+            named = range(0, size, -(-size // MOST_NAMES))
             best = reading.preferences[:, :size].argmax(-1).reshape(CELLS, CELLS)
             colours = ListedColormap([COLOURS[number % len(COLOURS)] for number in range(size)])
             drawn = axes.imshow(best, cmap=colours, norm=BoundaryNorm(np.arange(size + 1) - 0.5, size), **options)
-            bar = figure.colorbar(drawn, ticks=range(size), pad=0.01)
-            bar.ax.set_yticklabels(recording.readout.names[:size])
+            bar = figure.colorbar(drawn, ticks=list(named), pad=0.01)
+            bar.ax.set_yticklabels([recording.readout.names[number] for number in named])
             bar.ax.set_title("preferred", fontsize=8)
         for one in row:
             one.plot(*met[:: max(1, len(met) // 500)].T, ".", color="white", markersize=1.5, alpha=0.6)

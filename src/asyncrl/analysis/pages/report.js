@@ -1,5 +1,5 @@
 "use strict";
-const short = (number) => Math.abs(number) >= 1000 ? Math.round(number).toLocaleString("en") : String(+number.toPrecision(3));
+const short = (number) => number === null ? "–" : Math.abs(number) >= 1000 ? Math.round(number).toLocaleString("en") : String(+number.toPrecision(3));
 
 function film(data) {
   const video = document.querySelector(".film video"), bars = document.querySelector(".bars");
@@ -16,12 +16,12 @@ function film(data) {
 
   function show() {
     const step = Math.min(steps - 1, Math.floor(video.currentTime * data.rate + 1e-3));
-    const preferences = data.preferences[step], best = Math.max(...preferences);
+    const preferences = data.preferences[step], best = bestOfGroups(preferences, data.sizes);
     rows.forEach(({ label, number, bar }, index) => {
       const value = preferences[index], [from, to] = [place(Math.min(0, value)), place(Math.max(0, value))];
       bar.style.left = from + "%"; bar.style.width = to - from + "%";
       number.textContent = data.kind === "probabilities" ? (100 * value).toFixed(1) + " %" : short(value);
-      label.className = value === best ? "best" : "";
+      label.className = data.kind !== "distribution" && best.has(index) ? "best" : "";
     });
     fields.step.textContent = step.toLocaleString("en");
     fields.reward.textContent = short(data.rewards[step]);
@@ -55,7 +55,7 @@ function embedding(data, colours) {
     const { width, height } = canvas.getBoundingClientRect(), ratio = devicePixelRatio || 1;
     canvas.width = width * ratio; canvas.height = height * ratio;
     context.scale(ratio, ratio);
-    const values = data.quantities[select.value], sorted = [...values].sort((a, b) => a - b);
+    const values = data.quantities[select.value], sorted = values.filter((value) => value !== null).sort((a, b) => a - b);
     const low = sorted[Math.floor(.01 * (sorted.length - 1))], high = sorted[Math.ceil(.99 * (sorted.length - 1))];
     lowest.textContent = short(low); highest.textContent = short(high);
     places = data.points.map(([x, y]) => [margin + x * (width - 2 * margin), height - margin - y * (height - 2 * margin)]);
@@ -88,8 +88,17 @@ function embedding(data, colours) {
   draw();
 }
 
+function bestOfGroups(preferences, sizes) {
+  let start = 0;
+  return new Set(sizes.map((size) => {
+    const group = preferences.slice(start, start + size), best = start + group.indexOf(Math.max(...group));
+    start += size;
+    return best;
+  }));
+}
+
 function range(numbers) {
-  return numbers.reduce(([low, high], number) => [Math.min(low, number), Math.max(high, number)], [Infinity, -Infinity]);
+  return numbers.filter((number) => number !== null).reduce(([low, high], number) => [Math.min(low, number), Math.max(high, number)], [Infinity, -Infinity]);
 }
 
 const filmData = document.getElementById("film-data"), embeddingData = document.getElementById("embedding-data");
