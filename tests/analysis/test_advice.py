@@ -144,6 +144,12 @@ def test_one_thing_that_went_wrong(tmp_path: Path, columns: dict[str, Any], name
     assert set(found) <= {"return"}  # nothing else is blamed, except a curve that the case itself has flat
 
 
+@pytest.mark.parametrize(("ended_by", "option"), [("steps", "--steps 2000000"), ("time", "--until-seconds 2000")])
+def test_a_run_that_still_rises_needs_more_of_what_was_over(tmp_path: Path, ended_by: str, option: str) -> None:
+    text = remarks(written(tmp_path, {"ended_by": ended_by}, return_mean=RISE))["return"]  # of 1,000 seconds
+    assert text.endswith(f"asyncrl train --resume --run-dir {tmp_path} {option}")
+
+
 def test_how_a_run_ended(tmp_path: Path) -> None:
     written(tmp_path)
     assert "no end yet, at step 1,000,000 of 1,000,000" in remarks(tmp_path)["run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -92,7 +93,7 @@ def still_improving(history: History) -> Iterator[Check]:
     level = returns.quarter(3).mean()
     text = (
         f"it was still rising at the end, from {level - rise:.4g} to {level:.4g} over the last half of its "
-        f"episodes: go on with asyncrl train --resume --run-dir {history.run.path} --steps {2 * history.planned_steps}"
+        f"episodes: go on with asyncrl train --resume --run-dir {history.run.path} {_more(history)}"
     )
     yield Check(NAME, "note", text)
 
@@ -118,6 +119,13 @@ def plateau(history: History) -> Iterator[Check]:
         yield Check(NAME, "note", f"{text}--learning-rate, or settings of its preset")
     else:
         yield Check(NAME, "good", f"{text}: if that is what the task can give, fewer --steps do")
+
+
+def _more(history: History) -> str:
+    """Twice of what was over, as options of a resumed run."""
+    if (history.summary or {}).get("ended_by") == "time":
+        return f"--until-seconds {math.ceil(2 * float(history.last['wall_seconds']))}"
+    return f"--steps {2 * history.planned_steps}"
 
 
 def _last_rise(returns: Returns) -> tuple[float, float]:
