@@ -11,13 +11,15 @@ from asyncrl.analysis.history import History, Returns
 from asyncrl.machine import Check
 
 NAME = "return"
-FEWEST = 6
-"""Independent mean returns (600 episodes) below which a curve's shape is not judged."""
+FEWEST = 8
+"""Independent mean returns (800 episodes or more) below which a curve's shape is not judged."""
 MOVED = 5.0
 """Standard deviations: the largest of 40 values that only scatter lies 2 to 3 from their mean, and the deviation is an
 estimate itself."""
 TREND = 0.6
-"""Rank correlation: of values without a trend, six or more, it is larger once in five times or less."""
+"""Rank correlation: of values without a trend, eight or more, it is larger once in eight times or less."""
+TIME_TO_LEARN = 0.2
+"""Part of the run; Pong's policy stays random for its first tenth."""
 SLIGHT = 0.03
 """Part of the first mean return: a smaller change is not yet learning, be it ever so certain."""
 FALL = 0.5
@@ -42,9 +44,11 @@ def no_difference(history: History) -> Iterator[Check]:
 
 
 def never_moved(history: History) -> Iterator[Check]:
-    """The mean return is still what it was at first, although episodes differ."""
+    """The mean return is still what it was at first, although episodes differ; a run in training gets time to learn."""
     values = history.returns.values
     if history.solved or len(values) < FEWEST or np.ptp(values) == 0:
+        return
+    if history.summary is None and history.share < TIME_TO_LEARN:
         return
     first = float(history.returns.quarter(0)[:2].mean())
     least = max(MOVED * history.returns.noise, SLIGHT * abs(first))
