@@ -14,6 +14,8 @@ from rich.console import Console
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.analysis.advice import advise
+from asyncrl.analysis.history import History
+from asyncrl.analysis.rules import returns
 from asyncrl.config import available_cores
 from asyncrl.errors import RunError, UserError
 from asyncrl.run_folder import RunFolder
@@ -22,6 +24,7 @@ from asyncrl.training import run, starting_point, with_settings
 from tests.experiments import small
 
 LINES = 60
+SETTINGS = "workers", "until_return", "reward_clip", "steps"
 
 
 def remarks(folder: Path, verdict: str = "note") -> dict[str, str]:
@@ -41,10 +44,10 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, environment: str = "C
 
 def written(folder: Path, summary: Mapping[str, Any] | None = None, **columns: Any) -> Path:
     """A run of a million steps as it is written down: some metrics given, all others healthy."""
-    settings = {name: columns.pop(name) for name in list(columns) if name in ("workers", "until_return", "reward_clip")}
+    settings = {name: columns.pop(name) for name in list(columns) if name in SETTINGS}
     environment = columns.pop("environment", "MountainCar-v0")
     run_folder = RunFolder(folder)
-    run_folder.write_experiment(with_settings(small(environment, steps=10**6, runtime="processes"), settings))
+    run_folder.write_experiment(with_settings(small(environment, runtime="processes"), {"steps": 10**6, **settings}))
     rising = np.minimum(np.linspace(0, 2, LINES), 1) * 90 + np.random.default_rng(0).normal(0, 1, LINES)
     healthy: dict[str, Any] = {"return_mean": rising, "entropy": np.linspace(1, 0.4, LINES), "gradient_norm": 1.0}
     healthy |= {"value_mean": 3.0, "value_explained": 0.7, "length_mean": 100.0, "steps_per_second": 1000.0}
@@ -142,6 +145,52 @@ def test_one_thing_that_went_wrong(tmp_path: Path, columns: dict[str, Any], name
     found = remarks(written(tmp_path, {}, **columns))
     assert part in found.pop(name)
     assert set(found) <= {"return"}  # nothing else is blamed, except a curve that the case itself has flat
+
+
+@pytest.mark.parametrize(("ended_by", "option"), [("steps", "--steps 2000000"), ("time", "--until-seconds 2000")])
+def test_a_run_that_still_rises_needs_more_of_what_was_over(tmp_path: Path, ended_by: str, option: str) -> None:
+    text = remarks(written(tmp_path, {"ended_by": ended_by}, return_mean=RISE))["return"]  # of 1,000 seconds
+    assert text.endswith(f"asyncrl train --resume --run-dir {tmp_path} {option}")
+
+
+def flat_history(random: np.random.Generator) -> History:
+    """Of a run whose episodes all have the same expected return."""
+    episodes = np.arange(100, random.integers(900, 1_400), 10)
+    returns = random.normal(10, 5, episodes[-1])
+    lines = [
+        {"episodes": int(n), "steps": 100 * int(n), "return_mean": returns[n - 100 : n].mean(), "updates": 0}
+        for n in episodes
+    ]
+    return History(RunFolder(Path("nowhere")), {}, lines, {"ended_by": "steps"})
+
+
+def test_of_curves_without_change_few_are_said_to_change() -> None:
+    random, rules, curves = np.random.default_rng(0), (returns.collapsed, returns.still_improving), 400
+    alarms = sum(bool(list(rule(history))) for history in map(flat_history, [random] * curves) for rule in rules)
+    assert alarms <= 0.015 * curves
+
+
+def test_mean_returns_have_no_episode_in_common() -> None:
+    lines = [{"episodes": n, "steps": n, "return_mean": 1.0} for n in (30, 90, 130, 180, 199, 240, 290, 340, 500)]
+    assert History(RunFolder(Path("nowhere")), {}, lines, None).returns.steps.tolist() == [130, 240, 340, 500]
+
+
+def test_a_run_in_training_gets_time_to_learn(tmp_path: Path) -> None:
+    flat = {"return_mean": 5 + np.sin(np.arange(LINES) * 2), "steps": 30 * 10**6}
+    assert "return" not in remarks(written(tmp_path, **flat))
+    assert "has not left its first value" in remarks(written(tmp_path, {"ended_by": "time"}, **flat))["return"]
+    assert "has not left its first value" in remarks(written(tmp_path, **flat | {"steps": 4 * 10**6}))["return"]
+
+
+def test_a_continuous_policy_is_known_by_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrower = {"entropy": np.r_[8.5, 0.3 * np.ones(LINES - 1)], "return_mean": 3.0}  # six actions, σ a quarter
+    discrete = trained(tmp_path / "discrete", monkeypatch, steps=20)
+    assert "to 3.5% of its first value" in remarks(written(discrete, {}, **narrower))["entropy"]
+    continuous = trained(tmp_path / "continuous", monkeypatch, "Pendulum-v1", steps=20)
+    assert "entropy" not in remarks(written(continuous, {}, **narrower))
+    for file in continuous.glob("checkpoints/*/*.safetensors"):
+        file.write_bytes(b"damaged")
+    assert "entropy" in remarks(written(continuous, {}, **narrower))
 
 
 def test_how_a_run_ended(tmp_path: Path) -> None:

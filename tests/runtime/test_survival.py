@@ -118,6 +118,14 @@ def test_an_environment_that_always_raises_ends_the_run_with_its_traceback(start
     assert load_newest(tmp_path / "run" / "checkpoints")[0].state.steps > 0
 
 
+def test_a_worker_that_never_gets_through_a_rollout_is_restarted_after_pauses(start: Start, tmp_path: Path) -> None:
+    start(*faulty("raise", "--restarts", "2", "--workers", "1", after=0, steps="1M"))
+    run = tmp_path / "run"
+    wait_for(lambda: "(2 of 2 within ten minutes)" in log(run), 30, "two failures")
+    assert "simulator broke; it is restarted (1 of 2 within ten minutes)" in log(run)
+    assert "simulator broke; it is restarted in 1 s (2 of 2 within ten minutes)" in log(run)
+
+
 def test_a_worker_that_hangs_shows_its_stack_and_is_replaced(start: Start, tmp_path: Path) -> None:
     run = tmp_path / "run"
     end(start(*faulty("hang", "--stall-timeout", "3", once=True, steps="400k")), 0)

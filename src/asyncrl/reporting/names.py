@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from asyncrl.runtime.phases import PHASES
+
 GROUPS = {
     "return_mean": "episodes",
     "length_mean": "episodes",
@@ -13,6 +15,7 @@ GROUPS = {
     "frames": "speed",
     "workers": "speed",
     "restarts": "speed",
+    **{f"share_{phase}": "speed" for phase in PHASES},
     "evaluation_return_mean": "evaluation",
     "evaluation_steps": "evaluation",
 }

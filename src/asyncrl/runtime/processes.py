@@ -314,21 +314,27 @@ def _work(setup: WorkerSetup, pipe: Connection) -> None:
     # moments of parameters without a gradient become so small, and so slow, in long runs
     torch.set_flush_denormal(True)
     _keep_freed_memory()
-    unsent, sent_at = Report(setup.number), 0.0
+    unsent: Report | None = None  # an empty one would pass for work where there was none
+    sent_at = 0.0
     try:
         worker = Worker(setup)
         for report in worker.work():
-            unsent += report
+            unsent = report if unsent is None else unsent + report
             if time.monotonic() - sent_at >= REPORT_INTERVAL:
                 _send(pipe, unsent)
-                unsent, sent_at = Report(setup.number), time.monotonic()
+                unsent, sent_at = None, time.monotonic()
     except Exception as error:
-        _send(pipe, unsent)
+        _send_rest(pipe, unsent)
         _send(pipe, failure_of(setup.number, error))
         sys.exit(1)
-    _send(pipe, unsent)
+    _send_rest(pipe, unsent)
     _send(pipe, None)  # all is done
     worker.close()
+
+
+def _send_rest(pipe: Connection, unsent: Report | None) -> None:
+    if unsent is not None:
+        _send(pipe, unsent)
 
 
 def _send(pipe: Connection, message: Report | Failure | None) -> None:

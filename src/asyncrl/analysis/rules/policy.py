@@ -19,8 +19,6 @@ BEGINNING = 0.1
 """Part of the run: whoever stops exploring in it has seen little."""
 RANDOM = 0.99
 """Part of the first entropy from which on a policy is as good as random; learning moves it by a tenth at least."""
-TIME_TO_LEARN = 0.2
-"""Part of the run; Pong's policy stays random for its first tenth."""
 HALF = 0.5
 
 
@@ -30,8 +28,7 @@ def entropy_collapsed(history: History) -> Iterator[Check]:
     if history.solved or len(entropy.values) < 3:
         return
     first = float(entropy.values[0])
-    continuous = bool((entropy.values < 0).any()) or first <= 0
-    limit = COLLAPSED_BELOW * abs(first) if continuous else COLLAPSED * first
+    limit = COLLAPSED_BELOW * abs(first) if history.continuous else COLLAPSED * first
     low = entropy.values <= limit
     if not low.any() or entropy.median(HALF, 1.0) > limit:
         return
@@ -40,7 +37,7 @@ def entropy_collapsed(history: History) -> Iterator[Check]:
     if at > BEGINNING * planned or _rose_after(history, at):
         return
     now = entropy.median(HALF, 1.0)
-    fell = f"from {first:.3g} to {now:.3g}" if continuous else f"to {now / first:.1%} of its first value"
+    fell = f"from {first:.3g} to {now:.3g}" if history.continuous else f"to {now / first:.1%} of its first value"
     text = (
         f"fell {fell} within the first {max(at / planned, 0.001):.1%} of the run, by step {at:,.0f}: the policy "
         f"stopped exploring before it was good. A lower --learning-rate, or a higher --entropy-weight than "
@@ -51,8 +48,8 @@ def entropy_collapsed(history: History) -> Iterator[Check]:
 
 def entropy_never_moved(history: History) -> Iterator[Check]:
     """The policy is still as random as it was, and the return has not risen."""
-    entropy, share = history.series("entropy"), history.steps / max(history.planned_steps, 1)
-    if history.solved or share < TIME_TO_LEARN or not history.has_learned or not (entropy.values[:1] > 0).any():
+    entropy, share = history.series("entropy"), history.share
+    if history.solved or share < returns.TIME_TO_LEARN or not history.has_learned or not (entropy.values[:1] > 0).any():
         return
     first, now = float(entropy.values[0]), entropy.median(HALF, 1.0)
     if abs(now - first) > (1 - RANDOM) * first or _rose_after(history, 0.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,13 +11,15 @@ from asyncrl.analysis.history import History, Returns
 from asyncrl.machine import Check
 
 NAME = "return"
-FEWEST = 6
-"""Independent mean returns (600 episodes) below which a curve's shape is not judged."""
+FEWEST = 8
+"""Independent mean returns (800 episodes or more) below which a curve's shape is not judged."""
 MOVED = 5.0
 """Standard deviations: the largest of 40 values that only scatter lies 2 to 3 from their mean, and the deviation is an
 estimate itself."""
 TREND = 0.6
-"""Rank correlation: of values without a trend, six or more, it is larger once in five times or less."""
+"""Rank correlation: of values without a trend, eight or more, it is larger once in eight times or less."""
+TIME_TO_LEARN = 0.2
+"""Part of the run; Pong's policy stays random for its first tenth."""
 SLIGHT = 0.03
 """Part of the first mean return: a smaller change is not yet learning, be it ever so certain."""
 FALL = 0.5
@@ -41,9 +44,11 @@ def no_difference(history: History) -> Iterator[Check]:
 
 
 def never_moved(history: History) -> Iterator[Check]:
-    """The mean return is still what it was at first, although episodes differ."""
+    """The mean return is still what it was at first, although episodes differ; a run in training gets time to learn."""
     values = history.returns.values
     if history.solved or len(values) < FEWEST or np.ptp(values) == 0:
+        return
+    if history.summary is None and history.share < TIME_TO_LEARN:
         return
     first = float(history.returns.quarter(0)[:2].mean())
     least = max(MOVED * history.returns.noise, SLIGHT * abs(first))
@@ -92,7 +97,7 @@ def still_improving(history: History) -> Iterator[Check]:
     level = returns.quarter(3).mean()
     text = (
         f"it was still rising at the end, from {level - rise:.4g} to {level:.4g} over the last half of its "
-        f"episodes: go on with asyncrl train --resume --run-dir {history.run.path} --steps {2 * history.planned_steps}"
+        f"episodes: go on with asyncrl train --resume --run-dir {history.run.path} {_more(history)}"
     )
     yield Check(NAME, "note", text)
 
@@ -118,6 +123,13 @@ def plateau(history: History) -> Iterator[Check]:
         yield Check(NAME, "note", f"{text}--learning-rate, or settings of its preset")
     else:
         yield Check(NAME, "good", f"{text}: if that is what the task can give, fewer --steps do")
+
+
+def _more(history: History) -> str:
+    """Twice of what was over, as options of a resumed run."""
+    if (history.summary or {}).get("ended_by") == "time":
+        return f"--until-seconds {math.ceil(2 * float(history.last['wall_seconds']))}"
+    return f"--steps {2 * history.planned_steps}"
 
 
 def _last_rise(returns: Returns) -> tuple[float, float]:
