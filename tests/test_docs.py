@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import glob
 import importlib
+import pkgutil
 import re
 import runpy
 import sys
@@ -199,3 +200,11 @@ def _leaves(part: object) -> Iterator[str]:
                 yield from _leaves(inner)
         case _:
             yield str(part)
+
+
+def test_what_the_reference_names_exists() -> None:
+    for page in ("docs/api.md", "docs/api_functional.md"):
+        names = re.findall(r"^::: (\S+)$", (REPOSITORY / page).read_text("utf-8"), re.MULTILINE)
+        assert names
+        for name in names:
+            pkgutil.resolve_name(name)
