@@ -13,17 +13,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import asyncrl
 from asyncrl.cli import main
+from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.reporting import background
 from asyncrl.reporting.background import BackgroundSink
+from asyncrl.reporting.histogram import Histogram
 from asyncrl.reporting.trackers import TrackedRun
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import reporters
+from asyncrl.runtime.reporters import Reporters
+from asyncrl.runtime.saver import DiskWatch
+from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
 from tests.runtime.processes import wait_for
 from tests.runtime.test_serial import run
@@ -299,9 +305,6 @@ def test_a_sink_that_raises_does_not_end_a_run(tmp_path: Path) -> None:
         def close(self) -> None:
             pass
 
-    from asyncrl.envs.make import describe
-    from asyncrl.runtime.supervisor import Supervisor
-
     experiment = small(steps=2000, eval_every=1000, eval_video=True, histograms=True)
     told: list[str] = []
     (tmp_path / "run").mkdir()
@@ -319,11 +322,9 @@ def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, m
 
 def test_films_of_long_episodes_have_few_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
-    import torch
 
     from asyncrl.agent import Agent
     from asyncrl.analysis import film
-    from asyncrl.envs.make import describe
     from asyncrl.networks.assemble import make_network
 
     monkeypatch.setattr(film, "MOST_FRAMES", 4)
@@ -342,3 +343,19 @@ def test_no_histogram_is_asked_of_a_tracker_that_has_none() -> None:
     sink.write_summary({})
     sink.close()
     assert "write" not in sink.tracker.calls  # type: ignore[attr-defined]
+
+
+def test_parameters_that_are_not_finite_do_not_keep_a_run_from_its_end() -> None:
+    shown: dict[str, Histogram] = {}
+    sink = SimpleNamespace(name="a sink", write_histograms=lambda histograms, steps: shown.update(histograms))
+    told: list[str] = []
+    infinite = float("inf")
+    parameters = {
+        "damaged": torch.tensor([1.0, infinite, -infinite, 3.0]),
+        "lost": torch.full((2,), float("nan")),
+        "empty": torch.empty(0),
+    }
+    Reporters([sink], (), DiskWatch(told.append), told.append).histograms(parameters, 0, at_last=True)  # type: ignore[list-item]
+    assert list(shown) == ["damaged"]
+    assert (shown["damaged"].counts.sum(), shown["damaged"].minimum, shown["damaged"].maximum) == (2, 1.0, 3.0)
+    assert not told

@@ -101,7 +101,8 @@ class Reporters:
         if not at_last and now - self.shown_at < HISTOGRAM_SECONDS:
             return
         self.shown_at = now
-        found = {name: histogram_of(tensor.detach().numpy()) for name, tensor in parameters.items() if tensor.numel()}
+        counted = {name: histogram_of(tensor.detach().numpy()) for name, tensor in parameters.items()}
+        found = {name: histogram for name, histogram in counted.items() if histogram is not None}
         for sink in [sink for sink in self.sinks if isinstance(sink, HistogramSink)]:
             self.write(sink, partial(sink.write_histograms, found, steps))
 
