@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import asyncrl
 from asyncrl.callbacks import Callback
 from asyncrl.errors import RunError, UserError
 from asyncrl.runtime.checkpoint import load_newest
+from asyncrl.signals import EndAtOnce
 from tests.runtime.processes import REPOSITORY, log, metrics, summary
 
 pytestmark = pytest.mark.timeout(120)
@@ -138,6 +140,41 @@ def test_a_mistake_in_a_callback_costs_no_work(in_tmp: Path, where: str) -> None
     assert "ZeroDivisionError" in summary(in_tmp / "run")["error"]
     assert "ZeroDivisionError" in log(in_tmp / "run")
     assert len(everything.of("on_end")) == 1  # others are told all the same
+
+
+class Exit(Callback):
+    """Calls sys.exit, or gets a second signal."""
+
+    def __init__(self, error: type[SystemExit]) -> None:
+        self.error = error
+
+    def on_episode(self, episode: Any) -> None:
+        raise self.error(3)
+
+
+def test_a_callback_that_exits_costs_no_work(in_tmp: Path) -> None:
+    with pytest.raises(RunError, match=r"Exit\.on_episode failed .*: SystemExit: 3"):
+        train(Exit(SystemExit))
+    assert load_newest(Path("run/checkpoints"))[0].state.steps == summary(in_tmp / "run")["steps"] > 0
+    with pytest.raises(EndAtOnce):
+        train(Exit(EndAtOnce), run_dir="ended")
+    assert not Path("ended/summary.json").exists()
+
+
+class Answer(Callback):
+    """Returns the same each time."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def on_episode(self, episode: Any) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(("answer", "ends"), [(np.bool_(True), True), (np.bool_(False), False), (1, False)])
+def test_the_true_of_numpy_ends_a_run_too(in_tmp: Path, answer: Any, ends: bool) -> None:
+    result = train(Answer(answer), steps=2000, envs_per_worker=4)
+    assert result.summary["ended_by"] == ("callback" if ends else "steps")
 
 
 def test_what_is_no_callback_is_refused(in_tmp: Path) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from asyncrl import callbacks as views
@@ -22,6 +23,7 @@ from asyncrl.runtime.evaluator import Evaluation
 from asyncrl.runtime.saver import DiskWatch, Notify
 from asyncrl.runtime.shared import Counts
 from asyncrl.runtime.telemetry import Metrics
+from asyncrl.signals import EndAtOnce
 from asyncrl.types import Report, Video
 
 HISTOGRAM_SECONDS = 30.0
@@ -132,13 +134,20 @@ class Reporters:
     def _call(self, method: str, view: object) -> None:
         for callback in [*self.callbacks]:
             try:
-                self.stopped |= getattr(callback, method)(view) is True
-            except Exception as error:  # what was learned must not be lost for it
+                self.stopped |= _is_true(getattr(callback, method)(view))
+            except EndAtOnce:
+                raise
+            except (Exception, SystemExit) as error:  # what was learned must not be lost for it
                 self.callbacks.remove(callback)
                 self.stopped, self.error = True, self.error or _describe(callback, method, error)
 
 
-def _describe(callback: Callback, method: str, error: Exception) -> str:
+def _is_true(answer: object) -> bool:
+    """Whether a callback said True, its own or NumPy's; other objects that count as true end no run."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+
+def _describe(callback: Callback, method: str, error: BaseException) -> str:
     """Whose mistake it is, where, and what Python says of it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = "".join(traceback.format_exception_only(error)).strip()
