@@ -168,6 +168,7 @@ class Supervisor:
                 time.sleep(0.05)  # of the last multiple of steps
             if received:
                 status, ended_by, exit_code = "stopped", name_of(received[0]), 128 + received[0]
+            self.states.end()
             self._write_line(workers.running)
             if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
                 lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"
@@ -196,7 +197,6 @@ class Supervisor:
                 if isinstance(message, Report):
                     self._take_report(message)
                     self.restarts.heard(message)
-                    self.states.heard(message)
                 elif not received:
                     self.restarts.failed(message, workers.running)
             for number in self.restarts.pop_due():
@@ -314,6 +314,7 @@ class Supervisor:
     def _take_report(self, report: Report) -> None:
         episodes = self.telemetry.reported
         self.telemetry.add(report)
+        self.states.heard(report)
         self.reporters.report(report, episodes, self.shared.counter.counts)
 
     def _write_line(self, workers: int) -> None:
