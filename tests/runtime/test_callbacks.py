@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 import asyncrl
-from asyncrl.callbacks import Callback
+from asyncrl.callbacks import Callback, Ended
 from asyncrl.errors import RunError, UserError
+from asyncrl.reporting.json_lines import JsonLines
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.signals import EndAtOnce
 from tests.runtime.processes import REPOSITORY, log, metrics, summary
@@ -175,6 +177,33 @@ class Answer(Callback):
 def test_the_true_of_numpy_ends_a_run_too(in_tmp: Path, answer: Any, ends: bool) -> None:
     result = train(Answer(answer), steps=2000, envs_per_worker=4)
     assert result.summary["ended_by"] == ("callback" if ends else "steps")
+
+
+class ReadsTheSummary(Callback):
+    """Reads what the run has written, and may fail then."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails, self.found = fails, dict[str, Any]()
+
+    def on_end(self, end: Ended) -> None:
+        self.found = summary(end.run_dir)
+        assert self.found == end.summary
+        assert not self.fails
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_at_the_end_the_summary_is_there_and_all_are_told_the_same(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("asyncrl.runtime.reporters.SummarySink", JsonLines)
+    monkeypatch.setattr(JsonLines, "write_summary", lambda _, summary: told.append(summary), raising=False)
+    callback = ReadsTheSummary(fails)
+    with pytest.raises(RunError) if fails else nullcontext():
+        train(callback, steps=1000)
+    assert callback.found["status"] == "done"
+    assert summary(in_tmp / "run")["status"] == ("failed" if fails else "done")
+    assert told == [summary(in_tmp / "run")]
 
 
 def test_what_is_no_callback_is_refused(in_tmp: Path) -> None:

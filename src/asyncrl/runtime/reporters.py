@@ -109,11 +109,14 @@ class Reporters:
             self.write(sink, partial(sink.write_histograms, found, steps))
 
     def end(self, folder: RunFolder, summary: Mapping[str, Any]) -> None:
-        """The run has ended and is saved."""
-        for sink in [sink for sink in self.sinks if isinstance(sink, SummarySink)]:
-            self.write(sink, partial(sink.write_summary, summary))
+        """The run has ended and is saved, its summary too."""
         view = views.Ended(summary["status"], summary["ended_by"], folder.path, MappingProxyType(dict(summary)))
         self._call("on_end", view)
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        """Tells sinks how the run ended, once nothing can change it any more."""
+        for sink in [sink for sink in self.sinks if isinstance(sink, SummarySink)]:
+            self.write(sink, partial(sink.write_summary, summary))
 
     def write(self, sink: Sink, action: Callable[[], None]) -> None:
         """Has something written; training goes on if it cannot be."""

@@ -173,14 +173,24 @@ class Supervisor:
             if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
                 lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"
                 status, exit_code, error = "failed", 1, f"{error}\n{lost}".strip()
-            outcome = self._outcome(status, ended_by, exit_code, error)
-            self.reporters.end(self.folder, outcome.summary)
-            outcome = self._outcome(status, ended_by, exit_code, error)  # callbacks may have failed at the end
-            try:
-                self.folder.write_summary(outcome.summary)
-            except OSError as problem:
-                self.notify(f"warning: the summary cannot be written ({reason_of(problem)})")
+            return self._tell_the_end(partial(self._outcome, status, ended_by, exit_code, error))
+
+    def _tell_the_end(self, outcome_now: Callable[[], Outcome]) -> Outcome:
+        """Writes the summary, and tells callbacks and then sinks of it; a callback that fails at it changes it."""
+        outcome = outcome_now()
+        self._write_summary(outcome)
+        self.reporters.end(self.folder, outcome.summary)
+        if outcome_now() != outcome:
+            outcome = outcome_now()
+            self._write_summary(outcome)
+        self.reporters.summary(outcome.summary)
         return outcome
+
+    def _write_summary(self, outcome: Outcome) -> None:
+        try:
+            self.folder.write_summary(outcome.summary)
+        except OSError as problem:
+            self.notify(f"warning: the summary cannot be written ({reason_of(problem)})")
 
     def _watch(
         self,
