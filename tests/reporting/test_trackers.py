@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from asyncrl.reporting.background import BackgroundSink
 from asyncrl.reporting.histogram import Histogram
 from asyncrl.reporting.progress import PlainProgress
 from asyncrl.reporting.trackers import TrackedRun
+from asyncrl.reporting.trackers.mlflow import MLflow
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import reporters
 from asyncrl.runtime.reporters import Reporters
@@ -278,6 +280,38 @@ def test_a_tracker_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
         sink.close()
     assert time.monotonic() - began < 5
     release.set()
+
+
+def test_lines_that_found_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "MOST_WAITING", 10)
+    release = threading.Event()
+    tracker = FakeTracker(open_=release.wait)
+    sink = BackgroundSink(tracker)
+    for steps in range(25):
+        sink.write({"steps": steps})
+    release.set()
+    with pytest.raises(OSError, match="15 records are lost: they came faster than it took them"):
+        sink.close()
+    assert tracker.lines == list(range(15, 25))
+
+
+def test_a_start_that_fails_at_mlflow_makes_one_run_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setattr("mlflow.tracking.get_tracking_uri", lambda: "http://nowhere")
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", client := MagicMock(spec=MlflowClient))
+    server = client.return_value = MagicMock(spec=MlflowClient)
+    server.create_run.return_value.info.run_id = "one"
+    server.get_run.return_value.data.params = {}
+    server.log_batch.side_effect = [OSError("no route to host"), OSError("no route to host"), None]
+    tracker = MLflow(TrackedRun(RunFolder(tmp_path), "Catch-v0-a3c", {"steps": 7}))
+    for _ in range(2):
+        with pytest.raises(OSError, match="no route"):
+            tracker.open()
+    tracker.open()
+    assert server.create_run.call_count == 1
+    [parameter] = server.log_batch.call_args.kwargs["params"]
+    assert (server.log_batch.call_args.args, parameter.key, parameter.value) == (("one",), "steps", "7")
 
 
 class Interrupted(Callback):

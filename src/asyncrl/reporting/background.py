@@ -57,7 +57,7 @@ class BackgroundSink:
         self.news = threading.Condition()  # something waits, or it is closed
         self.closing = False
         self.done = threading.Event()  # the thread has no more to do
-        self.lost = 0  # records given up
+        self.lost = 0  # records given up, or pushed out by newer ones
         self.failing = False  # the last attempt failed
         self.reason = ""  # for which one failed last
         self.thread = threading.Thread(target=self._work, name=f"asyncrl-{self.name}", daemon=True)
@@ -108,10 +108,12 @@ class BackgroundSink:
         if not is_done:
             raise OSError(f"it is not done: {left} records or more may be lost")
         if left or self.failing:
-            raise OSError(f"{left} records are lost: {self.reason}")
+            raise OSError(f"{left} records are lost: {self.reason or 'they came faster than it took them'}")
 
     def _add(self, record: Callable[[], None]) -> None:
         with self.news:
+            if len(self.waiting) == self.waiting.maxlen:
+                self.lost += 1  # the oldest
             self.waiting.append(record)
             self.news.notify()
         if self.failing:
@@ -133,7 +135,8 @@ class BackgroundSink:
                     break
                 self._is_closed_within(RETRY_SECONDS)
             else:
-                self.lost += 1
+                with self.news:
+                    self.lost += 1
         self._succeeds(self.tracker.close)
 
     def _next(self) -> Callable[[], None] | None:
