@@ -164,8 +164,8 @@ class Supervisor:
                 raise
             for report in workers.stop():
                 self._take_report(report)
-            while evaluator is not None and status == "done" and not received and self._evaluate(evaluator):
-                time.sleep(0.05)  # of the last multiple of steps
+            if evaluator is not None and status == "done":
+                self._evaluate_at_last(evaluator, received)
             if received:
                 status, ended_by, exit_code = "stopped", name_of(received[0]), 128 + received[0]
             self.states.end()
@@ -298,6 +298,14 @@ class Supervisor:
             evaluator.start(steps)
             return True
         return evaluator.busy
+
+    def _evaluate_at_last(self, evaluator: EvaluatorProcess | InlineEvaluator, received: Sequence[int]) -> None:
+        """Waits for the evaluation at the last multiple of steps, unless somebody wants the run to be over now."""
+        while not received and self._early_end() not in ("callback", "time"):
+            if not self._evaluate(evaluator):
+                return
+            time.sleep(0.05)
+        self._take_in(evaluator)
 
     def _take_in(self, evaluator: EvaluatorProcess | InlineEvaluator) -> None:
         found = evaluator.poll()
