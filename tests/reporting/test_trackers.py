@@ -420,6 +420,7 @@ def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, m
     outcome, _, recorder = run(tmp_path / "run", steps=2000, eval_every=1000, eval_video=True)
     assert outcome.status == "done"
     assert any("evaluation_return_mean" in line for line in recorder.lines)
+    assert RunFolder(tmp_path / "run").evaluations_file.read_text().count("\n") == 2
 
 
 def test_films_of_long_episodes_have_few_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

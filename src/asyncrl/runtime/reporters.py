@@ -86,11 +86,13 @@ class Reporters:
         )
         self._call("on_metrics", view)
 
-    def evaluation(self, steps: int, evaluation: Evaluation, video: Video | None) -> None:
+    def video(self, steps: int, video: Video) -> None:
+        """An episode of the agent as it was at that step has been filmed."""
+        for sink in [sink for sink in self.sinks if isinstance(sink, VideoSink)]:
+            self.write(sink, partial(sink.write_video, video, steps))
+
+    def evaluation(self, steps: int, evaluation: Evaluation) -> None:
         """An evaluation has ended."""
-        if video is not None:
-            for sink in [sink for sink in self.sinks if isinstance(sink, VideoSink)]:
-                self.write(sink, partial(sink.write_video, video, steps))
         self._call("on_evaluation", views.Evaluated(steps, evaluation))
 
     def checkpoint(self, folder: RunFolder, steps: int) -> None:

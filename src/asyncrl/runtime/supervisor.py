@@ -308,22 +308,27 @@ class Supervisor:
         self._take_in(evaluator)
 
     def _take_in(self, evaluator: EvaluatorProcess | InlineEvaluator) -> None:
-        found = evaluator.poll()
-        if isinstance(found, Failure):
-            details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
-            self.notify(f"warning: no evaluation at step {self.evaluated_at:,}: it {found.reason}{details}")
-        elif found is not None:
-            steps, findings = found
-            result = findings.evaluation
-            self.evaluation = steps, result
-            self.reporters.write(
-                self.evaluations, partial(self.evaluations.write, {"steps": steps, **result.to_dict()})
-            )
-            tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
-            self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
-            if findings.no_video:
-                self.notify(f"warning: no video of the evaluation at step {steps:,}: {findings.no_video}")
-            self.reporters.evaluation(steps, result, findings.video)
+        """Takes in all that an evaluator has found."""
+        while (found := evaluator.poll()) is not None:
+            if isinstance(found, Failure):
+                details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
+                self.notify(f"warning: no evaluation at step {self.evaluated_at:,}: it {found.reason}{details}")
+                continue
+            steps, finding = found
+            if isinstance(finding, Evaluation):
+                self._take_evaluation(steps, finding)
+            elif finding.video is not None:
+                self.reporters.video(steps, finding.video)
+            else:
+                self.notify(f"warning: no video of the evaluation at step {steps:,}: {finding.reason}")
+
+    def _take_evaluation(self, steps: int, result: Evaluation) -> None:
+        """Writes it down, and the agent as the best one if it is; the copy of it is still there."""
+        self.evaluation = steps, result
+        self.reporters.write(self.evaluations, partial(self.evaluations.write, {"steps": steps, **result.to_dict()}))
+        tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
+        self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
+        self.reporters.evaluation(steps, result)
 
     def _save_best(self, checkpoint: Checkpoint) -> None:
         saved = self.saver.save_best(checkpoint)
