@@ -74,12 +74,12 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run is over and saved."""
+    """The run is over, its last checkpoint and summary.json are written; its picture comes later."""
 
     status: str  # done, stopped or failed
     ended_by: str  # steps, goal, time, callback, failure, or a signal's name
     run_dir: Path
-    summary: Mapping[str, Any]  # all that summary.json gets
+    summary: Mapping[str, Any]  # what summary.json holds, unless an `on_end` fails
 
 
 class Callback:
@@ -108,4 +108,4 @@ class Callback:
         """A checkpoint has been written."""
 
     def on_end(self, end: Ended) -> None:
-        """The run has ended, however it did, and is saved."""
+        """The run has ended, however it did; its last checkpoint and summary.json are written."""

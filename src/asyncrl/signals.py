@@ -11,6 +11,10 @@ from types import FrameType
 STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+class EndAtOnce(SystemExit):
+    """A second signal has come; no mistake of anybody."""
+
+
 @contextmanager
 def collected_signals() -> Iterator[list[int]]:
     """Collects the signals that ask for an end, instead of dying of them; a second one ends the program at once.
@@ -25,7 +29,7 @@ def collected_signals() -> Iterator[list[int]]:
             return
         for other in STOP_SIGNALS:
             signal.signal(other, signal.SIG_IGN)  # killing the processes that are left must come to its end
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        raise KeyboardInterrupt if number == signal.SIGINT else EndAtOnce(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield received

@@ -258,6 +258,7 @@ def _run(
         allow_open_files(experiment.worker_count)
         start_fork_server()
 
+    from asyncrl.reporting.closing import close_all
     from asyncrl.reporting.json_lines import JsonLines
     from asyncrl.reporting.log import RunLog
     from asyncrl.reporting.progress import make_progress
@@ -291,7 +292,7 @@ def _run(
         folder.forget_the_end()
         removed = folder.cut_history(steps)
         log = RunLog(folder.log_file)
-        sinks: list[Sink] = [JsonLines(folder.metrics_file), TensorBoard(folder.tensorboard, steps)]
+        files: list[Sink] = [JsonLines(folder.metrics_file), TensorBoard(folder.tensorboard, steps)]
     except OSError as error:
         raise UserError(f"cannot write to {folder.path} ({error.strerror or error}): free some space there") from error
     progress = make_progress(console, experiment.steps)
@@ -306,16 +307,15 @@ def _run(
         messages.append(f"{removed} lines of metrics of work after the checkpoint went to discarded.jsonl")
     for message in messages:
         tell(message)
-    sinks += make_trackers(experiment, folder)
+    trackers, at_once = make_trackers(experiment, folder), False
     try:
-        outcome = supervisor.run([*sinks, progress], callbacks)
+        outcome = supervisor.run([*files, *trackers, progress], callbacks)
         log.tell(f"ended: {outcome.summary['ended_by']} at step {outcome.summary['steps']:,} {outcome.error}".rstrip())
+    except (KeyboardInterrupt, SystemExit):
+        at_once = True
+        raise
     finally:
-        for sink in (*sinks, progress):
-            try:
-                sink.close()
-            except OSError as error:
-                tell(f"warning: {sink.name} did not get everything ({error})")
+        close_all([progress, *files], trackers, tell, at_once)
         log.close()
     from asyncrl.analysis.curves import plot_runs  # its libraries take a second that training need not wait for
 

@@ -5,25 +5,36 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import asyncrl
+from asyncrl.callbacks import Callback, MetricsWritten
 from asyncrl.cli import main
+from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
-from asyncrl.reporting import background
+from asyncrl.reporting import background, closing
 from asyncrl.reporting.background import BackgroundSink
+from asyncrl.reporting.histogram import Histogram
+from asyncrl.reporting.progress import PlainProgress
 from asyncrl.reporting.trackers import TrackedRun
+from asyncrl.reporting.trackers.mlflow import MLflow
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import reporters
+from asyncrl.runtime.reporters import Reporters
+from asyncrl.runtime.saver import DiskWatch
+from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
 from tests.runtime.processes import wait_for
 from tests.runtime.test_serial import run
@@ -265,9 +276,106 @@ def test_a_tracker_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     began = time.monotonic()
     for steps in range(100):
         sink.write({"steps": steps})
-    with pytest.raises(OSError, match=r"not done after 0\.1 s"):
+    with pytest.raises(OSError, match="it is not done: 100 records or more may be lost"):
         sink.close()
     assert time.monotonic() - began < 5
+    release.set()
+
+
+def test_lines_that_found_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "MOST_WAITING", 10)
+    release = threading.Event()
+    tracker = FakeTracker(open_=release.wait)
+    sink = BackgroundSink(tracker)
+    for steps in range(25):
+        sink.write({"steps": steps})
+    release.set()
+    with pytest.raises(OSError, match="15 records are lost: they came faster than it took them"):
+        sink.close()
+    assert tracker.lines == list(range(15, 25))
+
+
+def test_a_start_that_fails_at_mlflow_makes_one_run_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setattr("mlflow.tracking.get_tracking_uri", lambda: "http://nowhere")
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", client := MagicMock(spec=MlflowClient))
+    server = client.return_value = MagicMock(spec=MlflowClient)
+    server.create_run.return_value.info.run_id = "one"
+    server.get_run.return_value.data.params = {}
+    server.log_batch.side_effect = [OSError("no route to host"), OSError("no route to host"), None]
+    tracker = MLflow(TrackedRun(RunFolder(tmp_path), "Catch-v0-a3c", {"steps": 7}))
+    for _ in range(2):
+        with pytest.raises(OSError, match="no route"):
+            tracker.open()
+    tracker.open()
+    assert server.create_run.call_count == 1
+    [parameter] = server.log_batch.call_args.kwargs["params"]
+    assert (server.log_batch.call_args.args, parameter.key, parameter.value) == (("one",), "steps", "7")
+
+
+class Interrupted(Callback):
+    """The second Ctrl-C, while the run goes on."""
+
+    def on_metrics(self, metrics: MetricsWritten) -> None:
+        raise KeyboardInterrupt
+
+
+def with_hanging_trackers(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Gives runs two trackers that wait for the event."""
+    release = threading.Event()
+    monkeypatch.setattr(
+        "asyncrl.training.make_trackers", lambda *_: [BackgroundSink(FakeTracker(open_=release.wait)) for _ in "12"]
+    )
+    monkeypatch.setattr("asyncrl.analysis.curves.plot_runs", lambda *_: Path("picture").touch())
+    return release
+
+
+def test_a_second_signal_waits_for_no_tracker(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, began = with_hanging_trackers(monkeypatch), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asyncrl.train("Catch", run_dir="run", runtime="serial", steps=2000, callbacks=[Interrupted()])
+    assert time.monotonic() - began < 10
+    assert Path("run/log.txt").read_text().count("warning: the tracker did not get everything (it is not done") == 2
+    release.set()
+
+
+def test_trackers_are_waited_for_together(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(closing, "QUIET_SECONDS", 0.1)
+    told: list[tuple[float, str]] = []
+    release = threading.Event()
+    trackers = [BackgroundSink(FakeTracker(open_=release.wait)) for _ in range(4)]
+    began = time.monotonic()
+    closing.close_all([], trackers, lambda text: told.append((time.monotonic() - began, text)), at_once=False)
+    assert 0.5 <= time.monotonic() - began < 1.0
+    assert len(told) == 5
+    assert told[0][0] < 0.4
+    assert told[0][1].startswith("the run is over; waiting up to 0.5 s for the tracker, the tracker")
+    release.set()
+
+
+def test_ctrl_c_gives_up_the_wait_for_trackers_alone(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = with_hanging_trackers(monkeypatch)
+    monkeypatch.setattr(closing, "QUIET_SECONDS", 0.05)
+    told, ended = list[str](), list[str]()
+
+    class Terminal(PlainProgress):
+        def tell(self, text: str) -> None:
+            told.append(text)
+            if "Ctrl-C" in text:
+                signal.raise_signal(signal.SIGINT)
+
+        def close(self) -> None:
+            ended.append(f"after {len(told)} words")
+
+    monkeypatch.setattr("asyncrl.reporting.progress.make_progress", Terminal)
+    result = asyncrl.train("Catch", run_dir="run", runtime="serial", steps=2000, until_return=None)
+    assert result.summary["status"] == "done"
+    assert ended == ["after 0 words"]
+    assert len(told) == 3
+    assert Path("picture").exists()
+    assert Path("run/log.txt").read_text().count("did not get everything") == 2
     release.set()
 
 
@@ -299,9 +407,6 @@ def test_a_sink_that_raises_does_not_end_a_run(tmp_path: Path) -> None:
         def close(self) -> None:
             pass
 
-    from asyncrl.envs.make import describe
-    from asyncrl.runtime.supervisor import Supervisor
-
     experiment = small(steps=2000, eval_every=1000, eval_video=True, histograms=True)
     told: list[str] = []
     (tmp_path / "run").mkdir()
@@ -315,15 +420,14 @@ def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, m
     outcome, _, recorder = run(tmp_path / "run", steps=2000, eval_every=1000, eval_video=True)
     assert outcome.status == "done"
     assert any("evaluation_return_mean" in line for line in recorder.lines)
+    assert RunFolder(tmp_path / "run").evaluations_file.read_text().count("\n") == 2
 
 
 def test_films_of_long_episodes_have_few_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
-    import torch
 
     from asyncrl.agent import Agent
     from asyncrl.analysis import film
-    from asyncrl.envs.make import describe
     from asyncrl.networks.assemble import make_network
 
     monkeypatch.setattr(film, "MOST_FRAMES", 4)
@@ -342,3 +446,19 @@ def test_no_histogram_is_asked_of_a_tracker_that_has_none() -> None:
     sink.write_summary({})
     sink.close()
     assert "write" not in sink.tracker.calls  # type: ignore[attr-defined]
+
+
+def test_parameters_that_are_not_finite_do_not_keep_a_run_from_its_end() -> None:
+    shown: dict[str, Histogram] = {}
+    sink = SimpleNamespace(name="a sink", write_histograms=lambda histograms, steps: shown.update(histograms))
+    told: list[str] = []
+    infinite = float("inf")
+    parameters = {
+        "damaged": torch.tensor([1.0, infinite, -infinite, 3.0]),
+        "lost": torch.full((2,), float("nan")),
+        "empty": torch.empty(0),
+    }
+    Reporters([sink], (), DiskWatch(told.append), told.append).histograms(parameters, 0, at_last=True)  # type: ignore[list-item]
+    assert list(shown) == ["damaged"]
+    assert (shown["damaged"].counts.sum(), shown["damaged"].minimum, shown["damaged"].maximum) == (2, 1.0, 3.0)
+    assert not told

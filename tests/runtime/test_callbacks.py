@@ -7,15 +7,19 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import asyncrl
-from asyncrl.callbacks import Callback
+from asyncrl.callbacks import Callback, Ended
 from asyncrl.errors import RunError, UserError
+from asyncrl.reporting.json_lines import JsonLines
 from asyncrl.runtime.checkpoint import load_newest
+from asyncrl.signals import EndAtOnce
 from tests.runtime.processes import REPOSITORY, log, metrics, summary
 
 pytestmark = pytest.mark.timeout(120)
@@ -138,6 +142,68 @@ def test_a_mistake_in_a_callback_costs_no_work(in_tmp: Path, where: str) -> None
     assert "ZeroDivisionError" in summary(in_tmp / "run")["error"]
     assert "ZeroDivisionError" in log(in_tmp / "run")
     assert len(everything.of("on_end")) == 1  # others are told all the same
+
+
+class Exit(Callback):
+    """Calls sys.exit, or gets a second signal."""
+
+    def __init__(self, error: type[SystemExit]) -> None:
+        self.error = error
+
+    def on_episode(self, episode: Any) -> None:
+        raise self.error(3)
+
+
+def test_a_callback_that_exits_costs_no_work(in_tmp: Path) -> None:
+    with pytest.raises(RunError, match=r"Exit\.on_episode failed .*: SystemExit: 3"):
+        train(Exit(SystemExit))
+    assert load_newest(Path("run/checkpoints"))[0].state.steps == summary(in_tmp / "run")["steps"] > 0
+    with pytest.raises(EndAtOnce):
+        train(Exit(EndAtOnce), run_dir="ended")
+    assert not Path("ended/summary.json").exists()
+
+
+class Answer(Callback):
+    """Returns the same each time."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def on_episode(self, episode: Any) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(("answer", "ends"), [(np.bool_(True), True), (np.bool_(False), False), (1, False)])
+def test_the_true_of_numpy_ends_a_run_too(in_tmp: Path, answer: Any, ends: bool) -> None:
+    result = train(Answer(answer), steps=2000, envs_per_worker=4)
+    assert result.summary["ended_by"] == ("callback" if ends else "steps")
+
+
+class ReadsTheSummary(Callback):
+    """Reads what the run has written, and may fail then."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails, self.found = fails, dict[str, Any]()
+
+    def on_end(self, end: Ended) -> None:
+        self.found = summary(end.run_dir)
+        assert self.found == end.summary
+        assert not self.fails
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_at_the_end_the_summary_is_there_and_all_are_told_the_same(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("asyncrl.runtime.reporters.SummarySink", JsonLines)
+    monkeypatch.setattr(JsonLines, "write_summary", lambda _, summary: told.append(summary), raising=False)
+    callback = ReadsTheSummary(fails)
+    with pytest.raises(RunError) if fails else nullcontext():
+        train(callback, steps=1000)
+    assert callback.found["status"] == "done"
+    assert summary(in_tmp / "run")["status"] == ("failed" if fails else "done")
+    assert told == [summary(in_tmp / "run")]
 
 
 def test_what_is_no_callback_is_refused(in_tmp: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,18 @@ import pytest
 import torch
 
 from asyncrl.agent import load
+from asyncrl.callbacks import Callback, Updated
 from asyncrl.cli import main
 from asyncrl.envs.make import describe
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime import evaluation
 from asyncrl.runtime.checkpoint import load_chosen, load_newest
-from asyncrl.runtime.evaluation import EvaluatorProcess
+from asyncrl.runtime.evaluation import EvaluatorProcess, Film
+from asyncrl.runtime.evaluator import Evaluation
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.processes import process_context
+from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
 from tests.runtime.processes import Start, log, metrics, session_processes, summary, wait_for, workers
 from tests.runtime.test_serial import run
@@ -116,6 +122,135 @@ def test_an_evaluation_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch
     outcome, _, _ = run(tmp_path / "run", steps=2000, eval_every=1000)
     assert outcome.status == "done"
     assert evaluations(tmp_path / "run") == []
+
+
+class SlowEvaluator:
+    """Finds nothing for a second."""
+
+    starts = 0
+
+    def __init__(self, *_: object) -> None:
+        self.busy = False
+
+    def start(self, steps: int) -> None:
+        type(self).starts += 1
+        self.busy, self.due = True, time.monotonic() + 1.0
+
+    def poll(self) -> Failure | None:
+        if not self.busy or time.monotonic() < self.due:
+            return None
+        self.busy = False
+        return Failure(-1, "found nothing")
+
+    def kill(self) -> None:
+        pass
+
+
+class Stop(Callback):
+    """Ends a run at its first updates after an evaluation began."""
+
+    def on_updates(self, updates: Updated) -> bool:
+        return SlowEvaluator.starts > 0
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "settings", "callbacks"),
+    [
+        ("callback", {"steps": 10**9}, [Stop()]),
+        ("time", {"steps": 10**9, "until_seconds": 0.5}, []),
+        ("steps", {"steps": 400}, []),
+    ],
+)
+def test_only_the_end_of_its_steps_waits_for_an_evaluation(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ended_by: str,
+    settings: dict[str, Any],
+    callbacks: list[Callback],
+) -> None:
+    monkeypatch.setattr("asyncrl.runtime.supervisor.InlineEvaluator", SlowEvaluator)
+    monkeypatch.setattr(SlowEvaluator, "starts", 0)
+    experiment, told = small(eval_every=100, **settings), list[str]()
+    (tmp_path / "run").mkdir()
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path / "run"), notify=told.append)
+    assert supervisor.run([], callbacks).summary["ended_by"] == ended_by
+    waited = [text for text in told if "found nothing" in text]
+    assert bool(waited) == (ended_by == "steps")
+    assert (SlowEvaluator.starts > 1) == (ended_by == "steps")
+
+
+class Aborted(BaseException):
+    """In the place of the end of a process."""
+
+
+class Pipe:
+    """Asks for one evaluation, and keeps what comes."""
+
+    def __init__(self) -> None:
+        self.asked, self.sent = [None], list[Any]()
+
+    def recv(self) -> None:
+        if not self.asked:
+            raise EOFError
+        self.asked.pop()
+
+    def send(self, found: Any) -> None:
+        self.sent.append(found)
+
+
+def test_an_evaluation_is_told_before_its_film_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    def abort(*_: Any) -> None:
+        raise Aborted
+
+    for name in ("evaluation.end_with_parent", "evaluation.leave_to_parent"):
+        monkeypatch.setattr(f"asyncrl.runtime.{name}", lambda *_: None)
+    monkeypatch.setattr("asyncrl.analysis.film.film", abort)
+    experiment, pipe = small(eval_every=100, eval_video=True, eval_episodes=2), Pipe()
+    info, context = describe(experiment), process_context()
+    frozen = Frozen.allocate(Learned(experiment, info, context), context)
+    with pytest.raises(Aborted):
+        evaluation._main(experiment, info, frozen, pipe, "")  # type: ignore[arg-type]
+    assert [type(found) for found in pipe.sent] == [Evaluation]
+
+
+class Child:
+    """A process that evaluates, and dies when it draws."""
+
+    def __init__(self, *_: Any) -> None:
+        self.pipe, self.evaluations = self, [Evaluation(1, 1.0, 0.0, 1.0, 1.0, 9.0)]
+
+    def send(self, _: None) -> None: ...
+
+    def poll(self) -> bool:
+        return True
+
+    def recv(self) -> Evaluation:
+        if not self.evaluations:
+            raise EOFError
+        return self.evaluations.pop()
+
+    def cause_of_death(self) -> str:
+        return "was killed by SIGABRT"
+
+    def end(self) -> None: ...
+
+
+@pytest.mark.parametrize("video", [False, True])
+def test_an_evaluator_that_dies_of_a_film_costs_the_film_alone(monkeypatch: pytest.MonkeyPatch, video: bool) -> None:
+    monkeypatch.setattr(evaluation, "ChildProcess", Child)
+    experiment, context = small(eval_every=100, eval_video=video), process_context()
+    info = describe(experiment)
+    frozen = Frozen.allocate(Learned(experiment, info, context), context)
+    evaluator = EvaluatorProcess(experiment, info, frozen, context)
+    for steps in (5, 105):
+        evaluator.start(steps)
+        found = evaluator.poll()
+        assert isinstance(found, tuple)
+        assert (found[0], type(found[1])) == (steps, Evaluation)
+        assert evaluator.busy == video  # the copy is still in use
+        assert evaluator.poll() == ((steps, Film(None, "was killed by SIGABRT")) if video else None)
+        assert not evaluator.busy
+        evaluator.kill()
 
 
 def test_an_evaluator_that_cannot_be_started_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl.callbacks import Callback, Updated
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.failure import Failure
@@ -76,6 +77,32 @@ def test_the_states_on_a_worker_s_way(tmp_path: Path) -> None:
     assert data is not None
     assert data["workers"][1]["process"] == 13
     assert data["workers"][1]["last_failure"] == "fell"
+    del living.process_ids[1]
+    restarts.failed(Failure(1, "fell again"), running=1)
+    assert seen() == ["working", "waiting"]
+    states.end()
+    assert seen() == ["ended", "ended"]
+    data = RunFolder(tmp_path).read_workers()
+    assert data is not None
+    assert [worker["process"] for worker in data["workers"]] == [None, None]
+
+
+class Stop(Callback):
+    """Ends a run in the midst of it."""
+
+    def on_updates(self, updates: Updated) -> bool:
+        return True
+
+
+def test_no_worker_of_a_run_that_was_ended_is_said_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervisor = supervisor_of(tmp_path / "run", [], steps=10_000)
+    last = Report(1, seconds={"act": 1e6})
+    monkeypatch.setattr("asyncrl.runtime.serial.SerialWorkers.stop", lambda _: [last])  # as processes' workers do
+    assert supervisor.run([], [Stop()]).summary["ended_by"] == "callback"
+    data = supervisor.folder.read_workers()
+    assert data is not None
+    assert [(worker["state"], worker["process"]) for worker in data["workers"]] == [("ended", None)] * 2
+    assert data["workers"][1]["shares"]["act"] == pytest.approx(1.0)
 
 
 def test_a_file_that_cannot_be_written_does_not_end_the_run(tmp_path: Path) -> None:

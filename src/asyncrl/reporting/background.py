@@ -56,8 +56,8 @@ class BackgroundSink:
         self.waiting: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
         self.news = threading.Condition()  # something waits, or it is closed
         self.closing = False
-        self.ended_at: float | None = None  # when the run did
-        self.lost = 0  # records given up
+        self.done = threading.Event()  # the thread has no more to do
+        self.lost = 0  # records given up, or pushed out by newer ones
         self.failing = False  # the last attempt failed
         self.reason = ""  # for which one failed last
         self.thread = threading.Thread(target=self._work, name=f"asyncrl-{self.name}", daemon=True)
@@ -83,35 +83,49 @@ class BackgroundSink:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Lets the summary wait for its turn, if the tracker keeps any; raises as `write`."""
-        self.ended_at = time.monotonic()
         if isinstance(self.tracker, SummarySink):
             self._add(partial(self.tracker.write_summary, summary))
 
-    def close(self) -> None:
-        """Waits for what has not been handed over, until some seconds after the run's end.
-
-        Raises:
-            OSError: It took longer, or failed.
-        """
+    def finish(self) -> None:
+        """Says that no more will come, and does not wait."""
         with self.news:
             self.closing = True
             self.news.notify()
-        now = time.monotonic()
-        self.thread.join(max(0.0, CLOSE_SECONDS + (self.ended_at or now) - now))
+
+    def is_done_at(self, deadline: float) -> bool:
+        """Whether all is handed over or given up, waiting for it until then (of `time.monotonic`)."""
+        return self.done.wait(max(0.0, deadline - time.monotonic()))
+
+    def close(self, seconds: float | None = None) -> None:
+        """Waits for what has not been handed over, so many seconds at most; by default `CLOSE_SECONDS`.
+
+        Raises:
+            OSError: It takes longer, or failed.
+        """
+        self.finish()
+        is_done = self.is_done_at(time.monotonic() + (CLOSE_SECONDS if seconds is None else seconds))
         left = len(self.waiting) + self.lost
-        if self.thread.is_alive():
-            raise OSError(f"it is not done after {CLOSE_SECONDS:g} s: {left} records or more may be lost")
+        if not is_done:
+            raise OSError(f"it is not done: {left} records or more may be lost")
         if left or self.failing:
-            raise OSError(f"{left} records are lost: {self.reason}")
+            raise OSError(f"{left} records are lost: {self.reason or 'they came faster than it took them'}")
 
     def _add(self, record: Callable[[], None]) -> None:
         with self.news:
+            if len(self.waiting) == self.waiting.maxlen:
+                self.lost += 1  # the oldest
             self.waiting.append(record)
             self.news.notify()
         if self.failing:
             raise OSError(self.reason)
 
     def _work(self) -> None:
+        try:
+            self._hand_over()
+        finally:
+            self.done.set()
+
+    def _hand_over(self) -> None:
         while not self._succeeds(self.tracker.open):
             if self._is_closed_within(RETRY_SECONDS):
                 return
@@ -121,7 +135,8 @@ class BackgroundSink:
                     break
                 self._is_closed_within(RETRY_SECONDS)
             else:
-                self.lost += 1
+                with self.news:
+                    self.lost += 1
         self._succeeds(self.tracker.close)
 
     def _next(self) -> Callable[[], None] | None:

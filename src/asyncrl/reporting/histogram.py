@@ -23,9 +23,12 @@ class Histogram:
     total_of_squares: float
 
 
-def histogram_of(values: NDArray[Any]) -> Histogram:
-    """The histogram of all entries; there must be one, and all must be finite."""
+def histogram_of(values: NDArray[Any]) -> Histogram | None:
+    """The histogram of the finite entries; None if there is no such entry."""
     numbers = np.asarray(values, np.float64).ravel()
+    numbers = numbers[np.isfinite(numbers)]
+    if not numbers.size:
+        return None
     counts, edges = np.histogram(numbers, BINS)
     return Histogram(
         counts.astype(np.int64),

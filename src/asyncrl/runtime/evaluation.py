@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,12 +26,15 @@ EVALUATOR = -1
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What an evaluation gives."""
+class Film:
+    """What came of filming one more episode, after an evaluation."""
 
-    evaluation: Evaluation
-    video: Video | None = None  # of one more episode, if one is asked for
-    no_video: str = ""  # why there is none
+    video: Video | None
+    reason: str = ""  # why there is none
+
+
+Finding = Evaluation | Film
+"""The film comes by itself, so that drawing, which may kill a process, can cost no evaluation."""
 
 
 class EvaluatorProcess:
@@ -47,6 +52,7 @@ class EvaluatorProcess:
         self.child: ChildProcess | None = None
         self.failure: Failure | None = None  # it could not be started
         self.steps: int | None = None  # at which the copy was made, while it is evaluated
+        self.is_evaluated = False  # its film may be still to come
         self.polled_at = 0.0
 
     @property
@@ -57,7 +63,7 @@ class EvaluatorProcess:
     def start(self, steps: int) -> None:
         """Begins to evaluate the copy, made at that global step."""
         experiment, info, frozen = self.arguments
-        self.steps, self.polled_at = steps, time.monotonic()
+        self.steps, self.is_evaluated, self.polled_at = steps, False, time.monotonic()
         try:
             if self.child is None:
                 self.child = ChildProcess(
@@ -67,25 +73,27 @@ class EvaluatorProcess:
         except (OSError, EOFError) as error:
             self.failure = Failure(EVALUATOR, f"could not be started ({error or type(error).__name__})")
 
-    def poll(self) -> tuple[int, Findings] | Failure | None:
-        """The step of the copy and what was found, or why there is nothing to be found; None while it plays."""
+    def poll(self) -> tuple[int, Finding] | Failure | None:
+        """The step of the copy and what was found first, or why it cannot be evaluated; None while it plays."""
         if self.steps is None:
             return None
         steps, found = self.steps, self._found()
         if isinstance(found, Failure):
             self.kill()
-            return found
+            return (steps, Film(None, found.reason)) if self.is_evaluated else found
         if found is None:
             return None
-        self.steps = None
+        self.is_evaluated = True
+        if isinstance(found, Film) or not self.arguments[0].supervision.eval_video:
+            self.steps = None
         return steps, found
 
-    def _found(self) -> Findings | Failure | None:
+    def _found(self) -> Finding | Failure | None:
         if self.child is None or self.failure is not None:
             return self.failure
         if self.child.pipe.poll():
             try:
-                found: Findings | Failure = self.child.pipe.recv()
+                found: Finding | Failure = self.child.pipe.recv()
             except (EOFError, OSError):
                 return Failure(EVALUATOR, self.child.cause_of_death())
             return found
@@ -107,26 +115,30 @@ class InlineEvaluator:
 
     def __init__(self, experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> None:
         self.arguments = experiment, info, frozen
-        self.found: tuple[int, Findings] | Failure | None = None
-        self.busy = False
+        self.found: deque[tuple[int, Finding] | Failure] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to be taken in."""
+        return bool(self.found)
 
     def start(self, steps: int) -> None:
         """Evaluates the copy, made at that global step."""
         try:
-            self.found = steps, _evaluate(*self.arguments)
+            for found in _evaluate(*self.arguments):
+                self.found.append((steps, found))
         except Exception as error:
-            self.found = failure_of(EVALUATOR, error)
+            self.found.append(failure_of(EVALUATOR, error))
 
-    def poll(self) -> tuple[int, Findings] | Failure | None:
-        """What was found by the last `start`."""
-        found, self.found = self.found, None
-        return found
+    def poll(self) -> tuple[int, Finding] | Failure | None:
+        """What was found by the last `start`, one after the other."""
+        return self.found.popleft() if self.found else None
 
     def kill(self) -> None:
         """Nothing to end."""
 
 
-def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> Findings:
+def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> Iterator[Finding]:
     import torch
 
     from asyncrl.agent import Agent
@@ -138,16 +150,17 @@ def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> 
         network.normalizer.set(frozen.moments.combined)
     agent = Agent(experiment, info, network, torch.Generator())
     episodes = experiment.supervision.eval_episodes
-    found = evaluate(agent, episodes, deterministic=False, seed=experiment.seed, pulse=frozen.pulse)
+    yield evaluate(agent, episodes, deterministic=False, seed=experiment.seed, pulse=frozen.pulse)
     if not experiment.supervision.eval_video:
-        return Findings(found)
-
-    from asyncrl.analysis.film import film
+        return
 
     try:
-        return Findings(found, film(agent, experiment.seed, frozen.pulse))
+        from asyncrl.analysis.film import film
+
+        filmed = Film(film(agent, experiment.seed, frozen.pulse))
     except Exception as error:  # no way to draw on this machine, or whatever else drawing may meet
-        return Findings(found, no_video=str(error) or type(error).__name__)
+        filmed = Film(None, str(error) or type(error).__name__)
+    yield filmed
 
 
 def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: Connection, sockets: str) -> None:
@@ -161,7 +174,7 @@ def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: C
         while True:
             pipe.recv()
             try:
-                found: Findings | Failure = _evaluate(experiment, info, frozen)
+                for found in _evaluate(experiment, info, frozen):
+                    pipe.send(found)
             except Exception as error:
-                found = failure_of(EVALUATOR, error)
-            pipe.send(found)
+                pipe.send(failure_of(EVALUATOR, error))

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from asyncrl import callbacks as views
@@ -22,6 +23,7 @@ from asyncrl.runtime.evaluator import Evaluation
 from asyncrl.runtime.saver import DiskWatch, Notify
 from asyncrl.runtime.shared import Counts
 from asyncrl.runtime.telemetry import Metrics
+from asyncrl.signals import EndAtOnce
 from asyncrl.types import Report, Video
 
 HISTOGRAM_SECONDS = 30.0
@@ -84,11 +86,13 @@ class Reporters:
         )
         self._call("on_metrics", view)
 
-    def evaluation(self, steps: int, evaluation: Evaluation, video: Video | None) -> None:
+    def video(self, steps: int, video: Video) -> None:
+        """An episode of the agent as it was at that step has been filmed."""
+        for sink in [sink for sink in self.sinks if isinstance(sink, VideoSink)]:
+            self.write(sink, partial(sink.write_video, video, steps))
+
+    def evaluation(self, steps: int, evaluation: Evaluation) -> None:
         """An evaluation has ended."""
-        if video is not None:
-            for sink in [sink for sink in self.sinks if isinstance(sink, VideoSink)]:
-                self.write(sink, partial(sink.write_video, video, steps))
         self._call("on_evaluation", views.Evaluated(steps, evaluation))
 
     def checkpoint(self, folder: RunFolder, steps: int) -> None:
@@ -101,16 +105,20 @@ class Reporters:
         if not at_last and now - self.shown_at < HISTOGRAM_SECONDS:
             return
         self.shown_at = now
-        found = {name: histogram_of(tensor.detach().numpy()) for name, tensor in parameters.items() if tensor.numel()}
+        counted = {name: histogram_of(tensor.detach().numpy()) for name, tensor in parameters.items()}
+        found = {name: histogram for name, histogram in counted.items() if histogram is not None}
         for sink in [sink for sink in self.sinks if isinstance(sink, HistogramSink)]:
             self.write(sink, partial(sink.write_histograms, found, steps))
 
     def end(self, folder: RunFolder, summary: Mapping[str, Any]) -> None:
-        """The run has ended and is saved."""
-        for sink in [sink for sink in self.sinks if isinstance(sink, SummarySink)]:
-            self.write(sink, partial(sink.write_summary, summary))
+        """The run has ended and is saved, its summary too."""
         view = views.Ended(summary["status"], summary["ended_by"], folder.path, MappingProxyType(dict(summary)))
         self._call("on_end", view)
+
+    def summary(self, summary: Mapping[str, Any]) -> None:
+        """Tells sinks how the run ended, once nothing can change it any more."""
+        for sink in [sink for sink in self.sinks if isinstance(sink, SummarySink)]:
+            self.write(sink, partial(sink.write_summary, summary))
 
     def write(self, sink: Sink, action: Callable[[], None]) -> None:
         """Has something written; training goes on if it cannot be."""
@@ -131,13 +139,20 @@ class Reporters:
     def _call(self, method: str, view: object) -> None:
         for callback in [*self.callbacks]:
             try:
-                self.stopped |= getattr(callback, method)(view) is True
-            except Exception as error:  # what was learned must not be lost for it
+                self.stopped |= _is_true(getattr(callback, method)(view))
+            except EndAtOnce:
+                raise
+            except (Exception, SystemExit) as error:  # what was learned must not be lost for it
                 self.callbacks.remove(callback)
                 self.stopped, self.error = True, self.error or _describe(callback, method, error)
 
 
-def _describe(callback: Callback, method: str, error: Exception) -> str:
+def _is_true(answer: object) -> bool:
+    """Whether a callback said True, its own or NumPy's; other objects that count as true end no run."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+
+def _describe(callback: Callback, method: str, error: BaseException) -> str:
     """Whose mistake it is, where, and what Python says of it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = "".join(traceback.format_exception_only(error)).strip()

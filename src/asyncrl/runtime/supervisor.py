@@ -164,22 +164,33 @@ class Supervisor:
                 raise
             for report in workers.stop():
                 self._take_report(report)
-            while evaluator is not None and status == "done" and not received and self._evaluate(evaluator):
-                time.sleep(0.05)  # of the last multiple of steps
+            if evaluator is not None and status == "done":
+                self._evaluate_at_last(evaluator, received)
             if received:
                 status, ended_by, exit_code = "stopped", name_of(received[0]), 128 + received[0]
+            self.states.end()
             self._write_line(workers.running)
             if not self._save_at_last(workers, wait=lambda: status == "done" and not received):
                 lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"
                 status, exit_code, error = "failed", 1, f"{error}\n{lost}".strip()
-            outcome = self._outcome(status, ended_by, exit_code, error)
-            self.reporters.end(self.folder, outcome.summary)
-            outcome = self._outcome(status, ended_by, exit_code, error)  # callbacks may have failed at the end
-            try:
-                self.folder.write_summary(outcome.summary)
-            except OSError as problem:
-                self.notify(f"warning: the summary cannot be written ({reason_of(problem)})")
+            return self._tell_the_end(partial(self._outcome, status, ended_by, exit_code, error))
+
+    def _tell_the_end(self, outcome_now: Callable[[], Outcome]) -> Outcome:
+        """Writes the summary, and tells callbacks and then sinks of it; a callback that fails at it changes it."""
+        outcome = outcome_now()
+        self._write_summary(outcome)
+        self.reporters.end(self.folder, outcome.summary)
+        if outcome_now() != outcome:
+            outcome = outcome_now()
+            self._write_summary(outcome)
+        self.reporters.summary(outcome.summary)
         return outcome
+
+    def _write_summary(self, outcome: Outcome) -> None:
+        try:
+            self.folder.write_summary(outcome.summary)
+        except OSError as problem:
+            self.notify(f"warning: the summary cannot be written ({reason_of(problem)})")
 
     def _watch(
         self,
@@ -196,7 +207,6 @@ class Supervisor:
                 if isinstance(message, Report):
                     self._take_report(message)
                     self.restarts.heard(message)
-                    self.states.heard(message)
                 elif not received:
                     self.restarts.failed(message, workers.running)
             for number in self.restarts.pop_due():
@@ -289,23 +299,36 @@ class Supervisor:
             return True
         return evaluator.busy
 
+    def _evaluate_at_last(self, evaluator: EvaluatorProcess | InlineEvaluator, received: Sequence[int]) -> None:
+        """Waits for the evaluation at the last multiple of steps, unless somebody wants the run to be over now."""
+        while not received and self._early_end() not in ("callback", "time"):
+            if not self._evaluate(evaluator):
+                return
+            time.sleep(0.05)
+        self._take_in(evaluator)
+
     def _take_in(self, evaluator: EvaluatorProcess | InlineEvaluator) -> None:
-        found = evaluator.poll()
-        if isinstance(found, Failure):
-            details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
-            self.notify(f"warning: no evaluation at step {self.evaluated_at:,}: it {found.reason}{details}")
-        elif found is not None:
-            steps, findings = found
-            result = findings.evaluation
-            self.evaluation = steps, result
-            self.reporters.write(
-                self.evaluations, partial(self.evaluations.write, {"steps": steps, **result.to_dict()})
-            )
-            tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
-            self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
-            if findings.no_video:
-                self.notify(f"warning: no video of the evaluation at step {steps:,}: {findings.no_video}")
-            self.reporters.evaluation(steps, result, findings.video)
+        """Takes in all that an evaluator has found."""
+        while (found := evaluator.poll()) is not None:
+            if isinstance(found, Failure):
+                details = f"\n{found.traceback.rstrip()}" if found.traceback else ""
+                self.notify(f"warning: no evaluation at step {self.evaluated_at:,}: it {found.reason}{details}")
+                continue
+            steps, finding = found
+            if isinstance(finding, Evaluation):
+                self._take_evaluation(steps, finding)
+            elif finding.video is not None:
+                self.reporters.video(steps, finding.video)
+            else:
+                self.notify(f"warning: no video of the evaluation at step {steps:,}: {finding.reason}")
+
+    def _take_evaluation(self, steps: int, result: Evaluation) -> None:
+        """Writes it down, and the agent as the best one if it is; the copy of it is still there."""
+        self.evaluation = steps, result
+        self.reporters.write(self.evaluations, partial(self.evaluations.write, {"steps": steps, **result.to_dict()}))
+        tensors = {name: tensor.clone() for name, tensor in self.learned.agent_tensors(self.frozen).items()}
+        self._save_best(Checkpoint(tensors, replace(self._state(steps), score=result.return_mean)))
+        self.reporters.evaluation(steps, result)
 
     def _save_best(self, checkpoint: Checkpoint) -> None:
         saved = self.saver.save_best(checkpoint)
@@ -314,6 +337,7 @@ class Supervisor:
     def _take_report(self, report: Report) -> None:
         episodes = self.telemetry.reported
         self.telemetry.add(report)
+        self.states.heard(report)
         self.reporters.report(report, episodes, self.shared.counter.counts)
 
     def _write_line(self, workers: int) -> None:

@@ -46,23 +46,26 @@ class MLflow:
         known = self.tracked.known_as("mlflow")
         if known is None:
             self.id = self._create()
-            self.tracked.remember("mlflow", self.id)
+            self.tracked.remember("mlflow", self.id)  # at once: what fails from here on must not make another run
         else:
             self.id = known
             self.client.update_run(self.id, status="RUNNING")
+        if not self.client.get_run(self.id).data.params:
+            self._log_settings()
         self.client.log_dict(self.id, dict(self.tracked.settings), "experiment.json")
 
     def _create(self) -> str:
-        from mlflow.entities import Param
-
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", self.tracked.project)
         experiment = self.client.get_experiment_by_name(name)
         key = self.client.create_experiment(name) if experiment is None else experiment.experiment_id
-        run = str(self.client.create_run(key, run_name=self.tracked.name).info.run_id)
+        return str(self.client.create_run(key, run_name=self.tracked.name).info.run_id)
+
+    def _log_settings(self) -> None:
+        from mlflow.entities import Param
+
         # what is given once can never change, so a resumed run keeps those of its first session
         parameters = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in _flat(self.tracked.settings)]
-        self.client.log_batch(run, params=parameters)
-        return run
+        self.client.log_batch(self.id, params=parameters)
 
     def write(self, metrics: dict[str, Any]) -> None:
         """Logs one line."""
