@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,6 +104,7 @@ def test_a_run_that_has_written_nothing_yet(run: RunFolder) -> None:
             shutil.rmtree(path)
         elif path != run.experiment_file:
             path.unlink()
+    os.utime(run.experiment_file)
     shown = parts(run)
     assert "starting" in shown["status"]
     assert "no curves yet" in shown["charts"]
@@ -135,3 +137,54 @@ def test_curves_are_drawn_when_there_is_something_new(run: RunFolder, monkeypatc
     client.get("/training/charts")
     assert len(drawn) == 2
     assert drawn[1] == drawn[0] + 1
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_damaged_file_is_read_once(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_view, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(training_view, "LARGEST_SHARE", 1e9)
+    read: list[RunFolder] = []
+    read_metrics = RunFolder.read_metrics
+    monkeypatch.setattr(RunFolder, "read_metrics", lambda folder: read.append(folder) or read_metrics(folder))
+    run.metrics_file.write_text("[\n")
+    client = Client(Application(run, Player(LatestAgent(run))))
+    for _ in range(3):
+        shown = json.loads(client.get("/training/parts").text)
+        assert "metrics.jsonl cannot be read" in shown["status"]
+        assert "metrics.jsonl cannot be read" in shown["workers"]
+        assert "metrics.jsonl cannot be read" in json.loads(client.get("/training/charts").text)["charts"]
+    assert len(read) == 1
+    run.metrics_file.write_text("")
+    assert "cannot be read" not in client.get("/training/parts").text
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_workers_of_a_run_that_died_are_unknown(run: RunFolder) -> None:
+    run.summary_file.unlink()
+    data = run.read_workers()
+    assert data is not None
+    data["workers"][0]["state"] = "working"
+    run.workers_file.write_text(json.dumps(data | {"supervisor": os.getpid()}))
+    shown = parts(run)
+    assert shown["status"].startswith('<div class="training">')
+    assert ">working<" in shown["workers"]
+    run.workers_file.write_text(
+        json.dumps(data | {"supervisor": os.getpid(), "written_at": 1.0})
+    )  # before this process
+    os.utime(run.experiment_file, (0, 0))
+    shown = parts(run)
+    assert shown["status"].startswith('<div class="gone">')
+    assert ">working<" not in shown["workers"]
+    assert ">unknown<" in shown["workers"]
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_over_what_the_workers_time_is(run: RunFolder) -> None:
+    summary = run.read_summary()
+    assert summary is not None
+    run.write_summary(summary | {"share_environment": 0.37})
+    shown = parts(run)["workers"]
+    assert "all workers, last session" in shown
+    assert "environment 37 %" in shown
+    run.summary_file.unlink()
+    assert "since the line of metrics before" in parts(run)["workers"]
