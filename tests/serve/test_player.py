@@ -203,6 +203,18 @@ def test_all_kinds_of_actions(
     assert seen["frame"].startswith("data:image/jpeg")
 
 
+@pytest.mark.parametrize(
+    ("rate", "sent", "longest"),
+    [(10, 10, 0.1), (25, 25, 0.04), (30, 30, 1 / 30), (50, 30, 0.04), (60, 30, 0.05), (240, 30, 1 / 24)],
+)
+def test_pictures_are_sent_evenly(rate: int, sent: int, longest: float) -> None:
+    late = np.random.default_rng(0).uniform(0, 0.002, 10 * rate)  # no sleep ends in time
+    clock = player.PictureClock()
+    times = [time for time in np.arange(10 * rate) / rate + late if clock.is_due(time)]
+    assert len(times) == pytest.approx(10 * sent, abs=2)
+    assert np.diff(times)[5:].max() < longest + 0.003
+
+
 def test_a_game_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     with (
         started(Untrained(untrained(small("test/Levers-v0")))) as playing,  # it draws no pictures

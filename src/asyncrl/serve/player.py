@@ -37,6 +37,20 @@ END_SECONDS = 5.0
 """How long an environment may take for its last step."""
 
 
+class PictureClock:
+    """Says which moments' pictures are sent: no more than `MOST_PICTURES` a second, however unevenly moments come."""
+
+    def __init__(self) -> None:
+        self.due = -math.inf
+
+    def is_due(self, now: float) -> bool:
+        """Whether one is due; the next one is after 1 / `MOST_PICTURES` seconds, less what this one is late."""
+        if now < self.due:
+            return False
+        self.due = max(self.due, now - 1 / MOST_PICTURES) + 1 / MOST_PICTURES
+        return True
+
+
 class Player:
     """Plays in a thread of its own, at the environment's speed, and tells all who listen what there is to see.
 
@@ -117,12 +131,10 @@ class Player:
         agent = self.latest.agent
         self.shown_as = readout, rate = self.shown_as or (readout_of(agent), frames_per_second(agent))
         self.broadcast.tell("setup", _setup(readout, rate))
-        sent_at, length, episode = -math.inf, 0, 1
+        clock, length, episode = PictureClock(), 0, 1
         with closing(play(agent, sys.maxsize, self.deterministic, self.seed)) as moments:
             for moment in self._paced(moments, rate):
-                now = time.monotonic()
-                if moment.last or now - sent_at >= 1 / MOST_PICTURES:
-                    sent_at = now
+                if clock.is_due(time.monotonic()) or moment.last:
                     self.broadcast.tell(
                         "moment", self._parameters() | {"episode": episode, "length": length} | _seen(moment, readout)
                     )

@@ -148,7 +148,7 @@ class TrainingView:
         metrics, _ = self._metrics()
         summary, data = self.folder.read_summary(), self.folder.read_workers()
         of_session = _shares(summary or {})
-        shares = of_session or _shares(self._last())
+        shares = of_session or next((found for line in reversed(metrics) if (found := _shares(line))), {})
         checks = where_time_goes(History(self.folder, {}, metrics, summary)) if shares else ()
         return {
             "shares": shares,
