@@ -148,7 +148,9 @@ def test_a_page_in_the_background_asks_for_nothing(page: Any, served: Served) ->
     page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.unseen ?? true })")
     page.goto(served.address)
     wait_for(lambda: f"{served.address}training/charts" in asked, SECONDS, "the page's own work")
+    page.wait_for_timeout(500)
     assert f"{served.address}stream" not in asked
+    assert not page.evaluate(LISTENS)
     page.evaluate("window.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
     wait_for(lambda: page.evaluate(LISTENS), SECONDS, "the stream")
 
