@@ -195,7 +195,7 @@ def test_a_continuous_policy_is_known_by_its_checkpoint(tmp_path: Path, monkeypa
 
 def test_how_a_run_ended(tmp_path: Path) -> None:
     written(tmp_path)
-    assert "no end yet, at step 1,000,000 of 1,000,000" in remarks(tmp_path)["run"]
+    assert ", at step 1,000,000 of 1,000,000" in remarks(tmp_path)["run"]
     written(tmp_path, {"status": "stopped", "ended_by": "SIGINT"})
     assert "stopped by SIGINT" in remarks(tmp_path)["run"]
     written(tmp_path, {"status": "failed", "ended_by": "failure", "error": "no worker is left\nTraceback"})

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from werkzeug.serving import BaseWSGIServer
 from werkzeug.test import Client
 
+from asyncrl.errors import RunError
 from asyncrl.run_folder import RunFolder
 from asyncrl.serve import training_view
 from asyncrl.serve.app import Application
 from asyncrl.serve.latest import LatestAgent
 from asyncrl.serve.player import Player
+from asyncrl.serve.server import serve
 
 HOST = {"Host": "127.0.0.1:6010"}
 
@@ -58,8 +62,37 @@ def test_strangers_are_refused(client: Client) -> None:
     foreign = {**HOST, "Origin": "https://evil.example"}
     assert client.post("/speed", data={"speed": "4"}, headers=foreign).status_code == 403
     assert client.get("/stream", headers={**HOST, "Sec-Fetch-Site": "cross-site"}).status_code == 403
+    for odd in ("http://[::", "null", "", "127.0.0.1:6010"):
+        assert client.get("/stream", headers={**HOST, "Origin": odd}).status_code == 403
+    neighbour = {**HOST, "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}  # another port's page
+    assert client.get("/training/parts", headers=neighbour).status_code == 403
+    own = {**HOST, "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    assert client.get("/training.js", headers=own).status_code == 200
     link = {**HOST, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     assert client.get("/", headers=link).status_code == 200
+    assert client.get("/", headers={**link, "Sec-Fetch-Dest": "document"}).status_code == 200
+
+
+def test_no_site_can_frame_the_pages(client: Client) -> None:
+    assert "frame-ancestors 'none'" in client.get("/", headers=HOST).headers["Content-Security-Policy"]
+    for kind in ("iframe", "frame", "embed", "object"):
+        frame = {**HOST, "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": kind}
+        assert client.get("/", headers=frame).status_code == 403
+
+
+def test_a_redirect_says_where_to_and_a_wrong_method_which_are_right(client: Client) -> None:
+    redirect = client.get("/training//parts", headers=HOST)
+    assert (redirect.status_code, redirect.headers["Location"]) == (308, "http://127.0.0.1:6010/training/parts")
+    wrong = client.get("/speed", headers=HOST)
+    assert (wrong.status_code, wrong.headers["Allow"]) == (405, "POST")
+    assert wrong.mimetype == "text/plain"
+
+
+def test_a_server_that_breaks_down_is_told_of(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseWSGIServer, "serve_forever", lambda self, poll_interval: self.server_close())
+    monkeypatch.setattr(BaseWSGIServer, "shutdown", lambda self: None)  # it would wait for what was put aside here
+    with pytest.raises(RunError, match="broke down"):
+        serve(finished, LatestAgent(finished), False, 0, 0, lambda address: None)
 
 
 def test_the_speed(client: Client) -> None:
@@ -103,6 +136,7 @@ def test_a_run_that_has_written_nothing_yet(run: RunFolder) -> None:
             shutil.rmtree(path)
         elif path != run.experiment_file:
             path.unlink()
+    os.utime(run.experiment_file)
     shown = parts(run)
     assert "starting" in shown["status"]
     assert "no curves yet" in shown["charts"]
@@ -135,3 +169,58 @@ def test_curves_are_drawn_when_there_is_something_new(run: RunFolder, monkeypatc
     client.get("/training/charts")
     assert len(drawn) == 2
     assert drawn[1] == drawn[0] + 1
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_a_damaged_file_is_read_once(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_view, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr(training_view, "LARGEST_SHARE", 1e9)
+    read: list[RunFolder] = []
+    read_metrics = RunFolder.read_metrics
+    monkeypatch.setattr(RunFolder, "read_metrics", lambda folder: read.append(folder) or read_metrics(folder))
+    run.metrics_file.write_text("[\n")
+    client = Client(Application(run, Player(LatestAgent(run))))
+    for _ in range(3):
+        shown = json.loads(client.get("/training/parts").text)
+        assert "metrics.jsonl cannot be read" in shown["status"]
+        assert "metrics.jsonl cannot be read" in shown["workers"]
+        assert "metrics.jsonl cannot be read" in json.loads(client.get("/training/charts").text)["charts"]
+    assert len(read) == 1
+    run.metrics_file.write_text("")
+    assert "cannot be read" not in client.get("/training/parts").text
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_workers_of_a_run_that_died_are_unknown(run: RunFolder) -> None:
+    run.summary_file.unlink()
+    data = run.read_workers()
+    assert data is not None
+    data["workers"][0]["state"] = "working"
+    run.workers_file.write_text(json.dumps(data | {"supervisor": os.getpid()}))
+    shown = parts(run)
+    assert shown["status"].startswith('<div class="training">')
+    assert ">working<" in shown["workers"]
+    run.workers_file.write_text(
+        json.dumps(data | {"supervisor": os.getpid(), "written_at": 1.0})
+    )  # before this process
+    os.utime(run.experiment_file, (0, 0))
+    shown = parts(run)
+    assert shown["status"].startswith('<div class="gone">')
+    assert ">working<" not in shown["workers"]
+    assert ">unknown<" in shown["workers"]
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_over_what_the_workers_time_is(run: RunFolder) -> None:
+    summary = run.read_summary()
+    assert summary is not None
+    run.write_summary(summary | {"share_environment": 0.37})
+    shown = parts(run)["workers"]
+    assert "all workers, last session" in shown
+    assert "environment 37 %" in shown
+    run.summary_file.unlink()
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps(run.read_metrics()[-1] | {"share_environment": 0.41}) + "\n")
+    shown = parts(run)["workers"]
+    assert "all workers, latest seconds" in shown
+    assert "environment 41 %" in shown

@@ -29,6 +29,8 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
 SECONDS = 60.0
+LISTENS = "document.querySelector('[data-speed][aria-pressed]') !== null"
+"""Whether a page has heard from the stream, also while the game stands still."""
 
 
 @dataclass
@@ -78,24 +80,30 @@ def served(start: Any, finished: RunFolder) -> Served:
     return Served(found[0], int(found[1]), server)
 
 
-@pytest.fixture
-def page(served: Served) -> Iterator[Any]:
-    """A page of the browser; its requests must stay here, and its scripts without errors."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM:
         pytest.skip("there is no Chromium on this machine")
     options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        page.set_default_timeout(1000 * SECONDS)
-        errors: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, served: Served) -> Iterator[Any]:
+    """A page of the browser; its requests must stay here, and its scripts without errors."""
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.set_default_timeout(1000 * SECONDS)
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    yield page
+    page.close()
     assert not errors
     assert all(url.startswith((served.address, "data:")) for url in requests), requests
 
@@ -132,6 +140,30 @@ def test_an_agent_is_seen_while_it_is_trained(page: Any, served: Served) -> None
 
     page.click("text=pause")
     page.wait_for_selector("[data-speed='0.0'][aria-pressed='true']")
+
+
+def test_a_page_in_the_background_asks_for_nothing(page: Any, served: Served) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.add_init_script("Object.defineProperty(document, 'hidden', { get: () => window.unseen ?? true })")
+    page.goto(served.address)
+    wait_for(lambda: f"{served.address}training/charts" in asked, SECONDS, "the page's own work")
+    page.wait_for_timeout(500)
+    assert f"{served.address}stream" not in asked
+    assert not page.evaluate(LISTENS)
+    page.evaluate("window.unseen = false; document.dispatchEvent(new Event('visibilitychange'))")
+    wait_for(lambda: page.evaluate(LISTENS), SECONDS, "the stream")
+
+
+def test_a_page_too_many_says_so_and_tries_again(browser: Any, served: Served) -> None:
+    other = browser.new_page()  # a refusal is an error on its console
+    other.route("**/stream", lambda route: route.fulfill(status=503), times=1)
+    other.clock.install()
+    other.goto(served.address)
+    wait_for(lambda: "too many pages" in other.inner_text("#notice"), SECONDS, "the refusal")
+    other.clock.fast_forward(5_000)
+    wait_for(lambda: other.evaluate(LISTENS), SECONDS, "the stream")
+    other.close()
 
 
 def test_the_end_frees_the_port(served: Served) -> None:

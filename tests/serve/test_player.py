@@ -203,9 +203,31 @@ def test_all_kinds_of_actions(
     assert seen["frame"].startswith("data:image/jpeg")
 
 
-def test_a_game_that_fails_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("rate", "sent", "longest"),
+    [(10, 10, 0.1), (25, 25, 0.04), (30, 30, 1 / 30), (50, 30, 0.04), (60, 30, 0.05), (240, 30, 1 / 24)],
+)
+def test_pictures_are_sent_evenly(rate: int, sent: int, longest: float) -> None:
+    late = np.random.default_rng(0).uniform(0, 0.002, 10 * rate)  # no sleep ends in time
+    clock = player.PictureClock()
+    times = [time for time in np.arange(10 * rate) / rate + late if clock.is_due(time)]
+    assert len(times) == pytest.approx(10 * sent, abs=2)
+    assert np.diff(times)[5:].max() < longest + 0.003
+
+
+def test_of_an_environment_without_pictures_what_it_observes_is_shown() -> None:
     with (
-        started(Untrained(untrained(small("test/Levers-v0")))) as playing,  # it draws no pictures
+        started(Untrained(untrained(small("test/Levers-v0")))) as playing,
         closing(playing.broadcast.listen()) as stream,
     ):
-        until(stream, "notice", lambda data: "gives no picture of itself" in data["text"])
+        moment = until(stream, "moment")
+        assert "gives no picture of itself: what it observes is shown" in moment["problem"]
+        assert moment["frame"].startswith("data:image/")
+
+
+def test_a_game_that_fails_is_told_of() -> None:
+    with (
+        started(Untrained(untrained(small("test/Crash-v0", environment_options={"after": 5})))) as playing,
+        closing(playing.broadcast.listen()) as stream,
+    ):
+        until(stream, "notice", lambda data: "the simulator broke" in data["text"])

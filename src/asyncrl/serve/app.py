@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import jinja2
 from werkzeug.exceptions import BadRequest, Forbidden, HTTPException, ServiceUnavailable
@@ -34,7 +33,7 @@ FILES = {
 }
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'self' 'unsafe-inline'; "
-    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'",
+    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -84,7 +83,9 @@ class Application:
             endpoint, _ = self.routes.bind_to_environ(environ).match()
             response = self.answers[endpoint](request)
         except HTTPException as error:
-            response = Response(f"{error.code} {error.name}: {error.description}\n", error.code, mimetype="text/plain")
+            response = Response(
+                f"{error.code} {error.name}: {error.description}\n", error.code, _headers(error), mimetype="text/plain"
+            )
         except UserError as error:  # settings that were damaged meanwhile
             response = Response(f"{error}\n", 500, mimetype="text/plain")
         response.headers.update(HEADERS)
@@ -123,11 +124,22 @@ def _refuse_strangers(request: Request) -> None:
         Forbidden: Another site asks.
     """
     host = request.host  # checked here
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != host:
-        raise Forbidden("this is for the pages of this server only")
-    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.headers.get("Sec-Fetch-Mode") != "navigate":
-        raise Forbidden("this is for the pages of this server only")
+    refused = Forbidden("this is for the pages of this server only")
+    if "Origin" in request.headers and request.headers["Origin"].partition("://")[2] != host:
+        raise refused
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not _follows_link(request):
+        raise refused
+
+
+def _follows_link(request: Request) -> bool:
+    """Whether a page is to be opened by itself, not within another one."""
+    fetch = request.headers
+    return fetch.get("Sec-Fetch-Mode") == "navigate" and fetch.get("Sec-Fetch-Dest", "document") == "document"
+
+
+def _headers(error: HTTPException) -> list[tuple[str, str]]:
+    """What belongs to an error beside its text, such as the place of a redirect."""
+    return [(name, value) for name, value in error.get_response().headers if name in ("Location", "Allow")]
 
 
 def _json(data: Mapping[str, str]) -> Response:

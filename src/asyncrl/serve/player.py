@@ -36,6 +36,20 @@ END_SECONDS = 5.0
 """How long an environment may take for its last step."""
 
 
+class PictureClock:
+    """Says which moments' pictures are sent: no more than `MOST_PICTURES` a second, however unevenly moments come."""
+
+    def __init__(self) -> None:
+        self.due = -math.inf
+
+    def is_due(self, now: float) -> bool:
+        """Whether one is due; the next one is after 1 / `MOST_PICTURES` seconds, less what this one is late."""
+        if now < self.due:
+            return False
+        self.due = max(self.due, now - 1 / MOST_PICTURES) + 1 / MOST_PICTURES
+        return True
+
+
 class Player:
     """Plays in a thread of its own, at the environment's speed, and tells all who listen what there is to see.
 
@@ -115,15 +129,15 @@ class Player:
         """Plays until nobody listens."""
         agent = self.latest.agent
         self.readout = readout = self.readout or readout_of(agent)
-        sent_at, length, episode = -math.inf, 0, 1
+        clock, length, episode = PictureClock(), 0, 1
         with Stage(agent) as stage:
             self.broadcast.tell("setup", _setup(readout, stage.rate))
+            shades = f"{stage.why_shades}: what it observes is shown" if stage.why_shades else ""
             for moment in self._paced(stage.play(sys.maxsize, self.deterministic, self.seed), stage.rate):
-                now = time.monotonic()
-                if moment.last or now - sent_at >= 1 / MOST_PICTURES:
-                    sent_at = now
+                if clock.is_due(time.monotonic()) or moment.last:
                     self.broadcast.tell(
-                        "moment", self._parameters() | {"episode": episode, "length": length} | _seen(moment, readout)
+                        "moment",
+                        self._parameters(shades) | {"episode": episode, "length": length} | _seen(moment, readout),
                     )
                 length, episode = (0, episode + 1) if moment.last else (length + 1, episode)
                 self.latest.refresh()
@@ -140,10 +154,10 @@ class Player:
             yield moment
             due = max(due + 1 / (rate * (self.speed or 1.0)), time.monotonic() - 1 / rate)  # no hurry after a pause
 
-    def _parameters(self) -> dict[str, Any]:
-        """Which ones are in use."""
+    def _parameters(self, problem: str) -> dict[str, Any]:
+        """Which ones are in use, and what is wrong with newer ones, or else with the game."""
         age = max(0.0, time.time() - self.latest.written_at)
-        return {"steps": self.latest.steps, "age": round(age, 1), "problem": self.latest.problem}
+        return {"steps": self.latest.steps, "age": round(age, 1), "problem": self.latest.problem or problem}
 
 
 def _setup(readout: Readout, rate: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from asyncrl.errors import UserError
+from asyncrl.errors import RunError, UserError
 from asyncrl.run_folder import RunFolder
 from asyncrl.serve.app import Application
 from asyncrl.serve.latest import LatestAgent
@@ -51,6 +51,7 @@ def serve(
 
     Raises:
         UserError: The port is in use, or may not be used.
+        RunError: The server broke down.
     """
     player = Player(latest, deterministic, seed)
     with _listening(port) as listener, collected_signals() as received:
@@ -60,11 +61,13 @@ def serve(
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="asyncrl-server", daemon=True)
         thread.start()
         tell(f"http://{ADDRESS}:{server.port}/")
-        while not received:
+        while thread.is_alive() and not received:
             thread.join(0.1)
         player.close()
         server.shutdown()
         server.server_close()
+    if not received:
+        raise RunError("the server of the pages broke down: start asyncrl watch --serve again")
     return 128 + received[0]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jinja2
 
@@ -17,37 +16,59 @@ from asyncrl.analysis.rules.speed import where_time_goes
 from asyncrl.errors import UserError
 from asyncrl.reporting.progress import duration, short
 from asyncrl.run_folder import RunFolder
+from asyncrl.run_state import state_of
 from asyncrl.runtime.phases import PHASES
 from asyncrl.serve.charts import charts
+
+Made = TypeVar("Made")
 
 REFRESH_SECONDS = 2.0
 """Between two looks at the metrics, and between two drawings of the curves."""
 LARGEST_SHARE = 0.1
 """Of a core that either may take, with metrics that are long."""
-SILENT_SECONDS = 30.0
-"""Without a line of metrics, which come every ten seconds or more often, after which something is wrong."""
 LOG_LINES = 14
 LOG_BYTES = 16_384
 EVALUATIONS = 6
 
+Lines = list[dict[str, Any]]
 
-class Throttle:
-    """Lets something be done in its time only."""
 
-    def __init__(self) -> None:
-        self.due = 0.0
+class Throttled(Generic[Made]):
+    """Something made of files that is made anew when they have changed, in its time only; it has a lock.
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it may be done now."""
-        return time.monotonic() >= self.due
+    Args:
+        make: Makes it. What it raises is raised again until the files have changed.
+        made: What there is before.
+    """
 
-    @contextmanager
-    def doing(self) -> Iterator[None]:
-        """Around what is done; what takes long is done less often."""
+    def __init__(self, make: Callable[[], Made], made: Made) -> None:
+        self.make, self.made = make, made
+        self.lock, self.due = threading.Lock(), 0.0
+        self.stamps: Sequence[int] = ()  # of the files it was made of
+        self.problem: Exception | None = None
+
+    def get(self, stamps: Sequence[int]) -> Made:
+        """What was made last; what takes long is made less often.
+
+        Args:
+            stamps: When the files were written.
+        """
+        with self.lock:
+            if stamps != self.stamps and time.monotonic() >= self.due:
+                self._renew(stamps)
+            if self.problem is not None:
+                raise self.problem.with_traceback(None)
+            return self.made
+
+    def _renew(self, stamps: Sequence[int]) -> None:
         began = time.thread_time()
-        yield
-        self.due = time.monotonic() + max(REFRESH_SECONDS, (time.thread_time() - began) / LARGEST_SHARE)
+        self.stamps, self.problem = stamps, None
+        try:
+            self.made = self.make()
+        except Exception as error:
+            self.problem = error
+        finally:
+            self.due = time.monotonic() + max(REFRESH_SECONDS, (time.thread_time() - began) / LARGEST_SHARE)
 
 
 class TrainingView:
@@ -60,13 +81,8 @@ class TrainingView:
 
     def __init__(self, folder: RunFolder, templates: jinja2.Environment) -> None:
         self.folder, self.templates = folder, templates
-        self.lock, self.pencil = threading.Lock(), threading.Lock()  # for reading; for drawing, which takes longer
-        self.reading, self.drawing = Throttle(), Throttle()
-        self.stamps: list[int] = []  # of the files that were read
-        self.drawn: list[int] = []  # of those that the curves show
-        self.metrics: list[dict[str, Any]] = []
-        self.evaluations: list[dict[str, Any]] = []
-        self.charts: list[tuple[str, str]] = []
+        self.lines: Throttled[tuple[Lines, Lines]] = Throttled(self._read_lines, ([], []))
+        self.charts: Throttled[list[tuple[str, str]]] = Throttled(lambda: charts(*self.lines.made), [])
 
     def parts(self) -> dict[str, str]:
         """HTML by the part's name; of a file that cannot be read, why. All but the charts."""
@@ -78,8 +94,6 @@ class TrainingView:
 
     def _part(self, name: str) -> str:
         try:
-            with self.lock:
-                self._read_metrics()
             values: Mapping[str, Any] = getattr(self, f"_{name}")()
             return self.templates.get_template(f"training/{name}.html").render(values)
         except UserError as error:
@@ -96,26 +110,27 @@ class TrainingView:
             text = f"the run's files hold something else than expected ({type(error).__name__}: {error})"
         return self.templates.get_template("training/problem.html").render(text=text)
 
-    def _read_metrics(self) -> None:
-        """Reads metrics and evaluations, if it is time and there is something new."""
-        if not self.reading.is_due:
-            return
+    def _metrics(self) -> tuple[Lines, Lines]:
+        """Metrics and evaluations."""
         files = (self.folder.metrics_file, self.folder.evaluations_file)
-        stamps = [file.stat().st_mtime_ns for file in files if file.exists()]
-        if stamps == self.stamps:
-            return
-        with self.reading.doing():
-            self.metrics = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
-            self.evaluations, self.stamps = self.folder.read_evaluations(), stamps
+        return self.lines.get([file.stat().st_mtime_ns for file in files if file.exists()])
+
+    def _read_lines(self) -> tuple[Lines, Lines]:
+        metrics = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
+        return metrics, self.folder.read_evaluations()
+
+    def _last(self) -> dict[str, Any]:
+        metrics, _ = self._metrics()
+        return metrics[-1] if metrics else {}
 
     def _status(self) -> dict[str, Any]:
         line, settings, summary = self._last(), self.folder.read_settings(), self.folder.read_summary()
-        is_done = summary is not None and summary["status"] == "done"
-        total = line.get("steps", 0) if is_done else settings.get("steps") or line.get("steps", 0)
+        state = state_of(self.folder)
+        total = line.get("steps", 0) if state.kind == "done" else settings.get("steps") or line.get("steps", 0)
         steps, speed = line.get("steps", 0), line.get("steps_per_second", 0)
-        left = (total - steps) / speed if summary is None and speed else None
+        left = (total - steps) / speed if state.is_live and speed else None
         return {
-            "state": self._state(summary),
+            "state": state,
             "share": min(1.0, steps / total) if total else 0.0,
             "steps": f"{short(steps)} of {short(total)}" if summary is None else short(steps),
             "left": None if left is None or left <= 0 else duration(left),
@@ -126,40 +141,35 @@ class TrainingView:
         }
 
     def _charts(self) -> dict[str, Any]:
-        with self.pencil:
-            if self.drawing.is_due and self.drawn != self.stamps:
-                with self.drawing.doing():
-                    stamps = self.stamps
-                    self.charts, self.drawn = charts(self.metrics, self.evaluations), stamps
-            return {"charts": self.charts}
+        self._metrics()
+        return {"charts": self.charts.get(self.lines.stamps)}
 
     def _workers(self) -> dict[str, Any]:
-        line, data, history = self._last(), self.folder.read_workers(), History(self.folder, {}, self.metrics, None)
-        shares = {phase: line[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in line}
-        checks = where_time_goes(history) if shares else ()
-        hints = [f"{check.name}: {check.text}" for check in checks if check.verdict == "note"]
-        return {"shares": shares, "hints": hints, "workers": (data or {}).get("workers", []), "phases": PHASES}
+        metrics, _ = self._metrics()
+        summary, data = self.folder.read_summary(), self.folder.read_workers()
+        of_session = _shares(summary or {})
+        shares = of_session or next((found for line in reversed(metrics) if (found := _shares(line))), {})
+        checks = where_time_goes(History(self.folder, {}, metrics, summary)) if shares else ()
+        return {
+            "shares": shares,
+            "of_session": bool(of_session),
+            "hints": [f"{check.name}: {check.text}" for check in checks if check.verdict == "note"],
+            "workers": (data or {}).get("workers", []),
+            "are_known": state_of(self.folder).kind == "training",
+            "phases": PHASES,
+        }
 
     def _evaluations(self) -> dict[str, Any]:
-        return {"evaluations": self.evaluations[: -EVALUATIONS - 1 : -1], "saved": self.folder.read_evaluation()}
+        _, evaluations = self._metrics()
+        return {"evaluations": evaluations[: -EVALUATIONS - 1 : -1], "saved": self.folder.read_evaluation()}
 
     def _log(self) -> dict[str, Any]:
         return {"lines": _last_lines(self.folder.log_file)}
 
-    def _last(self) -> dict[str, Any]:
-        return self.metrics[-1] if self.metrics else {}
 
-    def _state(self, summary: Mapping[str, Any] | None) -> tuple[str, str]:
-        """How the run is, and the words for it."""
-        if summary is not None:
-            return str(summary["status"]), f"{summary['status']} ({summary.get('ended_by', summary['status'])})"
-        file = self.folder.metrics_file
-        if not file.exists():
-            return "starting", "starting"
-        silent = time.time() - file.stat().st_mtime
-        if silent > SILENT_SECONDS:
-            return "silent", f"no sign of life for {duration(silent)}"
-        return "training", "training"
+def _shares(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Of workers' time, by phase."""
+    return {phase: metrics[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in metrics}
 
 
 def _last_lines(file: Path) -> list[str]:

@@ -2,7 +2,8 @@
 // Shows the game that the server plays: a picture and what the agent said of it, some times a second.
 const at = (id) => document.getElementById(id);
 const number = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
-let kind, sizes, rows = [], low = 0, high = 0, writtenAt = null, steps = null, source = null;
+let kind, sizes, rows = [], low = 0, high = 0, writtenAt = null, steps = null, source = null, again = null;
+const AGAIN_SECONDS = 5; // until a page asks anew that was refused
 
 function element(parent, tag, name, text = "") {
   const made = parent.appendChild(document.createElement(tag));
@@ -104,15 +105,22 @@ function open() {
       button.setAttribute("aria-pressed", Number(button.dataset.speed) === data.speed);
     }
   });
-  source.onerror = () => tell("the server does not answer");
+  source.onerror = () => {
+    if (source.readyState !== EventSource.CLOSED) return tell("the server does not answer"); // the browser asks anew
+    tell("too many pages are open: close some");
+    again = setTimeout(open, 1000 * AGAIN_SECONDS);
+  };
+}
+
+function openIfSeen() { // nothing is played for a page that nobody sees
+  source?.close();
+  clearTimeout(again);
+  if (!document.hidden) open();
 }
 
 for (const button of document.querySelectorAll("[data-speed]")) {
   button.addEventListener("click", () => fetch("/speed", { method: "POST", body: new URLSearchParams({ speed: button.dataset.speed }) }));
 }
-document.addEventListener("visibilitychange", () => { // nothing is played for a page that nobody sees
-  source.close();
-  if (!document.hidden) open();
-});
+document.addEventListener("visibilitychange", openIfSeen);
 setInterval(showAge, 1000);
-open();
+openIfSeen();

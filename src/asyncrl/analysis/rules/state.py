@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from asyncrl.analysis.history import History
 from asyncrl.machine import Check
+from asyncrl.run_state import state_of
 
 
 def how_it_ended(history: History) -> Iterator[Check]:
@@ -14,8 +15,8 @@ def how_it_ended(history: History) -> Iterator[Check]:
     resume = f"go on with: asyncrl train --resume --run-dir {history.run.path}"
     summary = history.summary
     if summary is None:
-        text = f"no end yet, at {progress}: it is still being trained, or was cut short ({resume})"
-        yield Check("run", "note", text)
+        state = state_of(history.run)
+        yield Check("run", "note", f"{state.text}, at {progress}" + ("" if state.is_live else f": {resume}"))
     elif summary.get("status") == "failed":
         reason = (str(summary.get("error", "")).strip() or "no reason was saved").splitlines()[0]
         yield Check("run", "bad", f"failed at {progress}: {reason}; see {history.run.log_file}")
