@@ -172,8 +172,8 @@ def _picture(environments: Any) -> Frame:
     try:
         rendered = environments.render()
     except Exception as error:  # whatever a foreign environment raises where it cannot draw
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"the environment gives no picture of itself ({reason})") from error
+        reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        raise UserError(f"the environment gives no picture of itself{reason}") from error
     if rendered is None or rendered[0] is None:
         raise UserError("the environment gives no picture of itself")
     image = np.asarray(rendered[0])
