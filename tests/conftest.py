@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -13,6 +14,12 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+for _number in (
+    signal.SIGINT,
+    signal.SIGHUP,
+):  # ignored under nohup and in the background of a shell, and by all children
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 settings.register_profile("asyncrl", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("asyncrl")
 

@@ -416,7 +416,7 @@ def test_a_sink_that_raises_does_not_end_a_run(tmp_path: Path) -> None:
 
 
 def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncrl.analysis.film.play", lambda *_, **__: fail())
+    monkeypatch.setattr("asyncrl.analysis.film.Stage", lambda *_, **__: fail())
     outcome, _, recorder = run(tmp_path / "run", steps=2000, eval_every=1000, eval_video=True)
     assert outcome.status == "done"
     assert any("evaluation_return_mean" in line for line in recorder.lines)

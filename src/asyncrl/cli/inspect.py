@@ -29,9 +29,9 @@ class Arguments:
     """Folder for the page and its pictures; by default the run's folder inspect."""
     checkpoint: str = "last"
     """last, best (of the highest mean return), or the step of a checkpoint."""
-    states: int = 3000
+    states: int = 2000
     """Number of states to look at."""
-    seconds: float = 45.0
+    seconds: float = 40.0
     """Play at most this long for them."""
     dimensions: tuple[int, ...] = ()
     """Two entries of the observation, from 0, to draw value and policy over; by default the two that matter most."""

@@ -55,11 +55,11 @@ def inspect(
     agent: Agent,
     output: Path,
     *,
-    states: int = 3000,
-    seconds: float = 45.0,
-    deterministic: bool = False,
-    dimensions: Sequence[int] = (),
-    seed: int = 0,
+    states: int,
+    seconds: float,
+    deterministic: bool,
+    dimensions: Sequence[int],
+    seed: int,
     progress: Progress,
 ) -> Path:
     """Writes the report of an agent and its pictures.
