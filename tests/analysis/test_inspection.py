@@ -93,8 +93,7 @@ def record_of(agent: Agent, states: int = 40) -> Recording:
 
 
 def subject_of(kind: str, **changes: Any) -> Subject:
-    recording = recording_of(kind)
-    return Subject(RunFolder(Path("nowhere")), recording.agent, recording, **changes)
+    return Subject(RunFolder(Path("nowhere")), recording_of(kind), **changes)
 
 
 def features_of(agent: Agent, decision: Any) -> Any:

@@ -21,13 +21,17 @@ class NotShownError(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a chapter is about: a run, its agent, and states that the agent met."""
+    """What a chapter is about: a run, and states that its agent met."""
 
     run: RunFolder
-    agent: Agent
     recording: Recording
     dimensions: tuple[int, ...] = ()  # of the observation, that a map is drawn over; empty: the two that matter most
     seed: int = 0
+
+    @property
+    def agent(self) -> Agent:
+        """Who met them."""
+        return self.recording.agent
 
     @property
     def is_recurrent(self) -> bool:

@@ -97,7 +97,7 @@ def inspect(
         seed=seed,
         progress=lambda share: progress("playing", RECORDING_SHARE * share),
     )
-    subject = Subject(run, agent, recording, tuple(dimensions), seed)
+    subject = Subject(run, recording, tuple(dimensions), seed)
     shown: list[Chapter] = []
     missing: list[Missing] = []
     chapters = _chapters(output)
