@@ -17,7 +17,7 @@ from asyncrl.agent import Agent, load
 from asyncrl.cli import main
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.export import ExportedPolicy, export_onnx
-from asyncrl.networks.assemble import make_network
+from asyncrl.runtime.networks import make_network
 from tests.experiments import small
 
 CASES: dict[str, dict[str, Any]] = {

@@ -17,7 +17,6 @@ from torch import Tensor
 pytest.importorskip("llvmlite")
 
 from asyncrl import kernels
-from asyncrl.config import NetworkSettings, OptimizerSettings
 from asyncrl.envs.make import describe
 from asyncrl.kernels import llvm
 from asyncrl.kernels.convolution import Convolution, Shape
@@ -27,6 +26,7 @@ from asyncrl.optim.hogwild import STATISTICS, make_optimizer
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.runtime.worker import ExploringPolicy, Worker, WorkerSetup
+from asyncrl.settings import NetworkSettings, OptimizerSettings
 from tests.experiments import small
 
 LAYERS = {  # (height, width, channels), kernel, stride, outputs, dtype

@@ -16,10 +16,11 @@ from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
-from asyncrl.networks.assemble import Network, make_network
+from asyncrl.networks.assemble import Network
 from asyncrl.run_folder import open_run_folder
 from asyncrl.runtime.checkpoint import load_chosen, load_parameters
 from asyncrl.runtime.evaluator import Evaluation, evaluate
+from asyncrl.runtime.networks import make_network
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, Outputs, State
 

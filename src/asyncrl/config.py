@@ -15,6 +15,7 @@ import dacite
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.errors import UserError
+from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings, require
 
 Settings = TypeVar("Settings")
 
@@ -22,101 +23,6 @@ LARGEST_SEED = 2**30
 
 GROUPS = ("algorithm", "network", "optimizer", "supervision")
 """Settings of an experiment that hold further settings."""
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """The agent's network: torso, core, initial parameters."""
-
-    torso: str = "auto"
-    """auto (by the observations' shape), mlp, atari-2013, atari-2015, minatar, or an import path module:factory."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Units of each layer of the mlp torso."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """After each layer of the mlp torso; tanh learned tasks that relu did not (Acrobot)."""
-    memory: Literal["none", "lstm", "gru"] = "none"
-    """Recurrent core between torso and heads."""
-    memory_size: int = 128
-    """Units of the recurrent core."""
-    initialization: Literal["torch", "orthogonal"] = "torch"
-    """torch: uniform ±1/√fan_in, as the paper's; orthogonal: with an almost uniform first policy."""
-    separate: bool = False
-    """Give each head a torso and a core of its own, so that policy and value share no parameters."""
-    normalize_observations: bool = False
-    """Shift and scale vectors by their running mean and deviation, which all workers share; images are left alone."""
-    last_action_reward: bool = False
-    """Feed the last action and the last reward to the core beside the torso's features."""
-
-    def __post_init__(self) -> None:
-        _require(all(units > 0 for units in self.hidden), "--hidden takes positive numbers of units")
-        _require(self.memory_size > 0, "--memory-size must be positive")
-
-
-@dataclass(frozen=True)
-class OptimizerSettings:
-    """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
-
-    optimizer: Literal["shared-rmsprop", "rmsprop", "momentum-sgd", "shared-adam"] = "shared-adam"
-    """The first three are the paper's: rmsprop and momentum-sgd keep statistics for each worker."""
-    learning_rate: float = 1e-3
-    """η at the start."""
-    learning_rate_range: tuple[float, float] | None = None
-    """Draw the learning rate log-uniformly from this range, by the seed, as the paper did 50 times."""
-    schedule: Literal["linear", "constant"] = "linear"
-    """linear: to zero at the run's last step."""
-    decay: float = 0.99
-    """Of the mean squared gradient [α; Adam's β2], or of the momentum."""
-    epsilon: float = 1e-5
-    """Keeps the division finite [ε]: inside the root in RMSProp, outside in shared-adam."""
-    max_gradient_norm: float = 0.5
-    """Gradients are scaled down to this global norm."""
-    lock: bool = False
-    """Workers take turns to read and to change the shared parameters: an ablation, the paper has no lock."""
-
-    def __post_init__(self) -> None:
-        _require(0 < self.learning_rate < math.inf, "--learning-rate must be positive and finite")
-        low, high = self.learning_rate_range or (1.0, 1.0)
-        _require(0 < low <= high < math.inf, "--learning-rate-range takes two positive numbers, the smaller one first")
-        _require(0 <= self.decay < 1, "--decay must lie in [0, 1)")
-        _require(0 < self.epsilon < math.inf, "--epsilon must be positive and finite")
-        _require(self.max_gradient_norm > 0, "--max-gradient-norm must be positive (a huge one turns clipping off)")
-
-
-@dataclass(frozen=True)
-class SupervisionSettings:
-    """How a run is watched, saved and evaluated; none of it changes what is learned."""
-
-    restarts: int = 3
-    """Restarts of a worker within ten minutes; when it fails once more, the run goes on without it."""
-    stall_timeout: float = 300.0
-    """Seconds without a sign of life after which a worker is taken to hang, and replaced."""
-    checkpoint_seconds: float = 60.0
-    """Seconds between two checkpoints: the most that a power failure can cost."""
-    keep_last: int = 3
-    """Newest checkpoints to keep."""
-    keep_every: int | None = None
-    """Keep a checkpoint for each multiple of this many steps too, for ever."""
-    eval_every: int | None = None
-    """Evaluate a frozen copy of the agent after each multiple of this many steps, in a process of its own."""
-    eval_episodes: int = 20
-    """Episodes of such an evaluation."""
-    eval_video: bool = False
-    """Film one more episode at each evaluation, for TensorBoard and the trackers."""
-    histograms: bool = False
-    """Show the distribution of each parameter tensor at checkpoints, in TensorBoard and the trackers."""
-    trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = ()
-    """Send metrics to these too; each needs the extra of its name."""
-
-    def __post_init__(self) -> None:
-        _require(self.restarts >= 0, f"--restarts must be 0 or more, not {self.restarts}")
-        _require(self.stall_timeout > 0, "--stall-timeout must be positive, in seconds")
-        _require(self.checkpoint_seconds > 0, "--checkpoint-seconds must be positive")
-        _require(self.keep_last >= 1, f"--keep-last must be at least 1, not {self.keep_last}")
-        _require(self.keep_every is None or self.keep_every > 0, "--keep-every must be positive, or None")
-        _require(self.eval_every is None or self.eval_every > 0, "--eval-every must be positive, or None")
-        _require(self.eval_episodes >= 1, f"--eval-episodes must be at least 1, not {self.eval_episodes}")
-        _require(not self.eval_video or self.eval_every is not None, "--eval-video needs --eval-every")
-        _require(len(set(self.trackers)) == len(self.trackers), "--trackers takes each name once")
 
 
 @dataclass(frozen=True)
@@ -155,22 +61,22 @@ class Experiment:
     """Where the settings started from."""
 
     def __post_init__(self) -> None:
-        _require(self.steps > 0, f"--steps must be positive, not {self.steps}")
-        _require(self.until_seconds is None or self.until_seconds > 0, "--until-seconds must be positive, or None")
-        _require(
+        require(self.steps > 0, f"--steps must be positive, not {self.steps}")
+        require(self.until_seconds is None or self.until_seconds > 0, "--until-seconds must be positive, or None")
+        require(
             self.workers == "auto" or self.workers > 0,
             f"--workers must be at least 1, or auto, not {self.workers}",
         )
-        _require(
+        require(
             self.envs_per_worker == "auto" or self.envs_per_worker > 0,
             f"--envs-per-worker must be at least 1, or auto, not {self.envs_per_worker}",
         )
-        _require(
+        require(
             not self.episode_rollouts or self.envs_per_worker == 1,
             "--episode-rollouts needs --envs-per-worker 1: several environments do not end their episodes together",
         )
-        _require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
-        _require(0 < self.reward_scale < math.inf, "--reward-scale must be positive and finite")
+        require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
+        require(0 < self.reward_scale < math.inf, "--reward-scale must be positive and finite")
         check_seed(self.seed)
 
     @property
@@ -203,7 +109,7 @@ def with_fixed_learning_rate(experiment: Experiment, start: Experiment) -> Exper
         UserError: A range was given by hand too.
     """
     given = experiment.optimizer.learning_rate_range
-    _require(
+    require(
         given is None or given == start.optimizer.learning_rate_range,
         "--learning-rate and --learning-rate-range cannot both be given",
     )
@@ -250,7 +156,7 @@ def check_seed(seed: int) -> None:
     Raises:
         UserError: It is negative or too large.
     """
-    _require(0 <= seed <= LARGEST_SEED, f"--seed must lie between 0 and {LARGEST_SEED}, not {seed}")
+    require(0 <= seed <= LARGEST_SEED, f"--seed must lie between 0 and {LARGEST_SEED}, not {seed}")
 
 
 def available_cores() -> int:
@@ -300,8 +206,3 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise UserError(f"{what} should hold lines 'setting: value', not {value!r}")
     return value
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)

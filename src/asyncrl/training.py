@@ -174,7 +174,7 @@ def prepare_folder(experiment: Experiment, run_dir: Path | None, overwrite: bool
     """
     check_installed(experiment.supervision.trackers)
     if overwrite:
-        from asyncrl.networks.assemble import make_network
+        from asyncrl.runtime.networks import make_network
 
         make_network(experiment, describe(experiment))
     return new_run_folder(experiment, algorithm_name(experiment.algorithm), run_dir, overwrite)

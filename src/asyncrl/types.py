@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from gymnasium.spaces import Space
     from torch import Tensor
 
+OBSERVATION, LAST_ACTION, LAST_REWARD = "observation", "last_action", "last_reward"
+"""Keys of observations to which the last action and the last reward were added."""
+
 State = tuple["Tensor", ...]
 """Recurrent state, each tensor [B, H]; the empty tuple for a feed-forward network."""
 

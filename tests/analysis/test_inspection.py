@@ -29,10 +29,10 @@ from asyncrl.analysis.inspection.value_map import most_important, show_map
 from asyncrl.analysis.readout import readout_of
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe
-from asyncrl.memory.rollout import RewardRule
-from asyncrl.networks.assemble import make_network
 from asyncrl.networks.heads import policy_head
 from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.networks import make_network
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map
 from tests.experiments import small
 

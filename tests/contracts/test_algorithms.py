@@ -17,8 +17,8 @@ from asyncrl.algorithms.base import Networks, statistics
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
-from asyncrl.networks.assemble import make_network
 from asyncrl.optim.hogwild import gradients
+from asyncrl.runtime.networks import make_network
 from asyncrl.types import EnvironmentInfo, Rollout
 from tests.experiments import small
 

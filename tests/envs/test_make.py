@@ -21,8 +21,8 @@ from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe, find_spec, frames_per_step, make_environments, make_vector
 from asyncrl.envs.observations import ArrayObservations
 from asyncrl.errors import UserError
-from asyncrl.memory.rollout import RewardRule
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.rollout_buffer import RewardRule
 from tests.experiments import small
 
 

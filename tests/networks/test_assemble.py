@@ -9,14 +9,15 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
-from asyncrl.config import NetworkSettings
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
 from asyncrl.functional.moments import moments_of
-from asyncrl.networks.assemble import Network, flatten_parameters, make_network
+from asyncrl.networks.assemble import Network, flatten_parameters
 from asyncrl.networks.heads import ActionValueHead, ValueHead, policy_head
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.torso import ImageTorso, VectorTorso, make_torso
+from asyncrl.runtime.networks import make_network
+from asyncrl.settings import NetworkSettings
 from asyncrl.types import EnvironmentInfo
 from tests.experiments import small
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from asyncrl.config import OptimizerSettings
 from asyncrl.functional.moments import moments_of
 from asyncrl.optim.hogwild import (
     PRIVATE,
@@ -26,6 +25,7 @@ from asyncrl.optim.hogwild import (
     statistic_names,
 )
 from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
+from asyncrl.settings import OptimizerSettings
 
 CONTEXT = multiprocessing.get_context("forkserver")
 

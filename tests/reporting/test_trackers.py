@@ -428,7 +428,7 @@ def test_films_of_long_episodes_have_few_frames(tmp_path: Path, monkeypatch: pyt
 
     from asyncrl.agent import Agent
     from asyncrl.analysis import film
-    from asyncrl.networks.assemble import make_network
+    from asyncrl.runtime.networks import make_network
 
     monkeypatch.setattr(film, "MOST_FRAMES", 4)
     experiment = small()

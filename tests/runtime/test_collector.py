@@ -13,8 +13,8 @@ from torch import Tensor
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.envs.make import make_vector
 from asyncrl.functional.returns import n_step_returns
-from asyncrl.memory.rollout import RewardRule
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.types import State
 
 

@@ -14,13 +14,13 @@ import torch
 from asyncrl.agent import load
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import RunError, UserError
-from asyncrl.memory.rollout import RewardRule
 from asyncrl.optim.hogwild import STATISTICS
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.guard import UpdateGuard
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.supervisor import Outcome, Supervisor
 from asyncrl.runtime.worker import Worker, WorkerSetup

@@ -15,7 +15,7 @@ from asyncrl.agent import Agent
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
-from asyncrl.memory.rollout import empty_observations
+from asyncrl.runtime.rollout_buffer import empty_observations
 from asyncrl.tree import tree_map
 from asyncrl.types import Outputs, State
 

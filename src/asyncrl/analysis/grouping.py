@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from asyncrl.config import GROUPS, Experiment, NetworkSettings, OptimizerSettings, available_cores, setting
+from asyncrl.config import GROUPS, Experiment, available_cores, setting
 from asyncrl.run_folder import RunFolder
+from asyncrl.settings import NetworkSettings, OptimizerSettings
 
 IGNORED = ("seed", "preset", "name", "environment", "until_return", "until_seconds")
 """Settings that make no other method of a run: its seed, where settings came from, when it ends."""

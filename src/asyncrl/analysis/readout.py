@@ -14,8 +14,8 @@ from torch import Tensor
 from asyncrl.agent import Agent
 from asyncrl.envs.meanings import action_names
 from asyncrl.errors import UserError
-from asyncrl.memory.rollout import empty_observations
 from asyncrl.networks.heads import ActionValueHead
+from asyncrl.runtime.rollout_buffer import empty_observations
 from asyncrl.tree import tree_map
 from asyncrl.types import Outputs
 

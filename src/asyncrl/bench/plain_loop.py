@@ -23,10 +23,11 @@ from asyncrl.bench.measure import START_SECONDS, WARM_UP, run_processes
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
-from asyncrl.memory.rollout import RewardRule
-from asyncrl.networks.assemble import flatten_parameters, make_network
+from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.networks.torso import ImageTorso
+from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.processes import process_context
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.runtime.shared import SharedVector
 from asyncrl.types import EnvironmentInfo
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
-
-OBSERVATION, LAST_ACTION, LAST_REWARD = "observation", "last_action", "last_reward"
+from asyncrl.types import LAST_ACTION, LAST_REWARD, OBSERVATION
 
 
 def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]]:

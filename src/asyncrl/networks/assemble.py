@@ -10,15 +10,14 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from asyncrl.config import Experiment, NetworkSettings
 from asyncrl.networks.convolution import Activations
 from asyncrl.networks.heads import HeadFactory
-from asyncrl.networks.initialization import orthogonal
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.recurrent import make_core
 from asyncrl.networks.torso import ImageTorso, make_torso
+from asyncrl.settings import NetworkSettings
 from asyncrl.tree import tree_map
-from asyncrl.types import EnvironmentInfo, State
+from asyncrl.types import State
 
 
 class Body(nn.Module):
@@ -97,23 +96,6 @@ class Network(nn.Module):
         ]
         outputs = {name: head(passed[self.body_of[name]][0]) for name, head in self.heads.items()}
         return outputs, tuple(tensor for _, after in passed for tensor in after)
-
-
-def make_network(experiment: Experiment, info: EnvironmentInfo) -> Network:
-    """The experiment's network, its parameters drawn from the experiment's seed; the global random state is kept.
-
-    `initialization: torch` is Torch's default, uniform in ±1/√fan_in, which the 2016 paper used.
-
-    Raises:
-        UserError: The algorithm or the torso does not fit the environment.
-    """
-    heads = experiment.algorithm.heads(info.action_space)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(experiment.seed)
-        network = Network(info.observation_space, experiment.network, heads)
-        if experiment.network.initialization == "orthogonal":
-            orthogonal(network)
-    return network
 
 
 def flatten_parameters(network: nn.Module, into: Tensor | None = None) -> Tensor:

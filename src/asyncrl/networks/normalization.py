@@ -10,9 +10,9 @@ import torch
 from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
 
-from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.functional.moments import Moments
 from asyncrl.networks.torso import is_image
+from asyncrl.types import LAST_ACTION, LAST_REWARD
 
 LIMIT = 10.0
 """Normalised observations are clipped to ± this many deviations."""

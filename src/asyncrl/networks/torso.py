@@ -13,11 +13,11 @@ import torch
 from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
 
-from asyncrl.config import NetworkSettings
-from asyncrl.envs.observations import LAST_ACTION, LAST_REWARD
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
 from asyncrl.networks.convolution import Activations, compiled_layers, convolve_relu
+from asyncrl.settings import NetworkSettings
+from asyncrl.types import LAST_ACTION, LAST_REWARD
 
 CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
     # name: ((channels, kernel, stride) of each layer, units of the fully-connected layer)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asyncrl import kernels
-from asyncrl.config import OptimizerSettings
+from asyncrl.settings import OptimizerSettings
 
 TINY = 1e-30
 """Far below any ε²; the root of an exact zero takes a CPU twenty times as long as that of any other number."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.a3c import A3C
-from asyncrl.config import Experiment, NetworkSettings, OptimizerSettings
+from asyncrl.config import Experiment
+from asyncrl.settings import NetworkSettings, OptimizerSettings
 
 
 def atari_57_ff(environment: str, algorithm: str) -> Experiment:

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.base import Algorithm
-from asyncrl.config import Experiment, NetworkSettings, OptimizerSettings
+from asyncrl.config import Experiment
+from asyncrl.settings import NetworkSettings, OptimizerSettings
 
 MUJOCO = tuple(
     f"{name}-v*"

@@ -14,8 +14,8 @@ from torch import Tensor
 from asyncrl.envs.actions import ActionCodec, action_codec
 from asyncrl.envs.checks import DataCheck
 from asyncrl.envs.observations import as_agents_see
-from asyncrl.memory.rollout import RewardRule, RolloutBuffer
 from asyncrl.runtime.phases import PhaseClock
+from asyncrl.runtime.rollout_buffer import RewardRule, RolloutBuffer
 from asyncrl.tree import tree_map
 from asyncrl.types import Episode, Rollout, State
 

@@ -142,7 +142,8 @@ def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> 
     import torch
 
     from asyncrl.agent import Agent
-    from asyncrl.networks.assemble import flatten_parameters, make_network
+    from asyncrl.networks.assemble import flatten_parameters
+    from asyncrl.runtime.networks import make_network
 
     network = make_network(experiment, info)
     flatten_parameters(network, into=frozen.parameters.tensor)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asyncrl.envs.make import make_environments
-from asyncrl.memory.rollout import RewardRule
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.phases import PhaseClock
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.types import Episode
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from torch import Tensor
 from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.machine import check_shared_memory
-from asyncrl.networks.assemble import flatten_parameters, make_network
+from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.optim.hogwild import statistic_names
 from asyncrl.runtime.checkpoint import Checkpoint, load_parameters
+from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedState, SharedVector
 from asyncrl.types import EnvironmentInfo
 

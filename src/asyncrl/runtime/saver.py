@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from asyncrl.config import SupervisionSettings
 from asyncrl.errors import UserError
 from asyncrl.runtime.checkpoint import BEST, Checkpoint, load_checkpoint, prune, save_checkpoint
+from asyncrl.settings import SupervisionSettings
 
 Notify = Callable[[str], None]
 """Tells people, on the terminal and in the run's log."""

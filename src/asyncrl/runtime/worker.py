@@ -18,13 +18,14 @@ from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
 from asyncrl.functional import schedules
-from asyncrl.memory.rollout import RewardRule
-from asyncrl.networks.assemble import Network, flatten_parameters, make_network
+from asyncrl.networks.assemble import Network, flatten_parameters
 from asyncrl.networks.convolution import Activations
 from asyncrl.optim.hogwild import clip, gradients, make_optimizer
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.guard import UpdateGuard
+from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.runtime.shared import Counter, SharedState
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, Report, Rollout, State

@@ -18,9 +18,9 @@ from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.readout import Readout
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
-from asyncrl.memory.rollout import RewardRule
-from asyncrl.networks.assemble import make_network
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.networks import make_network
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.types import Episode
 
 ENVIRONMENTS, STEPS = 16, 128

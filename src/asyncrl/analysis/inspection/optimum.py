@@ -16,7 +16,7 @@ from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture,
 from asyncrl.analysis.picture import COLOURS
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import make_environments
-from asyncrl.memory.rollout import RewardRule
+from asyncrl.runtime.rollout_buffer import RewardRule
 
 Array = NDArray[np.float64]
 SWEEPS, TOLERANCE = 100_000, 1e-9

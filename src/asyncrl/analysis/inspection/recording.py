@@ -17,8 +17,8 @@ from PIL import Image
 from asyncrl.agent import Agent
 from asyncrl.analysis.episode import Decision, Frame, Moment, Stage
 from asyncrl.analysis.readout import Reading, Readout
-from asyncrl.memory.rollout import RewardRule
 from asyncrl.networks.heads import PolicyHead
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map
 from asyncrl.types import State
 
