@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import itertools
 import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,13 +22,15 @@ from asyncrl import kernels
 from asyncrl.envs.make import describe
 from asyncrl.kernels import llvm
 from asyncrl.kernels.convolution import Convolution, Shape
-from asyncrl.networks.convolution import Activations, CompiledLayers, compiled_layers
+from asyncrl.networks.assemble import Network
+from asyncrl.networks.convolution import CompiledLayers, Layers, compiled_layers
 from asyncrl.networks.torso import ImageTorso, make_torso
-from asyncrl.optim.hogwild import STATISTICS, make_optimizer
+from asyncrl.optim.hogwild import OPTIMIZERS, gradients, make_optimizer
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.runtime.worker import ExploringPolicy, Worker, WorkerSetup
+from asyncrl.runtime.worker import Worker, WorkerSetup
 from asyncrl.settings import NetworkSettings, OptimizerSettings
+from asyncrl.types import Rollout
 from tests.experiments import small
 
 LAYERS = {  # (height, width, channels), kernel, stride, outputs, dtype
@@ -81,7 +85,7 @@ def test_a_torso_of_own_kernels_is_one_of_torch(torso: str, shape: tuple[int, in
     pull = torch.randn(6, made.output_size)
     pull[4:] = 0  # the last ones are not learned from
 
-    def results(known: Sequence[Activations] = ()) -> list[Tensor]:
+    def results(known: Sequence[Layers] = ()) -> list[Tensor]:
         features = made(images, known)
         return [features.detach(), *torch.autograd.grad((features * pull).sum(), list(made.parameters()))]
 
@@ -169,17 +173,20 @@ def _chained(channels: int, layers: Sequence[tuple[int, int, int]]) -> Iterator[
 def test_a_worker_learns_from_what_it_computed_when_it_acted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, algorithm: str, expected: int, settings: dict[str, Any]
 ) -> None:
-    """Updates with and without the kept activations are the same; an algorithm that looks ahead keeps none."""
-    pop, kept = ExploringPolicy.pop_activations, 0
+    """Updates with and without what acting computed are the same; with a look-ahead the first action is a stale one."""
+    unroll, used = Network.unroll, 0
 
-    def count(policy: ExploringPolicy) -> Any:
-        nonlocal kept
-        activations = pop(policy)
-        kept = sum(any(step) for step in activations)
-        return activations
+    def count(network: Network, rollout: Rollout, final: bool = True) -> Any:
+        nonlocal used
+        version = network.version
+        used = len(list(itertools.takewhile(lambda step: step.version == version, rollout.activations)))
+        return unroll(network, rollout, final)
 
-    def after_updates(pop_activations: Any) -> Tensor:
-        monkeypatch.setattr(ExploringPolicy, "pop_activations", pop_activations)
+    def forget(network: Network, rollout: Rollout, final: bool = True) -> Any:
+        return unroll(network, dataclasses.replace(rollout, activations=()), final)
+
+    def after_updates(way: Any) -> Tensor:
+        monkeypatch.setattr(Network, "unroll", way)
         experiment = small("MinAtar/Breakout-v1", algorithm, rollout_length=3, **{"steps": 36, **settings})
         supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
         list(Worker(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, tmp_path)).work())
@@ -187,8 +194,32 @@ def test_a_worker_learns_from_what_it_computed_when_it_acted(
         return supervisor.shared.parameters.tensor
 
     parameters = after_updates(count)
-    assert kept == expected
-    torch.testing.assert_close(parameters, after_updates(lambda policy: ()))
+    assert used == expected
+    torch.testing.assert_close(parameters, after_updates(forget))
+
+
+def test_stale_activations_make_no_wrong_gradient(tmp_path: Path) -> None:
+    """Once θ' has changed, what acting computed is left unused: the gradient equals that of a rollout without it."""
+    experiment = small("MinAtar/Breakout-v1", "a3c", rollout_length=3)
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+    worker = Worker(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, tmp_path))
+    online, random = worker.networks.online, torch.Generator().manual_seed(0)
+    worker.store.pull(worker.networks)
+    rollout = worker.collector.collect(worker.policy)
+    assert len(rollout.activations) == 3
+    supervisor.shared.parameters.tensor.mul_(
+        1 + 0.1 * torch.randn(supervisor.shared.parameters.tensor.shape, generator=random)
+    )
+    for change in ("pull", "in place"):
+        if change == "pull":
+            worker.store.pull(worker.networks)
+        else:
+            next(online.parameters()).detach().mul_(1.5)
+        found, truth = (
+            gradients(worker.algorithm.loss(worker.networks, data).total, online) for data in (rollout, rollout.kept())
+        )
+        assert truth.any()
+        torch.testing.assert_close(found, truth)
 
 
 @pytest.mark.parametrize("optimizer", ["shared-rmsprop", "momentum-sgd", "shared-adam"])
@@ -199,7 +230,7 @@ def test_updates_are_those_of_torch(optimizer: str, size: int, monkeypatch: pyte
 
     def trained() -> list[Tensor]:
         settings = OptimizerSettings(optimizer=optimizer)  # type: ignore[arg-type]
-        names = STATISTICS[optimizer]
+        names = OPTIMIZERS[optimizer].statistics
         suffix = "/0" if optimizer == "momentum-sgd" else ""
         vectors = {name + suffix: torch.zeros(size) for name in names}
         parameters, updates = torch.ones(size), iter(range(9))

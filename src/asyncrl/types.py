@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from asyncrl.tree import tree_map
 
 if TYPE_CHECKING:
     from gymnasium.spaces import Space
@@ -24,8 +27,39 @@ Outputs = Mapping[str, "Tensor"]
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run has come; schedules depend on it."""
+
+    steps: int  # global steps so far, over all workers [T]
+    length: int  # steps of the whole run [T_max]
+
+    @property
+    def fraction(self) -> float:
+        """Share of the run that is done, in [0, 1]."""
+        return min(1.0, self.steps / self.length)
+
+
+class Activations(NamedTuple):
+    """What the torsos of a network computed of observations [1, B, ...] while acting, and with which parameters."""
+
+    version: int  # of the network's parameters
+    bodies: tuple[tuple[Tensor, ...], ...]  # of each body, what each layer gave, [B, ...]
+
+
+class Decision(NamedTuple):
+    """What a policy decides for observations [1, B, ...]."""
+
+    actions: Tensor  # [1, B], or [1, B, D] where an action has several components
+    state: State  # recurrent state after the observations
+    behaviour: Outputs = MappingProxyType({})  # the heads' outputs [1, B, ...] that are kept with the actions
+    activations: Activations | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """T steps of B environments, time-major.
+
+    All arrays are views of the collector's buffer: they hold until the next rollout is collected. `kept` copies them.
 
     Environments reset themselves one step after an episode ends, so the step that follows an end is a dummy: it
     starts at the episode's final observation, its action is ignored and `valid` is false there.
@@ -39,20 +73,36 @@ class Rollout:
     first: Tensor  # [T+1, B] bool, true where an observation is its episode's first
     state: State  # recurrent state before observations[0]
     next_actions: Tensor | None = None  # [B, ...], already chosen for observations[T] if the algorithm looks ahead
-    activations: tuple[Any, ...] = ()  # of the acting network for observations[0], [1], ...; as `Network.forward` takes
+    behaviour: Outputs = field(default_factory=dict)  # [T, B, ...], outputs of the heads in `Algorithm.behaviour`
+    activations: tuple[Activations, ...] = ()  # of the network that acted, step by step; `Network.unroll` uses them
 
     @property
     def steps(self) -> int:
         """Number of agent decisions in it: the dummy steps do not count."""
         return int(self.valid.sum())
 
+    def kept(self) -> Rollout:
+        """A copy that lasts, without the activations, which belong to parameters that soon are old ones."""
+        return Rollout(
+            observations=tree_map(lambda rows: rows.clone(), self.observations),
+            actions=self.actions.clone(),
+            rewards=self.rewards.clone(),
+            discounts=self.discounts.clone(),
+            valid=self.valid.clone(),
+            first=self.first.clone(),
+            state=tuple(tensor.clone() for tensor in self.state),
+            next_actions=None if self.next_actions is None else self.next_actions.clone(),
+            behaviour={name: rows.clone() for name, rows in self.behaviour.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A scalar to differentiate and the numbers worth watching beside it."""
+    """A scalar to differentiate, the numbers worth watching beside it, and what the memory should hear of it."""
 
     total: Tensor  # []
     statistics: Mapping[str, Tensor]  # each []
+    feedback: Any = None  # for `Memory.learned`, such as the error of each item of a minibatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +148,16 @@ class EnvironmentInfo:
     observation_space: Space[Any]  # of one environment as the agent sees it: a Box, or a Dict of them; no float64
     action_space: Space[Any]  # of one environment
     frames_per_step: int  # emulator frames per agent decision
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """What a worker's memory is made for."""
+
+    environment: EnvironmentInfo
+    environments: int  # of this worker [B]
+    number: int  # of this worker, counted from 0
+    workers: int  # of the run, which share a memory's capacity
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from torch import Tensor
 
 from asyncrl.algorithms import ALGORITHMS, VALUE_BASED
-from asyncrl.algorithms.base import Networks, statistics
+from asyncrl.algorithms.base import statistics
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
+from asyncrl.networks.assemble import Networks
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.networks import make_network
-from asyncrl.types import EnvironmentInfo, Rollout
+from asyncrl.types import EnvironmentInfo, Progress, Rollout, WorkerInfo
 from tests.experiments import small
 
 T, B, A = 6, 3, 4
@@ -29,6 +30,7 @@ ACTIONS: dict[str, Space[Any]] = {
     "multi-discrete": MultiDiscrete([2, 3]),
     "box": Box(-2, 2, (2,), np.float32),
 }
+INFO = EnvironmentInfo("x", OBSERVATIONS, ACTIONS["discrete"], 1)
 Settings = dict[str, Any]
 VARIANTS: dict[str, Settings] = {"double": {"double": True}, "dueling": {"dueling": True}}
 
@@ -54,9 +56,9 @@ CASES = pytest.mark.parametrize(("name", "actions", "memory", "settings"), list(
 def setup(name: str, actions: str, memory: str, settings: dict[str, Any]) -> tuple[Any, Networks]:
     experiment = small(algorithm=name, memory=memory, initialization="torch", **settings)
     assert isinstance(experiment.algorithm, ALGORITHMS[name])
-    info = EnvironmentInfo("x", OBSERVATIONS, ACTIONS[actions], 1)
+    info = dataclasses.replace(INFO, action_space=ACTIONS[actions])
     network = make_network(experiment, info)
-    if experiment.algorithm.target_interval is None:
+    if experiment.algorithm.target_update is None:
         return experiment.algorithm, Networks(network)
     return experiment.algorithm, Networks(network, make_network(dataclasses.replace(experiment, seed=2), info))
 
@@ -88,10 +90,16 @@ def rollout(
     )
 
 
+def drawn(algorithm: Any, networks: Networks, data: Rollout, memory: Any = None) -> Any:
+    """What the algorithm's memory (a new one by default) says to learn from after a rollout."""
+    memory = memory or algorithm.make_memory(WorkerInfo(INFO, B, 0, 1))
+    memory.add(data)
+    (experience,) = memory.draw(networks, torch.Generator(), Progress(0, 1000))
+    return experience
+
+
 def loss_and_gradient(algorithm: Any, networks: Networks, data: Rollout) -> tuple[float, Tensor]:
-    memory = algorithm.make_memory(networks, B)
-    (experience,) = algorithm.experience(data, memory, networks, torch.Generator())
-    loss = algorithm.loss(networks, experience).total
+    loss = algorithm.loss(networks, drawn(algorithm, networks, data)).total
     return float(loss.detach()), gradients(loss, networks.online)
 
 
@@ -101,8 +109,8 @@ def test_statistics_of_values_and_targets_belong_together(
 ) -> None:
     algorithm, networks = setup(name, actions, memory, settings)
     data = rollout(networks, actions, dummies=((1, 0),))
-    (experience,) = algorithm.experience(data, algorithm.make_memory(networks, B), networks, torch.Generator())
-    found = {key: float(value) for key, value in algorithm.loss(networks, experience).statistics.items()}
+    statistics_of = algorithm.loss(networks, drawn(algorithm, networks, data)).statistics
+    found = {key: float(value) for key, value in statistics_of.items()}
     variance = found["target_square"] - found["target_mean"] ** 2
     assert variance > 0
     bias = found["target_mean"] - found["value_mean"]
@@ -134,9 +142,8 @@ def test_finite_repeatable_and_the_gradient_reaches_every_parameter(
     assert loss == again
     assert torch.equal(gradient, same)
     if networks.target is not None:  # its parameters are the shared θ⁻: no gradient may reach them
-        memory = algorithm.make_memory(networks, B)
-        (experience,) = algorithm.experience(data, memory, networks, torch.Generator())
-        assert not gradients(algorithm.loss(networks, experience).total, networks.target).any()
+        loss_of_target = algorithm.loss(networks, drawn(algorithm, networks, data)).total
+        assert not gradients(loss_of_target, networks.target).any()
     sizes = [parameter.numel() for parameter in networks.online.parameters()]
     parts = dict(zip(dict(networks.online.named_parameters()), gradient.split(sizes), strict=True))  # type: ignore[no-untyped-call]
     assert [key for key, part in parts.items() if not part.any()] == []
@@ -180,7 +187,7 @@ def test_acting_fits_the_action_space(name: str, actions: str, memory: str, sett
     network, random, space = networks.online, torch.Generator().manual_seed(0), ACTIONS[actions]
     outputs, _ = network(torch.randn(1, 100, 5), network.initial_state(100), torch.ones(1, 100, dtype=torch.bool))
     codec = action_codec(space)
-    explored = algorithm.explorer(network, 100, random)(outputs, 0)
+    explored = algorithm.explorer(network, 100, random)(outputs, Progress(0, 1000))
     for chosen in (explored, algorithm.act(network, outputs, random), algorithm.act_greedily(network, outputs)):
         assert chosen.shape == (1, 100, *codec.shape)
         assert all(action in space for action in codec.to_environment(chosen[0].numpy()))
@@ -236,11 +243,8 @@ def test_the_target_network_remembers_for_itself() -> None:
     assert networks.target is not None
     one, two = rollout(networks, seed=1), rollout(networks, seed=2)
     two.observations[0] = one.observations[-1]
-    memory = algorithm.make_memory(networks, B)
-    parts = []
-    for data in (one, two):
-        ((experience),) = algorithm.experience(data, memory, networks, torch.Generator())
-        parts.append(experience.target_values)
+    memory = algorithm.make_memory(WorkerInfo(INFO, B, 0, 1))
+    parts = [drawn(algorithm, networks, data, memory).target_values for data in (one, two)]
     joined = torch.cat([one.observations[:-1], two.observations])
     first = torch.zeros(2 * T + 1, B, dtype=torch.bool)
     whole = networks.target(joined, networks.target.initial_state(B), first)[0]["q"].detach()
@@ -256,7 +260,7 @@ def test_epsilons_are_drawn_for_each_environment_and_fall_to_their_final_values(
     outputs = {"q": torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(1, count, A)}  # action 3 is the best
 
     def random_share(steps: int) -> Tensor:
-        drawn = torch.stack([explore(outputs, steps)[0] != 3 for _ in range(400)]).float().mean(0)
+        drawn = torch.stack([explore(outputs, Progress(steps, 10_000))[0] != 3 for _ in range(400)]).float().mean(0)
         return drawn * A / (A - 1)  # a random action is the best one in 1 of A cases
 
     assert float(random_share(0).mean()) == pytest.approx(1.0, abs=0.02)

@@ -22,7 +22,8 @@ from asyncrl.envs.make import describe, find_spec, frames_per_step, make_environ
 from asyncrl.envs.observations import ArrayObservations
 from asyncrl.errors import UserError
 from asyncrl.runtime.collector import Collector
-from asyncrl.runtime.rollout_buffer import RewardRule
+from asyncrl.runtime.rollout_buffer import RolloutRules
+from asyncrl.types import Decision
 from tests.experiments import small
 
 
@@ -72,9 +73,9 @@ def test_environments_of_the_extras(environment: str, shape: tuple[int, ...]) ->
     info = describe(experiment)
     assert info.observation_space.shape == shape
     environments = make_environments(experiment, 2)
-    gatherer = Collector(environments, (), 5, 0.9, RewardRule(), episode_rollouts=False, seed=0)
+    gatherer = Collector(environments, (), RolloutRules(5, 0.9), seed=0)
     zeros = torch.zeros(1, 2, *gatherer.codec.shape, dtype=torch.from_numpy(gatherer.buffer.actions).dtype)
-    rollout = gatherer.collect(lambda observations, state, first: (zeros, state))
+    rollout = gatherer.collect(lambda observations, state, first: Decision(zeros, state))
     environments.close()
     assert rollout.observations.shape == (6, 2, *shape)
     assert rollout.observations.dtype != torch.float64

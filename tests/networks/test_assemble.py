@@ -13,7 +13,7 @@ from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
 from asyncrl.functional.moments import moments_of
 from asyncrl.networks.assemble import Network, flatten_parameters
-from asyncrl.networks.heads import ActionValueHead, ValueHead, policy_head
+from asyncrl.networks.heads import ActionValueHead, Head, ValueHead, policy_head
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.torso import ImageTorso, VectorTorso, make_torso
 from asyncrl.runtime.networks import make_network
@@ -27,7 +27,7 @@ MEMORIES = ("none", "lstm", "gru")
 
 
 def network(space: Box = VECTOR, **settings: Any) -> Network:
-    heads = {"policy": policy_head(Discrete(4)), "value": ValueHead}
+    heads = {"policy": policy_head(Discrete(4)), "value": Head(ValueHead)}
     torch.manual_seed(0)
     return Network(space, NetworkSettings(**{"hidden": (8,), "memory_size": 6, **settings}), heads)
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from asyncrl.functional.moments import moments_of
 from asyncrl.optim.hogwild import (
-    PRIVATE,
-    STATISTICS,
+    OPTIMIZERS,
     MomentumSGD,
     RMSProp,
     SharedAdam,
@@ -30,12 +29,17 @@ from asyncrl.settings import OptimizerSettings
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
+def rmsprop(theta: Tensor, square_average: Tensor, epsilon: float) -> RMSProp:
+    settings = OptimizerSettings(decay=0.99, epsilon=epsilon)
+    return RMSProp(settings, theta, {"square_average": square_average}, updates=lambda: 0)
+
+
 def test_rmsprop_equals_the_papers_formula() -> None:
     size = 40_000
     random = torch.Generator().manual_seed(0)
     theta, g = torch.randn(size, generator=random), torch.zeros(size)
     expected, statistic = theta.double().numpy(), np.zeros(size)
-    optimizer = RMSProp(theta, g, decay=0.99, epsilon=0.1)
+    optimizer = rmsprop(theta, g, epsilon=0.1)
     for _ in range(20):
         d = torch.randn(size, generator=random)
         optimizer.apply(d, learning_rate=0.01)
@@ -52,9 +56,8 @@ def test_adam_equals_torchs() -> None:
     reference = nn.Parameter(theta.clone())
     torch_adam = torch.optim.Adam([reference], lr=0.01, betas=(0.9, 0.99), eps=1e-5)
     count = 0
-    optimizer = SharedAdam(
-        theta, torch.zeros_like(theta), torch.zeros_like(theta), 0.9, 0.99, 1e-5, updates=lambda: count
-    )
+    moments = {name: torch.zeros_like(theta) for name in SharedAdam.statistics}
+    optimizer = SharedAdam(OptimizerSettings(decay=0.99, epsilon=1e-5), theta, moments, updates=lambda: count)
     for _ in range(20):
         d = torch.randn(theta.shape, generator=random)
         optimizer.apply(d, learning_rate=0.01)
@@ -68,7 +71,7 @@ def test_momentum_sgd_equals_the_papers_formula() -> None:
     random = torch.Generator().manual_seed(0)
     theta, m = torch.randn(1000, generator=random), torch.zeros(1000)
     expected, momentum = theta.double().numpy(), np.zeros(1000)
-    optimizer = MomentumSGD(theta, m, decay=0.9)
+    optimizer = MomentumSGD(OptimizerSettings(decay=0.9), theta, {"momentum": m}, updates=lambda: 0)
     for _ in range(20):
         d = torch.randn(1000, generator=random)
         optimizer.apply(d, learning_rate=0.1)
@@ -77,7 +80,7 @@ def test_momentum_sgd_equals_the_papers_formula() -> None:
     np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", STATISTICS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_statistics_are_shared_or_private_as_the_name_says(name: Any) -> None:
     settings = OptimizerSettings(optimizer=name)
     statistics = {key: torch.zeros(5) for key in statistic_names(name, workers=2)}
@@ -87,7 +90,7 @@ def test_statistics_are_shared_or_private_as_the_name_says(name: Any) -> None:
     touched = {key for key, vector in statistics.items() if vector.any()}
     two.apply(torch.ones(5), 0.1)
     also = {key for key, vector in statistics.items() if vector.any()} - touched
-    if name in PRIVATE:
+    if OPTIMIZERS[name].private:
         assert {key.rpartition("/")[2] for key in touched} == {"0"}
         assert {key.rpartition("/")[2] for key in also} == {"1"}
     else:
@@ -123,7 +126,7 @@ def test_a_gradient_that_is_not_finite_has_such_a_norm(bad: float) -> None:
 
 def _apply_many(parameters: SharedVector, statistic: SharedVector, times: int, barrier: Any) -> None:
     torch.set_num_threads(1)
-    optimizer = RMSProp(parameters.tensor, statistic.tensor, decay=0.99, epsilon=1.0)
+    optimizer = rmsprop(parameters.tensor, statistic.tensor, epsilon=1.0)
     gradient = torch.zeros_like(parameters.tensor)
     barrier.wait()
     for _ in range(times):
@@ -144,7 +147,7 @@ def test_two_processes_lose_no_whole_update_pattern() -> None:
         worker.join(50)
         assert worker.exitcode == 0
     alone = torch.zeros(1)
-    reference = RMSProp(alone, torch.zeros(1), decay=0.99, epsilon=1.0)
+    reference = rmsprop(alone, torch.zeros(1), epsilon=1.0)
     for _ in range(2 * times):
         reference.apply(torch.tensor([-1.0]), 1e-3)
     reached = parameters.tensor / alone

@@ -14,24 +14,23 @@ import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.envs.make import make_vector
 from asyncrl.functional.returns import n_step_returns
 from asyncrl.runtime.collector import Collector
-from asyncrl.runtime.rollout_buffer import RewardRule
-from asyncrl.types import State
+from asyncrl.runtime.rollout_buffer import RewardRule, RolloutRules
+from asyncrl.types import Decision, State
 
 
 def collector(environments: VectorEnv[Any, Any, Any], length: int, **settings: Any) -> Collector:
-    defaults: dict[str, Any] = {"discount": 0.9, "rewards": RewardRule(), "episode_rollouts": False, "seed": 0}
-    return Collector(environments, (), length, **{**defaults, **settings})
+    return Collector(environments, (), RolloutRules(length, discount=0.9, **settings), seed=0)
 
 
-def first_action(observations: Tensor, state: State, first: Tensor) -> tuple[Tensor, State]:
-    return torch.zeros(first.shape, dtype=torch.int64), state
+def first_action(observations: Tensor, state: State, first: Tensor) -> Decision:
+    return Decision(torch.zeros(first.shape, dtype=torch.int64), state)
 
 
 def random_action(actions: int) -> Any:
     generator = torch.Generator().manual_seed(0)
 
-    def policy(observations: Tensor, state: State, first: Tensor) -> tuple[Tensor, State]:
-        return torch.randint(actions, first.shape, generator=generator), state
+    def policy(observations: Tensor, state: State, first: Tensor) -> Decision:
+        return Decision(torch.randint(actions, first.shape, generator=generator), state)
 
     return policy
 

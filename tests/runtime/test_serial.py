@@ -14,17 +14,17 @@ import torch
 from asyncrl.agent import load
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import RunError, UserError
-from asyncrl.optim.hogwild import STATISTICS
+from asyncrl.optim.hogwild import OPTIMIZERS
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.guard import UpdateGuard
-from asyncrl.runtime.rollout_buffer import RewardRule
+from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.supervisor import Outcome, Supervisor
 from asyncrl.runtime.worker import Worker, WorkerSetup
-from asyncrl.types import Loss, Rollout
+from asyncrl.types import Decision, Loss, Rollout
 from tests.experiments import small
 
 
@@ -54,7 +54,7 @@ def run(folder: Path, resume: bool = False, **settings: Any) -> tuple[Outcome, S
 
 
 @pytest.mark.parametrize("memory", ["none", "lstm"])
-@pytest.mark.parametrize("optimizer", STATISTICS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_runs_are_equal_to_the_bit(tmp_path: Path, memory: str, optimizer: str) -> None:
     parameters = []
     for name in ("one", "two"):
@@ -240,11 +240,11 @@ def test_the_target_network_is_refreshed_whenever_the_global_step_passes_a_multi
 def test_sarsa_takes_the_action_it_learned_from(tmp_path: Path) -> None:
     experiment = small(algorithm="sarsa", rollout_length=3)
     environments = make_environments(experiment, 2)
-    gatherer = Collector(environments, (), 3, 0.9, RewardRule(), episode_rollouts=False, seed=0, look_ahead=True)
+    gatherer = Collector(environments, (), RolloutRules(3, 0.9, look_ahead=True), seed=0)
     random = torch.Generator().manual_seed(0)
 
-    def policy(observations: Any, state: Any, first: Any) -> tuple[torch.Tensor, Any]:
-        return torch.randint(3, first.shape, generator=random), state
+    def policy(observations: Any, state: Any, first: Any) -> Decision:
+        return Decision(torch.randint(3, first.shape, generator=random), state)
 
     promised = None
     for _ in range(10):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import Algorithm, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
 from asyncrl.types import Loss, Outputs, Rollout
 
@@ -16,20 +16,17 @@ if TYPE_CHECKING:
     from gymnasium.spaces import Space
     from torch import Tensor
 
-    from asyncrl.networks.assemble import Network
-    from asyncrl.networks.heads import HeadFactory, PolicyHead
+    from asyncrl.networks.assemble import Network, Networks
+    from asyncrl.networks.heads import Head, PolicyHead
 
 
 @dataclass(frozen=True)
-class A3C:
+class A3C(Algorithm):
     """Policy gradient with n-step advantages, a value baseline and an entropy bonus.
 
     The loss is Σ_t [ -log π(a_t|s_t) (R_t - V(s_t)) - β H(π(s_t)) + c (R_t - V(s_t))² ], with n-step returns R_t.
     Algorithm S3 omits the entropy term that the paper's §4 describes and its experiments used.
     """
-
-    target_interval: ClassVar[int | None] = None
-    look_ahead: ClassVar[bool] = False
 
     rollout_length: int = 20
     """Steps of each environment between two updates [t_max]."""
@@ -45,15 +42,11 @@ class A3C:
         if min(self.entropy_weight, self.value_weight) < 0:
             raise UserError("--entropy-weight and --value-weight must not be negative")
 
-    def heads(self, action_space: Space[Any]) -> Mapping[str, HeadFactory]:
+    def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
         """A policy and a value."""
-        from asyncrl.networks.heads import ValueHead, policy_head
+        from asyncrl.networks.heads import Head, ValueHead, policy_head
 
-        return {"policy": policy_head(action_space), "value": ValueHead}
-
-    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
-        """Actions drawn from the policy: it explores by itself."""
-        return lambda outputs, _steps: self.act(network, outputs, random)
+        return {"policy": policy_head(action_space), "value": Head(ValueHead, acting=False)}
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """Actions drawn from the policy."""
@@ -63,19 +56,10 @@ class A3C:
         """The policy's most probable actions."""
         return _policy(network).mode(outputs["policy"])
 
-    def make_memory(self, networks: Networks, environments: int) -> None:
-        """None: each rollout is used once."""
-
-    def experience(
-        self, rollout: Rollout, memory: None, networks: Networks, random: torch.Generator
-    ) -> Iterable[Rollout]:
-        """The rollout itself."""
-        yield rollout
-
     def loss(self, networks: Networks, experience: Rollout) -> Loss:
         """The loss of a rollout, summed over its steps."""
         rollout, network = experience, networks.online
-        outputs, _ = network(rollout.observations, rollout.state, rollout.first, rollout.activations)  # [T+1, B, ...]
+        outputs = network.unroll(rollout)  # [T+1, B, ...]
         policy, values = outputs["policy"][:-1], outputs["value"]  # [T, B, ...], [T+1, B]
         returns = F.returns.n_step_returns(rollout.rewards, rollout.discounts, values, rollout.valid)  # [T, B]
 

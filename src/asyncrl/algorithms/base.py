@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from asyncrl.errors import UserError
+from asyncrl.memory.base import Memory
+from asyncrl.memory.latest import LatestRollout
 
 if TYPE_CHECKING:
     import torch
     from gymnasium.spaces import Space
     from torch import Tensor
 
-    from asyncrl.networks.assemble import Network
-    from asyncrl.networks.heads import HeadFactory
-    from asyncrl.types import Loss, Outputs, Rollout
+    from asyncrl.networks.assemble import Network, Networks
+    from asyncrl.networks.heads import Head
+    from asyncrl.types import Loss, Outputs, Progress, WorkerInfo
 
-Explorer = Callable[["Outputs", int], "Tensor"]
-"""A worker's way of acting while it learns: heads' outputs [1, B, ...] and the global step give actions [1, B, ...]."""
-
-
-@dataclass(frozen=True, slots=True)
-class Networks:
-    """What a worker learns with."""
-
-    online: Network  # θ', its own copy of the shared parameters
-    target: Network | None = None  # θ⁻, the shared target parameters themselves, if the algorithm has them
+Explorer = Callable[["Outputs", "Progress"], "Tensor"]
+"""How a worker acts while it learns: heads' outputs [1, B, ...] and the run's progress give actions [1, B, ...]."""
 
 
-@runtime_checkable
-class Memory(Protocol):
-    """What a worker keeps from rollout to rollout, such as a replay memory, where it can be saved and restored."""
+@dataclass(frozen=True)
+class Every:
+    """θ⁻ ← θ each time the global step passes a multiple of an interval (Mnih et al. 2015 and 2016)."""
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        """All of it."""
-        ...
+    steps: int  # [I_target]
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes up what `tensors` gave."""
-        ...
+
+@dataclass(frozen=True)
+class Towards:
+    """θ⁻ ← α θ⁻ + (1 - α) θ after each update, an average of the latest parameters (Wang et al. 2017)."""
+
+    decay: float  # α
+
+
+TargetUpdate = Every | Towards
+"""How a second parameter vector, the target θ⁻, follows θ."""
 
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """Hyper-parameters and the mathematics they belong to; it holds no state, so every worker can share one."""
+    """Hyper-parameters and the mathematics they belong to; it holds no state, so every worker can share one.
+
+    A class that inherits from this protocol gets what most algorithms share: no target network, no look-ahead, nothing
+    kept of the behaviour policy, exploration by the policy itself, and the latest rollout as the memory.
+    """
 
     @property
     def rollout_length(self) -> int:
-        """Steps that each environment takes between two updates [T, the paper's t_max]."""
+        """Steps that each environment takes between two rounds of learning [T, the paper's t_max]."""
         ...
 
     @property
     def discount(self) -> float:
-        """γ."""
+        """How much a reward one step later is worth [γ]."""
         ...
 
     @property
-    def target_interval(self) -> int | None:
-        """Global steps after which θ⁻ ← θ, or None for an algorithm without a target network."""
-        ...
+    def target_update(self) -> TargetUpdate | None:
+        """How the target network's parameters θ⁻ follow θ, or None for an algorithm without a target network."""
+        return None
 
     @property
     def look_ahead(self) -> bool:
         """Whether it learns from the action that follows a rollout, which is then chosen before the update."""
-        ...
+        return False
 
-    def heads(self, action_space: Space[Any]) -> Mapping[str, HeadFactory]:
+    @property
+    def behaviour(self) -> tuple[str, ...]:
+        """Heads whose outputs at the time of acting are kept in `Rollout.behaviour`, for off-policy corrections."""
+        return ()
+
+    def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
         """The network's heads by name.
 
         Raises:
@@ -76,7 +84,7 @@ class Algorithm(Protocol):
 
     def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
         """How one worker with B environments acts while it learns."""
-        ...
+        return lambda outputs, _progress: self.act(network, outputs, random)
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """Actions of a trained agent [..., ...] for the heads' outputs [..., ...]."""
@@ -86,19 +94,12 @@ class Algorithm(Protocol):
         """The best known actions [..., ...] for the heads' outputs [..., ...]."""
         ...
 
-    def make_memory(self, networks: Networks, environments: int) -> Any:
-        """What a worker keeps from rollout to rollout; or None.
-
-        Where it is a `Memory`, a serial run that is stopped and resumed equals the uninterrupted one.
-        """
-        ...
-
-    def experience(self, rollout: Rollout, memory: Any, networks: Networks, random: torch.Generator) -> Iterable[Any]:
-        """What to learn from after a rollout: `loss` is called, and its gradient applied, for each item."""
-        ...
+    def make_memory(self, worker: WorkerInfo) -> Memory:
+        """One worker's memory, empty."""
+        return LatestRollout()
 
     def loss(self, networks: Networks, experience: Any) -> Loss:
-        """The loss of one item of `experience`."""
+        """The loss of one item that the memory gave."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from asyncrl import functional as F
 from asyncrl.algorithms.value_based import ValueBased
@@ -21,12 +21,15 @@ class Sarsa(ValueBased):
     Deviation: gradients are accumulated at a copy of θ made at the rollout's start, not at θ itself.
     """
 
-    look_ahead: ClassVar[bool] = True
+    @property
+    def look_ahead(self) -> bool:
+        """The last target needs the action that follows the rollout."""
+        return True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.double:
-            raise UserError("--double needs a maximum over actions, which Sarsa has not: leave it out")
+            raise UserError("--double needs a maximum over actions, and Sarsa's target has none: leave it out")
 
     def targets(self, rollout: Rollout, online_values: Tensor, target_values: Tensor) -> Tensor:
         """One-step targets [T, B]."""

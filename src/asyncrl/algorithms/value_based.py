@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Explorer, Networks, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import Algorithm, Every, Explorer, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
 from asyncrl.tree import tree_map
-from asyncrl.types import Loss, Outputs, Rollout, State
+from asyncrl.types import Loss, Outputs, Progress, Rollout, State, WorkerInfo
 
 if TYPE_CHECKING:
     import torch
     from gymnasium.spaces import Space
     from torch import Tensor
 
-    from asyncrl.networks.assemble import Network
-    from asyncrl.networks.heads import HeadFactory
-
-
-@dataclass(slots=True)
-class TargetMemory:
-    """The target network's own recurrent state, each [B, H], before a worker's next rollout."""
-
-    state: State
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All of it."""
-        return {str(number): tensor for number, tensor in enumerate(self.state)}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes up what `tensors` gave."""
-        self.state = tuple(tensors[str(number)] for number in range(len(tensors)))
+    from asyncrl.networks.assemble import Network, Networks
+    from asyncrl.networks.heads import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +31,62 @@ class Bootstrapped:
     target_values: Tensor  # Q(s, ·; θ⁻) [T+1, B, A]
 
 
+class BootstrappingMemory:
+    """The latest rollout, with what the target network says of it.
+
+    The target network has a recurrent state of its own, which runs along the rollouts beside the acting network's.
+    """
+
+    def __init__(self, environments: int) -> None:
+        self.environments = environments
+        self.rollout: Rollout | None = None
+        self.state: State | None = None  # of the target network before the next rollout, each [B, H]
+
+    def add(self, rollout: Rollout) -> None:
+        """Takes the place of the rollout before."""
+        self.rollout = rollout
+
+    def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Bootstrapped]:
+        """The rollout with the target network's action values, once."""
+        import torch
+
+        rollout, target = self.rollout, networks.target
+        assert rollout is not None
+        assert target is not None
+        if self.state is None:
+            self.state = target.initial_state(self.environments)
+        with torch.no_grad():
+            upto, last = (tree_map(lambda rows, part=part: rows[part], rollout.observations) for part in _PARTS)
+            values, self.state = target(upto, self.state, rollout.first[:-1])
+            final_values, _ = target(last, self.state, rollout.first[-1:])
+        yield Bootstrapped(rollout, torch.cat([values["q"], final_values["q"]]))
+
+    def learned(self, experience: Bootstrapped, feedback: None) -> None:
+        """Needs nothing."""
+
+    def save(self, file: Path) -> None:
+        """Writes the target network's recurrent state, if it has one."""
+        from safetensors.torch import save_file
+
+        if self.state:
+            save_file({str(number): tensor.contiguous() for number, tensor in enumerate(self.state)}, file)
+
+    def load(self, file: Path) -> None:
+        """Reads what `save` wrote."""
+        from safetensors.torch import load_file
+
+        if file.exists():
+            tensors = load_file(file)
+            self.state = tuple(tensors[str(number)] for number in range(len(tensors)))
+
+
 @dataclass(frozen=True)
-class ValueBased(ABC):
+class ValueBased(Algorithm):
     """Minimises Σ_t (y_t - Q(s_t, a_t; θ'))²; the algorithms differ in the targets y_t.
 
     The paper's final ε are drawn for each worker. Deviation: a worker with several environments draws one for each of
     them, so that few workers explore in as many ways as many do; with one environment per worker it is the paper's.
     """
-
-    look_ahead: ClassVar[bool] = False
 
     rollout_length: int = 5
     """Steps of each environment whose gradients make one update [I_AsyncUpdate; t_max of n-step Q]."""
@@ -82,6 +115,11 @@ class ValueBased(ABC):
         if probabilities and (len(probabilities) != len(self.final_epsilons) or min(probabilities) <= 0):
             raise UserError("--epsilon-probabilities takes one positive number for each of --final-epsilons")
 
+    @property
+    def target_update(self) -> Every:
+        """θ⁻ ← θ every `target_interval` steps."""
+        return Every(self.target_interval)
+
     @abstractmethod
     def targets(self, rollout: Rollout, online_values: Tensor, target_values: Tensor) -> Tensor:
         """What the action values should be.
@@ -95,7 +133,7 @@ class ValueBased(ABC):
             y [T, B].
         """
 
-    def heads(self, action_space: Space[Any]) -> Mapping[str, HeadFactory]:
+    def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
         """Action values."""
         from asyncrl.networks.heads import action_value_head
 
@@ -109,9 +147,9 @@ class ValueBased(ABC):
         drawn = torch.multinomial(probabilities, environments, replacement=True, generator=random)
         final = torch.tensor(self.final_epsilons)[drawn]  # [B]
 
-        def explore(outputs: Outputs, steps: int) -> Tensor:
-            progress = F.schedules.linear(0.0, 1.0, steps, self.exploration_steps)
-            return F.exploration.epsilon_greedy(outputs["q"], 1 + (final - 1) * progress, random)
+        def explore(outputs: Outputs, progress: Progress) -> Tensor:
+            annealed = F.schedules.linear(0.0, 1.0, progress.steps, self.exploration_steps)
+            return F.exploration.epsilon_greedy(outputs["q"], 1 + (final - 1) * annealed, random)
 
         return explore
 
@@ -125,32 +163,14 @@ class ValueBased(ABC):
         """Actions of the highest value."""
         return outputs["q"].argmax(-1)
 
-    def make_memory(self, networks: Networks, environments: int) -> TargetMemory:
-        """The target network's recurrent state at an episode's start."""
-        return TargetMemory(networks.online.initial_state(environments))
-
-    def experience(
-        self, rollout: Rollout, memory: TargetMemory, networks: Networks, random: torch.Generator
-    ) -> Iterable[Bootstrapped]:
-        """The rollout with the target network's action values.
-
-        The target network remembers for itself: its state runs along the rollouts beside the acting network's.
-        """
-        import torch
-
-        assert networks.target is not None
-        with torch.no_grad():
-            upto, last = (tree_map(lambda rows, part=part: rows[part], rollout.observations) for part in _PARTS)
-            values, memory.state = networks.target(upto, memory.state, rollout.first[:-1])
-            final_values, _ = networks.target(last, memory.state, rollout.first[-1:])
-        yield Bootstrapped(rollout, torch.cat([values["q"], final_values["q"]]))
+    def make_memory(self, worker: WorkerInfo) -> BootstrappingMemory:
+        """The latest rollout, and the target network's action values for it."""
+        return BootstrappingMemory(worker.environments)
 
     def loss(self, networks: Networks, experience: Bootstrapped) -> Loss:
         """The squared errors of a rollout, summed over its steps."""
-        rollout, rows = experience.rollout, None if self.double else -1
-        observations = tree_map(lambda all_rows: all_rows[:rows], rollout.observations)
-        outputs, _ = networks.online(observations, rollout.state, rollout.first[:rows], rollout.activations)
-        values = outputs["q"]  # [T, B, A], or [T+1, B, A]
+        rollout = experience.rollout
+        values = networks.online.unroll(rollout, final=self.double)["q"]  # [T, B, A], or [T+1, B, A] if `double`
         targets = self.targets(rollout, values.detach(), experience.target_values)  # [T, B]
         chosen = F.value_learning.taken(values[: len(rollout.actions)], rollout.actions)
         losses = F.value_learning.squared_error(chosen, targets)

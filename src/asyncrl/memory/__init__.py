@@ -1,1 +1,1 @@
-"""What workers remember: rollouts, and replay memories."""
+"""What workers learn from: the latest rollout, or what they keep of earlier ones."""

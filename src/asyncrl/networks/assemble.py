@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
-from asyncrl.networks.convolution import Activations
-from asyncrl.networks.heads import HeadFactory
+from asyncrl.networks.convolution import Layers
+from asyncrl.networks.heads import Head
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.recurrent import make_core
 from asyncrl.networks.torso import ImageTorso, make_torso
 from asyncrl.settings import NetworkSettings
 from asyncrl.tree import tree_map
-from asyncrl.types import State
+from asyncrl.types import Activations, Rollout, State
 
 
 class Body(nn.Module):
@@ -28,17 +29,18 @@ class Body(nn.Module):
         self.torso = make_torso(space, settings)
         self.core = make_core(settings.memory, int(self.torso.output_size), settings.memory_size)  # type: ignore[arg-type]
 
-    def activations(self, observations: Any) -> Activations:
-        """Of a torso that keeps them, for observations [N, ...]."""
+    def activations(self, observations: Any) -> Layers:
+        """What the layers of a compiled torso give for observations [N, ...]; empty for other torsos."""
         return self.torso.activations(observations) if isinstance(self.torso, ImageTorso) else ()
 
     def forward(
-        self, observations: Any, state: State, first: Tensor, known: Sequence[Activations] = ()
-    ) -> tuple[Tensor, State]:
-        """Observations [T·B, ...] and first [T, B] give features [T, B, F] and the next state."""
+        self, observations: Any, state: State, first: Tensor, known: Sequence[Layers] = ()
+    ) -> tuple[dict[str, Tensor], State]:
+        """Observations [T·B, ...] and first [T, B] give the features [T, B, F] of torso and core, and the state."""
         given = (known,) if any(known) else ()
-        features, state = self.core(self.torso(observations, *given).unflatten(0, first.shape), state, first)
-        return features, state
+        torso = self.torso(observations, *given).unflatten(0, first.shape)
+        core, state = self.core(torso, state, first)
+        return {"torso": torso, "core": core}, state
 
 
 class Network(nn.Module):
@@ -47,58 +49,122 @@ class Network(nn.Module):
     With `settings.separate` each head has a torso and a core of its own.
     """
 
-    def __init__(self, space: Space[Any], settings: NetworkSettings, heads: Mapping[str, HeadFactory]) -> None:
+    def __init__(self, space: Space[Any], settings: NetworkSettings, heads: Mapping[str, Head]) -> None:
         super().__init__()
         normalizer = Normalizer(space)
         self.normalizer = normalizer if settings.normalize_observations and normalizer.size else None
         self.bodies = nn.ModuleList(Body(space, settings) for _ in (heads if settings.separate else [None]))
         self.heads = nn.ModuleDict()
+        self.head_settings = dict(heads)
         self.body_of: dict[str, int] = {}
-        for number, (name, make) in enumerate(heads.items()):
+        for number, (name, head) in enumerate(heads.items()):
             self.body_of[name] = number if settings.separate else 0
-            self.heads[name] = make(self.bodies[self.body_of[name]].core.output_size)  # type: ignore[arg-type,union-attr]
+            feeding: Any = getattr(self.bodies[self.body_of[name]], head.fed_by)
+            self.heads[name] = head.make(feeding.output_size)
         widths = [len(body.core.initial_state(1)) for body in self.bodies]  # type: ignore[operator,union-attr]
         self.state_parts = [
             slice(end - width, end) for width, end in zip(widths, itertools.accumulate(widths), strict=True)
         ]
+        self.has_compiled_torso = any(isinstance(body.torso, ImageTorso) for body in self.bodies)
+        self.all_parameters = tuple(self.parameters())
+        self.flat: Tensor | None = None  # all parameters [P], once `flatten_parameters` has laid them out
 
     def initial_state(self, environments: int) -> State:
         """The recurrent state at an episode's start, each tensor [B, H]; the bodies' one after another."""
         return tuple(tensor for body in self.bodies for tensor in body.core.initial_state(environments))  # type: ignore[operator,union-attr]
 
-    def activations(self, observations: Any) -> tuple[Activations, ...]:
-        """What the bodies' torsos compute of observations [T, B, ...]: `forward` can be given it."""
-        if not any(isinstance(body.torso, ImageTorso) for body in self.bodies):
-            return ((),) * len(self.bodies)
-        flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
-        return tuple(body.activations(flat) for body in self.bodies)  # type: ignore[operator]
+    @property
+    def version(self) -> int:
+        """A number that changes whenever parameters are changed in place."""
+        vectors = self.all_parameters if self.flat is None else (*self.all_parameters, self.flat)
+        return sum(vector._version for vector in vectors)
 
-    def forward(
-        self, observations: Any, state: State, first: Tensor, known: Sequence[tuple[Activations, ...]] = ()
-    ) -> tuple[dict[str, Tensor], State]:
+    def act(
+        self, observations: Any, state: State, first: Tensor
+    ) -> tuple[dict[str, Tensor], State, Activations | None]:
+        """One step of acting: only the heads that acting needs, and no gradient.
+
+        Args:
+            observations: [1, B, ...], or that for each key.
+            state: Before the observations, each [B, H].
+            first: [1, B] bool, true where an observation is its episode's first.
+
+        Returns:
+            The heads' outputs [1, B, ...], the next state, and what `unroll` need not compute again.
+        """
+        with torch.no_grad():
+            activations = None
+            if self.has_compiled_torso:
+                flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
+                layers = tuple(body.activations(flat) for body in self.bodies)  # type: ignore[operator]
+                activations = Activations(self.version, layers)
+            known = () if activations is None else (activations,)
+            outputs, state = self._forward(observations, state, first, known, acting=True)
+        return outputs, state, activations
+
+    def unroll(self, rollout: Rollout, final: bool = True) -> dict[str, Tensor]:
         """Heads along a rollout.
+
+        What acting computed is used again where the parameters are still the same; the result does not depend on it.
+
+        Args:
+            rollout: T steps of B environments.
+            final: Include the observation after the last step.
+
+        Returns:
+            Each head's output [T+1, B, ...], or [T, B, ...] without the final observation.
+        """
+        rows = None if final else -1
+        observations = tree_map(lambda every: every[:rows], rollout.observations)
+        outputs, _ = self._forward(observations, rollout.state, rollout.first[:rows], rollout.activations)
+        return outputs
+
+    def forward(self, observations: Any, state: State, first: Tensor) -> tuple[dict[str, Tensor], State]:
+        """Heads along a sequence of observations.
 
         Args:
             observations: [T, B, ...], or that for each key.
             state: Before the first observation, each [B, H].
             first: [T, B] bool, true where an observation is its episode's first: the state is reset before it.
-            known: Activations of the first observations, one item for each step, computed with the present parameters.
 
         Returns:
             Each head's output [T, B, ...], and the state after the last observation.
         """
+        return self._forward(observations, state, first)
+
+    def _forward(
+        self,
+        observations: Any,
+        state: State,
+        first: Tensor,
+        known: Sequence[Activations] = (),
+        acting: bool = False,
+    ) -> tuple[dict[str, Tensor], State]:
         flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
         if self.normalizer is not None:
             flat = self.normalizer(flat)
+        version = self.version if known else 0
+        steps = list(itertools.takewhile(lambda step: step.version == version, known))
         passed = [
-            body(flat, state[part], first, [step[number] for step in known])
+            body(flat, state[part], first, [step.bodies[number] for step in steps])
             for number, (body, part) in enumerate(zip(self.bodies, self.state_parts, strict=True))
         ]
-        outputs = {name: head(passed[self.body_of[name]][0]) for name, head in self.heads.items()}
+        outputs = {}
+        for name, settings in self.head_settings.items():
+            if settings.acting or not acting:
+                outputs[name] = self.heads[name](passed[self.body_of[name]][0][settings.fed_by])
         return outputs, tuple(tensor for _, after in passed for tensor in after)
 
 
-def flatten_parameters(network: nn.Module, into: Tensor | None = None) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What a worker learns with."""
+
+    online: Network  # θ', the worker's own copy of the shared parameters
+    target: Network | None = None  # θ⁻, if the algorithm has a target network
+
+
+def flatten_parameters(network: Network, into: Tensor | None = None) -> Tensor:
     """Makes all parameters views of one flat float32 vector [P] and returns it.
 
     Args:
@@ -112,4 +178,5 @@ def flatten_parameters(network: nn.Module, into: Tensor | None = None) -> Tensor
     for parameter in parameters:
         parameter.data = into[offset : offset + parameter.numel()].view(parameter.shape)
         offset += parameter.numel()
+    network.flat = into
     return into

@@ -19,7 +19,7 @@ from asyncrl import kernels
 if TYPE_CHECKING:
     from asyncrl.kernels.convolution import Convolution
 
-Activations = tuple[Tensor, ...]
+Layers = tuple[Tensor, ...]
 """What each layer gives for N images [N, ...], not differentiable; empty where it is not kept."""
 
 
@@ -59,7 +59,7 @@ class CompiledLayers:
         """Weight and bias of each layer."""
         return [parameter for layer in (*self.convolutions, self.dense) for parameter in layer.parameters()]
 
-    def activations(self, images: Tensor) -> Activations:
+    def activations(self, images: Tensor) -> Layers:
         """Of images [N, H, W, C]; the last are the features [N, F]."""
         outputs: list[Tensor] = [images]
         with torch.no_grad():
@@ -72,12 +72,12 @@ class CompiledLayers:
             outputs.append(torch.relu_(self.dense(outputs[-1].flatten(1))))
         return tuple(outputs[1:])
 
-    def features(self, images: Tensor, known: Sequence[Activations] = ()) -> Tensor:
+    def features(self, images: Tensor, known: Sequence[Layers] = ()) -> Tensor:
         """Features [N, F] with the gradient by the parameters.
 
         Args:
             images: [N, H, W, C].
-            known: Activations of the first images with the present parameters, in parts.
+            known: Layers of the first images with the present parameters, in parts.
         """
         seen = sum(len(part[0]) for part in known)
         parts = [*known, self.activations(images[seen:])] if seen < len(images) else known

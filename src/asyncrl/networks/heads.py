@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import torch
 from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
@@ -13,8 +14,15 @@ from torch import Tensor, nn
 from asyncrl.errors import UserError
 from asyncrl.functional import categorical, gaussian
 
-HeadFactory = Callable[[int], nn.Module]
-"""Makes a head for a number of features."""
+
+@dataclass(frozen=True)
+class Head:
+    """How a network makes one of its heads, and when the head is computed."""
+
+    make: Callable[[int], nn.Module]  # from the number of features that it is fed
+    fed_by: Literal["core", "torso"] = "core"  # the torso's features have no memory of earlier steps
+    acting: bool = True  # false: computed for losses only, so that it costs nothing while acting
+
 
 SMALLEST_VARIANCE = 1e-4
 
@@ -170,7 +178,7 @@ class ActionValueHead(nn.Module):
         return value + advantage - advantage.mean(-1, keepdim=True)
 
 
-def policy_head(space: Space[Any]) -> HeadFactory:
+def policy_head(space: Space[Any]) -> Head:
     """The policy head that fits an action space.
 
     Raises:
@@ -178,17 +186,17 @@ def policy_head(space: Space[Any]) -> HeadFactory:
     """
     if isinstance(space, Discrete):
         actions = int(space.n)
-        return lambda features: CategoricalHead(features, actions)
+        return Head(lambda features: CategoricalHead(features, actions))
     if isinstance(space, MultiDiscrete):
         choices = tuple(int(n) for n in space.nvec)
-        return lambda features: MultiCategoricalHead(features, choices)
+        return Head(lambda features: MultiCategoricalHead(features, choices))
     if isinstance(space, Box):
         dimensions = math.prod(space.shape)
-        return lambda features: GaussianHead(features, dimensions)
+        return Head(lambda features: GaussianHead(features, dimensions))
     raise UserError(f"there is no policy for the action space {space}")
 
 
-def action_value_head(space: Space[Any], dueling: bool) -> HeadFactory:
+def action_value_head(space: Space[Any], dueling: bool) -> Head:
     """The action values of a Discrete space.
 
     Raises:
@@ -197,4 +205,4 @@ def action_value_head(space: Space[Any], dueling: bool) -> HeadFactory:
     if not isinstance(space, Discrete):
         raise UserError(f"this algorithm needs Discrete actions, not {space}: take --algorithm a3c")
     actions = int(space.n)
-    return lambda features: ActionValueHead(features, actions, dueling)
+    return Head(lambda features: ActionValueHead(features, actions, dueling))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
-from asyncrl.networks.convolution import Activations, compiled_layers, convolve_relu
+from asyncrl.networks.convolution import Layers, compiled_layers, convolve_relu
 from asyncrl.settings import NetworkSettings
 from asyncrl.types import LAST_ACTION, LAST_REWARD
 
@@ -72,18 +72,18 @@ class ImageTorso(nn.Module):
         self.output_size = units
         self.compiled = compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
 
-    def activations(self, observations: Tensor) -> Activations:
+    def activations(self, observations: Tensor) -> Layers:
         """What the layers give for images [N, C, H, W] or [N, H, W, C]; empty where they are not compiled."""
         return self.compiled.activations(self._images(observations)) if self.compiled is not None else ()
 
-    def forward(self, observations: Tensor, known: Sequence[Activations] = ()) -> Tensor:
+    def forward(self, observations: Tensor, known: Sequence[Layers] = ()) -> Tensor:
         """Images [N, C, H, W] or [N, H, W, C] give features [N, F].
 
         Channels lie innermost in memory all the way; the first layer's weights, not the images, are scaled.
 
         Args:
             observations: The images.
-            known: Activations of the first of them with the present parameters, in parts.
+            known: Layers of the first of them with the present parameters, in parts.
         """
         images = self._images(observations)
         if self.compiled is not None and not images.requires_grad:  # the compiled layers have no gradient by images

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from asyncrl import kernels
+from asyncrl.errors import UserError
+from asyncrl.importing import import_object
 from asyncrl.settings import OptimizerSettings
 
 TINY = 1e-30
@@ -22,23 +23,50 @@ TINY = 1e-30
 
 
 class HogwildOptimizer(Protocol):
-    """Applies gradients to shared parameters."""
+    """Applies gradients to shared parameters; each worker makes one, on vectors that were allocated before it started.
+
+    Args:
+        settings: The optimiser's settings.
+        parameters: θ [P], shared by all workers.
+        statistics: The vectors [P] that `statistics` names; they are zero at the start of a run.
+        updates: Number of updates applied so far, by all workers.
+    """
+
+    statistics: ClassVar[tuple[str, ...]]
+    """Names of the vectors beside θ, each [P], that the optimiser keeps."""
+    private: ClassVar[bool]
+    """Whether every worker has statistics of its own."""
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        parameters: Tensor,
+        statistics: Mapping[str, Tensor],
+        updates: Callable[[], int],
+    ) -> None: ...
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class MomentumSGD:
     """Momentum SGD, each worker with a momentum of its own (Mnih et al. 2016, §4 and Supplement 7).
 
     m ← α m + (1-α) d;  θ ← θ - η m.
     """
 
-    parameters: Tensor  # θ [P]
-    momentum: Tensor  # m [P]
-    decay: float  # α
+    statistics: ClassVar[tuple[str, ...]] = ("momentum",)
+    private: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        parameters: Tensor,
+        statistics: Mapping[str, Tensor],
+        updates: Callable[[], int],
+    ) -> None:
+        self.parameters, self.momentum, self.decay = parameters, statistics["momentum"], settings.decay
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
@@ -48,17 +76,24 @@ class MomentumSGD:
         theta.add_(m, alpha=-learning_rate)
 
 
-@dataclass(frozen=True, slots=True)
 class RMSProp:
-    """RMSProp (Mnih et al. 2016, §4, eq. 8-9): non-centred, ε inside the root.
+    """RMSProp with statistics of each worker's own (Mnih et al. 2016, §4): non-centred, ε inside the root.
 
-    g ← α g + (1-α) d²;  θ ← θ - η d / √(g + ε). The paper's shared RMSProp if all workers have the same g.
+    g ← α g + (1-α) d²;  θ ← θ - η d / √(g + ε).
     """
 
-    parameters: Tensor  # θ [P]
-    square_average: Tensor  # g [P]
-    decay: float  # α
-    epsilon: float  # ε
+    statistics: ClassVar[tuple[str, ...]] = ("square_average",)
+    private: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        parameters: Tensor,
+        statistics: Mapping[str, Tensor],
+        updates: Callable[[], int],
+    ) -> None:
+        self.parameters, self.square_average = parameters, statistics["square_average"]
+        self.decay, self.epsilon = settings.decay, settings.epsilon
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
@@ -68,7 +103,12 @@ class RMSProp:
         theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
 
 
-@dataclass(frozen=True, slots=True)
+class SharedRMSProp(RMSProp):
+    """The paper's shared RMSProp: all workers have the same g (Mnih et al. 2016, §4, eq. 8-9)."""
+
+    private: ClassVar[bool] = False
+
+
 class SharedAdam:
     """Adam (Kingma & Ba 2015, Algorithm 1) with moments and step count shared by all workers.
 
@@ -76,13 +116,20 @@ class SharedAdam:
     moments wrongly scaled.
     """
 
-    parameters: Tensor  # θ [P]
-    average: Tensor  # m [P]
-    square_average: Tensor  # v [P]
-    momentum: float  # β1
-    decay: float  # β2
-    epsilon: float  # ε
-    updates: Callable[[], int]  # applied so far, by all workers
+    statistics: ClassVar[tuple[str, ...]] = ("average", "square_average")
+    private: ClassVar[bool] = False
+    momentum: ClassVar[float] = 0.9  # β1
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        parameters: Tensor,
+        statistics: Mapping[str, Tensor],
+        updates: Callable[[], int],
+    ) -> None:
+        self.parameters = parameters
+        self.average, self.square_average = statistics["average"], statistics["square_average"]  # m, v
+        self.decay, self.epsilon, self.updates = settings.decay, settings.epsilon, updates  # β2, ε
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
@@ -96,6 +143,62 @@ class SharedAdam:
         v.mul_(beta2).addcmul_(d, d, value=1 - beta2)
         root = (v + TINY).sqrt_()
         theta.addcdiv_(m, root.mul_(scale).add_(self.epsilon), value=-rate)
+
+
+OPTIMIZERS: dict[str, type[HogwildOptimizer]] = {
+    "shared-rmsprop": SharedRMSProp,
+    "rmsprop": RMSProp,
+    "momentum-sgd": MomentumSGD,
+    "shared-adam": SharedAdam,
+}
+"""The optimisers by their names on the command line."""
+
+
+def optimizer_class(name: str) -> type[HogwildOptimizer]:
+    """The optimiser of that name, or at that import path `module:Class`.
+
+    Raises:
+        UserError: There is none.
+    """
+    if ":" in name:
+        cls: type[HogwildOptimizer] = import_object(name, "optimizer")
+        return cls
+    if name not in OPTIMIZERS:
+        known = ", ".join(OPTIMIZERS)
+        raise UserError(f"unknown optimizer {name!r}: choose one of {known}, or give an import path module:Class")
+    return OPTIMIZERS[name]
+
+
+def statistic_names(optimizer: str, workers: int) -> list[str]:
+    """Names of all vectors of a run; private ones lie in shared memory too, so that checkpoints can hold them."""
+    cls = optimizer_class(optimizer)
+    if cls.private:
+        return [f"{name}/{worker}" for worker in range(workers) for name in cls.statistics]
+    return list(cls.statistics)
+
+
+def make_optimizer(
+    settings: OptimizerSettings,
+    parameters: Tensor,
+    statistics: Mapping[str, Tensor],
+    worker: int,
+    updates: Callable[[], int],
+) -> HogwildOptimizer:
+    """The optimiser that the settings name, as one worker uses it.
+
+    Args:
+        settings: The optimiser's settings.
+        parameters: θ [P].
+        statistics: All vectors of the run by the names that `statistic_names` gives.
+        worker: The worker's number.
+        updates: Number of updates applied so far, by all workers.
+
+    Raises:
+        UserError: There is no such optimiser.
+    """
+    cls = optimizer_class(settings.optimizer)
+    own = {name: statistics[f"{name}/{worker}" if cls.private else name] for name in cls.statistics}
+    return cls(settings, parameters, own, updates)
 
 
 def _compiled_part(formula: str, vectors: tuple[Tensor, ...], *coefficients: float) -> tuple[Tensor, ...]:
@@ -112,52 +215,6 @@ def _compiled_part(formula: str, vectors: tuple[Tensor, ...], *coefficients: flo
 
     done = optimizers.update(getattr(optimizers, formula), vectors[0], vectors[1:], coefficients)
     return tuple(vector[done:] for vector in vectors)
-
-
-STATISTICS: Mapping[str, tuple[str, ...]] = {
-    "shared-rmsprop": ("square_average",),
-    "rmsprop": ("square_average",),
-    "momentum-sgd": ("momentum",),
-    "shared-adam": ("average", "square_average"),
-}
-"""The vectors beside θ, each [P], that an optimiser keeps."""
-
-PRIVATE = ("rmsprop", "momentum-sgd")
-"""Optimisers of which every worker has statistics of its own."""
-
-
-def statistic_names(optimizer: str, workers: int) -> list[str]:
-    """All vectors of a run: they lie in shared memory, private ones too, so that checkpoints can hold them."""
-    if optimizer in PRIVATE:
-        return [f"{name}/{worker}" for worker in range(workers) for name in STATISTICS[optimizer]]
-    return list(STATISTICS[optimizer])
-
-
-def make_optimizer(
-    settings: OptimizerSettings,
-    parameters: Tensor,
-    statistics: Mapping[str, Tensor],
-    worker: int,
-    updates: Callable[[], int],
-) -> HogwildOptimizer:
-    """The optimiser that the settings name, as one worker uses it, on vectors allocated before any worker starts."""
-    private = settings.optimizer in PRIVATE
-    own = {name: statistics[f"{name}/{worker}" if private else name] for name in STATISTICS[settings.optimizer]}
-    match settings.optimizer:
-        case "shared-rmsprop" | "rmsprop":
-            return RMSProp(parameters, own["square_average"], settings.decay, settings.epsilon)
-        case "momentum-sgd":
-            return MomentumSGD(parameters, own["momentum"], settings.decay)
-        case "shared-adam":
-            return SharedAdam(
-                parameters,
-                own["average"],
-                own["square_average"],
-                momentum=0.9,
-                decay=settings.decay,
-                epsilon=settings.epsilon,
-                updates=updates,
-            )
 
 
 def gradients(loss: Tensor, network: nn.Module) -> Tensor:

@@ -15,12 +15,12 @@ from asyncrl.envs.actions import ActionCodec, action_codec
 from asyncrl.envs.checks import DataCheck
 from asyncrl.envs.observations import as_agents_see
 from asyncrl.runtime.phases import PhaseClock
-from asyncrl.runtime.rollout_buffer import RewardRule, RolloutBuffer
+from asyncrl.runtime.rollout_buffer import RolloutBuffer, RolloutRules
 from asyncrl.tree import tree_map
-from asyncrl.types import Episode, Rollout, State
+from asyncrl.types import Decision, Episode, Rollout, State
 
-Policy = Callable[[Any, State, Tensor], tuple[Tensor, State]]
-"""Observations [1, B, ...], state and first [1, B] give actions [1, B, ...] and the next state."""
+Policy = Callable[[Any, State, Tensor], Decision]
+"""Decides for observations [1, B, ...], given the recurrent state and first [1, B]."""
 
 
 class Collector:
@@ -29,12 +29,8 @@ class Collector:
     Args:
         environments: A vector that resets itself on the step after an end.
         state: The network's initial state, each tensor [B, H].
-        length: Steps of a rollout [T].
-        discount: γ.
-        rewards: What is learned from instead of a reward.
-        episode_rollouts: End a rollout where its episode ends; for one environment.
-        seed: Of the environments.
-        look_ahead: Choose the action for a rollout's last observation too, and begin the next rollout with it.
+        rules: How rollouts are collected.
+        seed: Seed of the environments.
         source: Whose environments these are, for messages.
         clock: Measures the phases of the work.
         keep_actions: Remember every action, so that `snapshot` can be restored by playing them again.
@@ -47,26 +43,20 @@ class Collector:
         self,
         environments: VectorEnv[Any, Any, Any],
         state: State,
-        length: int,
-        discount: float,
-        rewards: RewardRule,
-        episode_rollouts: bool,
+        rules: RolloutRules,
         seed: int,
-        look_ahead: bool = False,
         source: str = "environments",
         clock: PhaseClock | None = None,
         keep_actions: bool = False,
     ) -> None:
-        self.environments, self.state, self.length = environments, state, length
-        self.discount, self.rewards, self.episode_rollouts = discount, rewards, episode_rollouts
-        self.look_ahead = look_ahead
-        self.chosen: tuple[Tensor, State] | None = None  # actions [1, B, ...] for the next observation, state after it
+        self.environments, self.state, self.rules = environments, state, rules
+        self.chosen: Decision | None = None  # for the next observation, already made
         self.codec = action_codec(environments.single_action_space)
         space = as_agents_see(environments.single_observation_space)
-        self.buffer = RolloutBuffer(length, environments.num_envs, space, self.codec)
+        self.buffer = RolloutBuffer(rules, environments.num_envs, space, self.codec)
         self.check = DataCheck(space, source)
         self.seed = seed
-        self.taken = 0  # steps of the vector, dummies too
+        self.taken = 0  # steps of the vector, including dummy steps
         self.collected = 0  # steps of the last rollout
         self.returns = np.zeros(environments.num_envs)  # of the running episodes
         self.lengths = np.zeros(environments.num_envs, np.int64)  # of the running episodes
@@ -82,34 +72,36 @@ class Collector:
             UserError: An observation or a reward is not what the environment promises.
         """
         self.buffer.carry_over(self.collected)
-        if self.episode_rollouts and self.buffer.final[0, 0]:
+        if self.rules.episode_rollouts and self.buffer.final[0, 0]:
             self._take(0, np.zeros((1, *self.codec.shape), self.codec.dtype))  # the dummy step that resets it
             self._check(1)
             self.buffer.carry_over(1)
             self.chosen = None
         state, before = self.state, self.taken
         try:
-            length = self._play(policy)
+            decisions = self._play(policy)
         except Exception:
             self._check(self.taken - before)  # what the environments gave before is a likelier cause than the network
             raise
+        length = len(decisions)
         self._check(length)
         self.collected = length
         self._finish_episodes(length)
-        next_actions = None if self.chosen is None else self.chosen[0][0]
-        return self.buffer.rollout(length, state, self.discount, self.rewards, next_actions)
+        next_actions = None if self.chosen is None else self.chosen.actions[0]
+        return self.buffer.rollout(length, state, decisions, next_actions)
 
-    def _play(self, policy: Policy) -> int:
-        """Takes the steps of a rollout and returns their number."""
-        length = 0
-        while length < self.length and not (self.episode_rollouts and self.buffer.final[length, 0]):
-            actions, self.state = self.chosen or self._choose(policy, length)
-            self.chosen = None
-            self._take(length, actions[0].numpy())
-            length += 1
-        if self.look_ahead:
-            self.chosen = self._choose(policy, length)
-        return length
+    def _play(self, policy: Policy) -> list[Decision]:
+        """Takes the steps of a rollout and returns the decisions that led to them."""
+        rules = self.rules
+        decisions: list[Decision] = []
+        while (t := len(decisions)) < rules.length and not (rules.episode_rollouts and self.buffer.final[t, 0]):
+            decision = self.chosen or self._choose(policy, t)
+            self.chosen, self.state = None, decision.state
+            self._take(t, decision.actions[0].numpy())
+            decisions.append(decision)
+        if rules.look_ahead:
+            self.chosen = self._choose(policy, t)
+        return decisions
 
     def _check(self, length: int) -> None:
         """Looks at the last steps, which are the first of the buffer."""
@@ -143,7 +135,8 @@ class Collector:
             **{name: torch.from_numpy(rows[row].copy()) for name, rows in self._observations()},
         }
         if self.chosen is not None:
-            tensors |= {"chosen": self.chosen[0].clone(), **_numbered("chosen_state", self.chosen[1])}
+            tensors |= {"chosen": self.chosen.actions.clone(), **_numbered("chosen_state", self.chosen.state)}
+            tensors |= {f"chosen_behaviour/{name}": rows.clone() for name, rows in self.chosen.behaviour.items()}
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> bool:
@@ -167,7 +160,9 @@ class Collector:
         self.returns, self.lengths = tensors["returns"].numpy().copy(), tensors["lengths"].numpy().copy()
         self.state = _from_numbered("state", tensors)
         if "chosen" in tensors:
-            self.chosen = tensors["chosen"], _from_numbered("chosen_state", tensors)
+            prefix = "chosen_behaviour/"
+            behaviour = {n.removeprefix(prefix): t.clone() for n, t in tensors.items() if n.startswith(prefix)}
+            self.chosen = Decision(tensors["chosen"], _from_numbered("chosen_state", tensors), behaviour)
         return True
 
     def _observations(self) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -177,7 +172,7 @@ class Collector:
             ((f"observations/{key}", rows[key]) for key in rows) if isinstance(rows, dict) else [("observations", rows)]
         )
 
-    def _choose(self, policy: Policy, t: int) -> tuple[Tensor, State]:
+    def _choose(self, policy: Policy, t: int) -> Decision:
         observations = tree_map(lambda rows: torch.from_numpy(rows[t : t + 1]), self.buffer.observations)
         self.clock.lap("other")
         chosen = policy(observations, self.state, torch.from_numpy(self.buffer.first[t : t + 1]))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from asyncrl.envs.make import make_environments
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.phases import PhaseClock
-from asyncrl.runtime.rollout_buffer import RewardRule
-from asyncrl.types import Episode
+from asyncrl.runtime.rollout_buffer import RolloutRules
+from asyncrl.types import Decision, Episode
 
 if TYPE_CHECKING:
     from asyncrl.agent import Agent
@@ -58,17 +58,16 @@ def evaluate(
     collector = Collector(
         make_environments(experiment, count),
         agent.network.initial_state(count),
-        length=ROLLOUT,
-        discount=experiment.algorithm.discount,
-        rewards=RewardRule(),
-        episode_rollouts=False,
-        seed=seed,
+        RolloutRules(ROLLOUT, experiment.algorithm.discount),
+        seed,
         source=f"{agent.info.id} in evaluation",
         clock=PhaseClock(pulse),
     )
     played: list[list[Episode]] = [[] for _ in range(count)]
     while any(len(done) < wanted for done, wanted in zip(played, share, strict=True)):
-        collector.collect(lambda observations, state, first: agent.act(observations, state, first, deterministic))
+        collector.collect(
+            lambda observations, state, first: Decision(*agent.act(observations, state, first, deterministic))
+        )
         for episode in collector.pop_finished():
             played[episode.environment].append(episode)
     collector.environments.close()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from asyncrl.errors import RunError
-from asyncrl.types import Loss, Rollout
+from asyncrl.types import Activations, Loss
 
 DROPPED_IN_A_ROW = 10
 """Updates of one worker that may be dropped one after another before the run is given up."""
@@ -34,16 +34,16 @@ class UpdateGuard:
         self.dropped = 0  # since the last call of `pop`
         self.in_a_row = 0
 
-    def passes(self, loss: Loss, norm: float, rollout: Rollout) -> bool:
+    def passes(self, loss: Loss, norm: float, experience: Any) -> bool:
         """Whether an update may be applied.
 
         Args:
-            loss: What it came from.
-            norm: Of its gradient.
-            rollout: What the loss is about.
+            loss: The loss that it came from.
+            norm: The norm of its gradient.
+            experience: What the loss is about.
 
         Raises:
-            RunError: It is the tenth in a row that may not; the rollout has been written to the run folder.
+            RunError: It is the tenth update in a row that may not; the experience has been written to the run folder.
         """
         if math.isfinite(norm) and math.isfinite(float(loss.total.detach())):
             self.in_a_row = 0
@@ -51,7 +51,7 @@ class UpdateGuard:
         self.dropped += 1
         self.in_a_row += 1
         if self.in_a_row == DROPPED_IN_A_ROW:
-            raise RunError(self._explain(loss, norm, rollout))
+            raise RunError(self._explain(loss, norm, experience))
         return False
 
     def pop(self) -> int:
@@ -59,19 +59,17 @@ class UpdateGuard:
         dropped, self.dropped = self.dropped, 0
         return dropped
 
-    def _explain(self, loss: Loss, norm: float, rollout: Rollout) -> str:
-        tensors = {name: tensor.contiguous() for name, tensor in rollout_tensors(rollout).items()}
+    def _explain(self, loss: Loss, norm: float, experience: Any) -> str:
+        tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(experience)}
         file = self.folder / f"not-finite-worker-{self.worker}.safetensors"
         numbers = {name: float(value) for name, value in loss.statistics.items()}
         numbers |= {"loss": float(loss.total.detach()), "gradient_norm": norm}
         try:
             safetensors.torch.save_file(tensors, file, {"numbers": json.dumps(numbers)})
-            place = f"the rollout of the last one is in {file}"
+            place = f"what the last one was learned from is in {file}"
         except Exception as error:  # OSError, or safetensors' own kind for a full disk
-            place = f"the rollout of the last one could not be written ({error})"
-        rewards = float(rollout.rewards.abs().max())
-        observations = [tensor for name, tensor in tensors.items() if name.startswith("observations")]
-        inputs = max(float(tensor.float().abs().max()) for tensor in observations)
+            place = f"what the last one was learned from could not be written ({error})"
+        rewards, inputs = _largest(tensors, "rewards"), _largest(tensors, "observations")
         if rewards > LARGE:
             cause = f"its rewards reach {rewards:g}: use --reward-clip or --reward-scale"
         elif inputs > LARGE:
@@ -84,12 +82,26 @@ class UpdateGuard:
         )
 
 
-def rollout_tensors(rollout: Rollout) -> dict[str, Tensor]:
-    """Its tensors by name; observations of a Dict have names such as `observations/camera`."""
-    observations: Any = rollout.observations
-    if not isinstance(observations, Mapping):
-        observations = {"": observations}
-    tensors = {f"observations/{key}".rstrip("/"): tensor for key, tensor in observations.items()}
-    names = ("actions", "rewards", "discounts", "valid", "first")
-    tensors |= {name: torch.as_tensor(getattr(rollout, name)) for name in names}
-    return tensors | {f"state/{number}": tensor for number, tensor in enumerate(rollout.state)}
+def named_tensors(experience: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """All tensors in a tree of dataclasses, mappings and sequences, with names such as `rollout/rewards`."""
+    if isinstance(experience, Tensor):
+        yield name, experience
+        return
+    if isinstance(experience, Activations):  # can be computed again
+        return
+    if dataclasses.is_dataclass(experience):
+        parts = [(field.name, getattr(experience, field.name)) for field in dataclasses.fields(experience)]
+    elif isinstance(experience, Mapping):
+        parts = list(experience.items())
+    elif isinstance(experience, Sequence) and not isinstance(experience, str):
+        parts = [(str(number), part) for number, part in enumerate(experience)]
+    else:
+        parts = []
+    for key, part in parts:
+        yield from named_tensors(part, f"{name}/{key}" if name else str(key))
+
+
+def _largest(tensors: Mapping[str, Tensor], field: str) -> float:
+    """The largest number in the tensors of a field, wherever in the experience it lies."""
+    found = [float(t.float().abs().max()) for name, t in tensors.items() if field in name.split("/") and t.numel()]
+    return max(found, default=0.0)

@@ -39,7 +39,7 @@ class Learned:
         self.parameters = flatten_parameters(self.network)  # its own, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
-        has_target, is_evaluated = experiment.algorithm.target_interval is not None, experiment.supervision.eval_every
+        has_target, is_evaluated = experiment.algorithm.target_update is not None, experiment.supervision.eval_every
         check_shared_memory([4 * size] * (1 + len(names) + has_target + bool(is_evaluated)))
         self.shared = SharedState(
             parameters=SharedVector(size, context),
@@ -48,6 +48,7 @@ class Learned:
             moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
             counter=Counter(workers, context),
             lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
+            refresh_lock=context.Lock() if has_target else None,
         )
         self._share()
 

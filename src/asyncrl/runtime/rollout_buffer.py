@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,10 @@ from gymnasium.spaces import Box, Dict, Space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asyncrl.config import Experiment
 from asyncrl.envs.actions import ActionCodec
 from asyncrl.tree import tree_map
-from asyncrl.types import Rollout, State
+from asyncrl.types import Decision, Rollout, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,33 @@ class RewardRule:
     clip: float | None = None  # to ± this
     scale: float = 1.0  # and then multiplied by this
 
-    def apply(self, rewards: Tensor) -> Tensor:
-        """Rewards [T, B] as they are learned from."""
-        clipped = rewards if self.clip is None else rewards.clamp(-self.clip, self.clip)
-        return clipped * self.scale
+    def apply(self, rewards: Tensor, out: Tensor | None = None) -> Tensor:
+        """Rewards [T, B] as they are learned from, in `out` if it is given."""
+        limit = math.inf if self.clip is None else self.clip
+        return torch.clamp(rewards, -limit, limit, out=out).mul_(self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRules:
+    """How rollouts are collected."""
+
+    length: int  # steps [T]
+    discount: float  # γ
+    rewards: RewardRule = RewardRule()
+    episode_rollouts: bool = False  # end a rollout where its episode ends; for one environment
+    look_ahead: bool = False  # choose the action for the last observation too, and begin the next rollout with it
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> RolloutRules:
+        """The rules by which an experiment's workers collect."""
+        algorithm = experiment.algorithm
+        return cls(
+            algorithm.rollout_length,
+            algorithm.discount,
+            RewardRule(experiment.reward_clip, experiment.reward_scale),
+            experiment.episode_rollouts,
+            algorithm.look_ahead,
+        )
 
 
 class RolloutBuffer:
@@ -37,12 +62,15 @@ class RolloutBuffer:
     followed by a dummy step, and the observation after that is an episode's first.
     """
 
-    def __init__(self, length: int, environments: int, space: Space[Any], codec: ActionCodec) -> None:
+    def __init__(self, rules: RolloutRules, environments: int, space: Space[Any], codec: ActionCodec) -> None:
+        self.rules, length = rules, rules.length
         self.observations = empty_observations(space, length + 1, environments)
         self.actions = aligned_zeros((length, environments, *codec.shape), codec.dtype)
-        self.rewards = aligned_zeros((length, environments), np.float32)  # unclipped
-        self.terminated = np.zeros((length, environments), np.bool_)
+        self.rewards = aligned_zeros((length, environments), np.float32)  # as the environments gave them
+        self.learned_rewards = aligned_zeros((length, environments), np.float32)
+        self.discounts = aligned_zeros((length, environments), np.float32)
         self.final = np.zeros((length + 1, environments), np.bool_)
+        self.valid = np.zeros((length, environments), np.bool_)
         self.first = np.zeros((length + 1, environments), np.bool_)
 
     def start(self, observations: Any) -> None:
@@ -61,25 +89,30 @@ class RolloutBuffer:
         dummy = self.final[t]
         self.actions[t] = actions
         self.rewards[t] = rewards
-        self.terminated[t] = terminated
+        self.discounts[t] = np.where(terminated, np.float32(0), np.float32(self.rules.discount))
         self._observe(t + 1, observations)
         np.logical_or(terminated, truncated, out=self.final[t + 1])
         self.final[t + 1] &= ~dummy
         self.first[t + 1] = dummy
 
-    def rollout(
-        self, length: int, state: State, discount: float, rewards: RewardRule, next_actions: Any = None
-    ) -> Rollout:
-        """The first `length` steps, with the recurrent state before them."""
+    def rollout(self, length: int, state: State, decisions: Sequence[Decision], next_actions: Any = None) -> Rollout:
+        """The first `length` steps, with the recurrent state before them and the decisions that led to them."""
+        np.logical_not(self.final[:length], out=self.valid[:length])
         return Rollout(
             observations=tree_map(lambda rows: torch.from_numpy(rows[: length + 1]), self.observations),
             actions=torch.from_numpy(self.actions[:length]),
-            rewards=rewards.apply(torch.from_numpy(self.rewards[:length])),
-            discounts=torch.from_numpy(np.where(self.terminated[:length], np.float32(0), np.float32(discount))),
-            valid=torch.from_numpy(~self.final[:length]),
+            rewards=self.rules.rewards.apply(
+                torch.from_numpy(self.rewards[:length]), torch.from_numpy(self.learned_rewards[:length])
+            ),
+            discounts=torch.from_numpy(self.discounts[:length]),
+            valid=torch.from_numpy(self.valid[:length]),
             first=torch.from_numpy(self.first[: length + 1]),
             state=state,
             next_actions=next_actions,
+            behaviour={
+                name: torch.cat([each.behaviour[name] for each in decisions]) for name in decisions[0].behaviour
+            },
+            activations=tuple(each.activations for each in decisions if each.activations is not None),
         )
 
     def _observe(self, t: int, observations: Any) -> None:

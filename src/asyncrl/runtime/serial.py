@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class SerialWorkers:
         messages: list[Report | Failure] = [*self.failed]
         self.failed.clear()
         for number, worker in list(self.workers.items()):
-            if worker.is_done:
+            if worker.store.done:
                 self.workers.pop(number).close()
                 continue
             try:
@@ -72,7 +73,7 @@ class SerialWorkers:
         if number not in self.workers:
             return True  # it could not be made: its failure says why
         try:
-            return self.workers[number].restore(snapshot)
+            return not self.workers[number].restore(snapshot, Path("none"))
         except Exception as error:
             self.workers.pop(number).close()
             self.failed.append(failure_of(number, error))

@@ -171,3 +171,4 @@ class SharedState:
     moments: SharedMoments | None  # of observations, where they are normalised
     counter: Counter
     lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock
+    refresh_lock: Any  # held by who copies θ to θ⁻; workers that find it taken go on without waiting

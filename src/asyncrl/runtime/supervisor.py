@@ -30,8 +30,9 @@ from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.shared import SharedState
+from asyncrl.runtime.store import learning_rate
 from asyncrl.runtime.telemetry import Metrics, Telemetry
-from asyncrl.runtime.worker import WorkerSetup, learning_rate
+from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.runtime.worker_states import Living, WorkerStates
 from asyncrl.signals import collected_signals, name_of
 from asyncrl.types import EnvironmentInfo, Report

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,19 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from asyncrl.algorithms.base import Algorithm, Memory, Networks
+from asyncrl.algorithms.base import Algorithm
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
-from asyncrl.functional import schedules
-from asyncrl.networks.assemble import Network, flatten_parameters
-from asyncrl.networks.convolution import Activations
-from asyncrl.optim.hogwild import clip, gradients, make_optimizer
+from asyncrl.memory.base import SavedMemory
+from asyncrl.networks.assemble import Network
+from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
-from asyncrl.runtime.guard import UpdateGuard
-from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
-from asyncrl.runtime.rollout_buffer import RewardRule
-from asyncrl.runtime.shared import Counter, SharedState
-from asyncrl.tree import tree_map
-from asyncrl.types import EnvironmentInfo, Report, Rollout, State
+from asyncrl.runtime.rollout_buffer import RolloutRules
+from asyncrl.runtime.shared import SharedState
+from asyncrl.runtime.store import SharedMemoryStore, Store, make_networks
+from asyncrl.types import Decision, EnvironmentInfo, Report, State, WorkerInfo
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class WorkerSetup:
 
 
 class Worker:
-    """The paper's actor-learner (Mnih et al. 2016, Algorithms S2 and S3).
+    """The paper's actor-learner (Mnih et al. 2016, Algorithms S2 and S3), between a memory and a store.
 
     Args:
         setup: What it works on.
@@ -62,41 +58,32 @@ class Worker:
     """
 
     def __init__(self, setup: WorkerSetup, keep_actions: bool = False) -> None:
-        self.setup, self.shared, self.experiment = setup, setup.shared, setup.experiment
-        experiment, self.algorithm, self.counter = setup.experiment, setup.experiment.algorithm, setup.shared.counter
+        self.setup, experiment = setup, setup.experiment
         environment_seed, action_seed = (int(seed) >> 2 for seed in setup.seed.generate_state(2))  # emulators: 31 bits
+        counter, environments = setup.shared.counter, experiment.environment_count
 
-        self.random = torch.Generator().manual_seed(action_seed)
+        self.algorithm, self.random = experiment.algorithm, torch.Generator().manual_seed(action_seed)
+        self.clock = PhaseClock(counter.pulse(setup.number))
         self.networks = make_networks(experiment, setup.info, setup.shared)
-        self.parameters = setup.shared.parameters.tensor  # θ
-        self.local_parameters = flatten_parameters(self.networks.online)  # θ'
-        statistics = {name: vector.tensor for name, vector in setup.shared.statistics.items()}
-        self.optimizer = make_optimizer(
-            experiment.optimizer, self.parameters, statistics, setup.number, updates=lambda: self.counter.updates
+        self.store: Store = SharedMemoryStore(experiment, setup.shared, setup.number, setup.folder, self.clock)
+        self.memory = self.algorithm.make_memory(
+            WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
         )
-        self.guard = UpdateGuard(setup.number, setup.folder)
-        self.memory = self.algorithm.make_memory(self.networks, experiment.environment_count)
-        self.policy = ExploringPolicy(
-            self.algorithm, self.networks.online, experiment.environment_count, self.counter, self.random
-        )
-        self.clock = PhaseClock(self.counter.pulse(setup.number))
+        self.policy = ExploringPolicy(self.algorithm, self.networks.online, environments, self.store, self.random)
         self.collector = Collector(
             self._make_environments(),
-            self.networks.online.initial_state(experiment.environment_count),
-            self.algorithm.rollout_length,
-            self.algorithm.discount,
-            RewardRule(experiment.reward_clip, experiment.reward_scale),
-            experiment.episode_rollouts,
+            self.networks.online.initial_state(environments),
+            RolloutRules.of(experiment),
             environment_seed,
-            self.algorithm.look_ahead,
             source=f"{setup.info.id}, worker {setup.number}",
             clock=self.clock,
             keep_actions=keep_actions,
         )
 
     def _make_environments(self) -> VectorEnv[Any, Any, Any]:
+        experiment = self.setup.experiment
         try:
-            return make_environments(self.experiment, self.experiment.environment_count)
+            return make_environments(experiment, experiment.environment_count)
         except UserError as error:
             if self.setup.attempt == 0:
                 raise
@@ -104,144 +91,70 @@ class Worker:
 
     def work(self) -> Iterator[Report]:
         """Acts, learns and reports until the run's steps are done."""
-        while not self.is_done:
+        while not self.store.done:
             yield self.turn()
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the run's steps are done, or the run is to stop."""
-        return self.counter.reached(self.experiment.steps)
+    def turn(self) -> Report:
+        """One rollout, and the updates that are learned from it and from what the memory kept."""
+        store, memory, networks = self.store, self.memory, self.networks
+        self.clock.restart()
+        store.pull(networks)  # θ' ← θ
+        rollout = self.collector.collect(self.policy)  # T × B steps
+        memory.add(rollout)
+        is_fresh = True  # the first item is learned with the θ' that acted
+        for experience in memory.draw(networks, self.random, store.progress):
+            if not is_fresh:
+                store.pull(networks)
+            is_fresh = False
+            loss = self.algorithm.loss(networks, experience)
+            if store.push(gradients(loss.total, networks.online), loss, experience):
+                memory.learned(experience, loss.feedback)
+        return store.advance(networks, rollout, self.collector.pop_finished())
 
     def close(self) -> None:
         """Closes its environments."""
         self.collector.environments.close()
 
-    def turn(self) -> Report:
-        """One rollout, and the updates that are learned from it."""
-        number, clock = self.setup.number, self.clock
-        clock.restart()
-        with self.shared.lock:
-            self.local_parameters.copy_(self.parameters)  # θ' ← θ
-        self.take_moments()
-        rollout = replace(self.collector.collect(self.policy), activations=self.policy.pop_activations())  # T × B steps
-        self.give_moments(rollout)
-        clock.lap("other")
-        updates, totals = 0, defaultdict[str, float](float)
-        for experience in self.algorithm.experience(rollout, self.memory, self.networks, self.random):
-            loss = self.algorithm.loss(self.networks, experience)
-            gradient, norm = clip(
-                gradients(loss.total, self.networks.online), self.experiment.optimizer.max_gradient_norm
-            )
-            clock.lap("learn")
-            if not self.guard.passes(loss, norm, rollout):
-                continue
-            with self.shared.lock:  # none, unless the experiment asks for one
-                self.optimizer.apply(gradient, learning_rate(self.experiment, self.counter.steps))
-            clock.lap("update")
-            self.counter.advance(number, updates=1)
-            updates += 1
-            totals["gradient_norm"] += norm
-            for name, value in loss.statistics.items():
-                totals[name] += float(value)
-            clock.lap("other")
-        episodes = self.collector.pop_finished()
-        self.counter.advance(number, steps=rollout.steps, episodes=len(episodes))
-        self.refresh_target()
-        clock.lap("other")
-        return Report(number, updates, episodes, totals, clock.pop(), self.guard.pop())
-
-    def take_moments(self) -> None:
-        """Normalises observations by what all workers have seen, where they are normalised."""
-        normalizer, moments = self.networks.online.normalizer, self.shared.moments
-        if normalizer is not None and moments is not None:
-            normalizer.set(moments.combined)
-
-    def give_moments(self, rollout: Rollout) -> None:
-        """Adds what was acted on to what all workers have seen, where observations are normalised."""
-        normalizer, moments = self.networks.online.normalizer, self.shared.moments
-        if normalizer is not None and moments is not None:
-            moments.observe(self.setup.number, normalizer.vectors(flat_observations(rollout)))
-
-    def refresh_target(self) -> None:
-        """Does θ⁻ ← θ if the global step has passed a multiple of I_target.
-
-        Two workers that see it at the same time both do it; nobody waits.
-        """
-        interval, target, steps = self.algorithm.target_interval, self.shared.target, self.counter.steps
-        if target is None or interval is None or steps // interval == self.counter.refreshed_at // interval:
-            return
-        self.counter.refreshed_at = steps
-        target.tensor.copy_(self.parameters)
-
     def snapshot(self) -> dict[str, Tensor]:
-        """Everything of its own that decides what it does next; for a worker that keeps its actions."""
-        memory = self.memory.tensors() if isinstance(self.memory, Memory) else {}
-        return {
-            "random": self.random.get_state(),
-            **{f"memory/{name}": tensor.clone() for name, tensor in memory.items()},
-            **self.collector.snapshot(),
-        }
+        """What decides what it does next, beside its memory; for a worker that keeps its actions."""
+        return {"random": self.random.get_state(), **self.collector.snapshot()}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> bool:
+    def save_memory(self, file: Path) -> None:
+        """Writes its memory to a file, if it can be saved."""
+        if isinstance(self.memory, SavedMemory):
+            self.memory.save(file)
+
+    def restore(self, tensors: Mapping[str, Tensor], memory: Path) -> str:
         """Goes on from a snapshot of a worker with the same setup.
 
+        Args:
+            tensors: The snapshot.
+            memory: The file that `save_memory` wrote.
+
         Returns:
-            Whether all is as it was; else the environments have begun new episodes.
+            What could not be restored, for people; empty if all is as it was.
         """
         if not self.collector.restore(tensors):
-            return False
+            return "the environments do not repeat themselves: they begin new episodes"
         self.random.set_state(tensors["random"])
-        if isinstance(self.memory, Memory):
-            prefix = "memory/"
-            self.memory.restore({n.removeprefix(prefix): t.clone() for n, t in tensors.items() if n.startswith(prefix)})
-        return self.memory is None or isinstance(self.memory, Memory)
-
-
-def make_networks(experiment: Experiment, info: EnvironmentInfo, shared: SharedState) -> Networks:
-    """A worker's own network, and one whose parameters are θ⁻ itself if the algorithm has a target network."""
-    online = make_network(experiment, info)
-    if shared.target is None:
-        return Networks(online)
-    target = make_network(experiment, info)
-    flatten_parameters(target, into=shared.target.tensor)
-    target.normalizer = online.normalizer
-    return Networks(online, target)
+        if not isinstance(self.memory, SavedMemory):
+            return f"what the algorithm keeps ({type(self.memory).__name__}) is not saved: it begins empty"
+        self.memory.load(memory)
+        return ""
 
 
 class ExploringPolicy:
-    """The algorithm's way of acting while it learns; it keeps what the network computed on the way."""
+    """The algorithm's way of acting while it learns."""
 
     def __init__(
-        self, algorithm: Algorithm, network: Network, environments: int, counter: Counter, random: torch.Generator
+        self, algorithm: Algorithm, network: Network, environments: int, store: Store, random: torch.Generator
     ) -> None:
-        self.network, self.counter = network, counter
+        self.network, self.store, self.behaviour = network, store, algorithm.behaviour
         self.explore = algorithm.explorer(network, environments, random)
-        # who looks ahead acts before an update and learns after it, with other parameters
-        self.keeps_activations = not algorithm.look_ahead
-        self.activations: list[tuple[Activations, ...]] = []
 
-    def __call__(self, observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
-        """Actions [1, B, ...] and the next state, from observations [1, B, ...], state and first [1, B]."""
+    def __call__(self, observations: Any, state: State, first: Tensor) -> Decision:
+        """Decides for observations [1, B, ...], given the recurrent state and first [1, B]."""
+        outputs, state, activations = self.network.act(observations, state, first)
         with torch.no_grad():
-            activations = self.network.activations(observations)
-            outputs, state = self.network(observations, state, first, (activations,))
-            if self.keeps_activations:
-                self.activations.append(activations)
-            return self.explore(outputs, self.counter.steps), state
-
-    def pop_activations(self) -> tuple[tuple[Activations, ...], ...]:
-        """Those of the rollout that has ended, one item for each of its steps."""
-        activations, self.activations = tuple(self.activations), []
-        return activations
-
-
-def flat_observations(rollout: Rollout) -> Any:
-    """All observations that were acted on, [T·B, ...]."""
-    return tree_map(lambda rows: rows[:-1].flatten(0, 1), rollout.observations)
-
-
-def learning_rate(experiment: Experiment, steps: int) -> float:
-    """η after that many global steps."""
-    settings = experiment.optimizer
-    end = 0.0 if settings.schedule == "linear" else settings.learning_rate
-    return schedules.linear(settings.learning_rate, end, steps, experiment.steps)
+            actions = self.explore(outputs, self.store.progress)
+        return Decision(actions, state, {name: outputs[name] for name in self.behaviour}, activations)

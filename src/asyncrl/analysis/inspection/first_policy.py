@@ -20,8 +20,8 @@ from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.networks import make_network
-from asyncrl.runtime.rollout_buffer import RewardRule
-from asyncrl.types import Episode
+from asyncrl.runtime.rollout_buffer import RolloutRules
+from asyncrl.types import Decision, Episode, Progress, State
 
 ENVIRONMENTS, STEPS = 16, 128
 """Played side by side, and steps of each."""
@@ -71,21 +71,15 @@ def play_untrained(agent: Agent) -> FirstSteps:
     collector = Collector(
         make_environments(experiment, ENVIRONMENTS),
         network.initial_state(ENVIRONMENTS),
-        length=STEPS,
-        discount=1.0,
-        rewards=RewardRule(),
-        episode_rollouts=False,
-        seed=experiment.seed,
+        RolloutRules(STEPS, discount=1.0),
+        experiment.seed,
         source=f"{info.id} before training",
     )
     explore: Explorer = experiment.algorithm.explorer(network, ENVIRONMENTS, random)
 
-    def policy(
-        observations: object, state: tuple[torch.Tensor, ...], begins: torch.Tensor
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        with torch.no_grad():
-            outputs, after = network(observations, state, begins)
-            return explore(outputs, 0), after
+    def policy(observations: object, state: State, begins: torch.Tensor) -> Decision:
+        outputs, after, _ = network.act(observations, state, begins)
+        return Decision(explore(outputs, Progress(0, experiment.steps)), after)
 
     rollout = collector.collect(policy)
     collector.environments.close()
