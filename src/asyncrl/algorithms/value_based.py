@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Algorithm, Every, Explorer, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import Algorithm, Every, Explorer, TargetUpdate, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
 from asyncrl.tree import tree_map
 from asyncrl.types import Loss, Outputs, Progress, Rollout, State, WorkerInfo
@@ -116,7 +116,7 @@ class ValueBased(Algorithm):
             raise UserError("--epsilon-probabilities takes one positive number for each of --final-epsilons")
 
     @property
-    def target_update(self) -> Every:
+    def target_update(self) -> TargetUpdate:
         """θ⁻ ← θ every `target_interval` steps."""
         return Every(self.target_interval)
 

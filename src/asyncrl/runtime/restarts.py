@@ -91,7 +91,7 @@ class Restarts:
             details = f"\n{failure.traceback.rstrip()}"
         text = f"worker {failure.worker} {failure.reason}"
         self.last_failure = self.failures[failure.worker] = failure
-        self._free_lock()
+        self._free_locks()
         if self.shared.counter.reached(self.experiment.steps):
             self.notify(f"warning: {text}; the run's steps are done without it{details}")
             return
@@ -120,9 +120,10 @@ class Restarts:
             self.silent.add(number)
         return come
 
-    def _free_lock(self) -> None:
-        """Frees the lock of an experiment that has one, if the worker that died held it."""
-        if self.experiment.optimizer.lock:
-            lock: Any = self.shared.lock
-            lock.acquire(timeout=LOCK_SECONDS)
-            lock.release()
+    def _free_locks(self) -> None:
+        """Frees the locks that the worker that died may have held."""
+        for lock in (self.shared.lock if self.experiment.optimizer.lock else None, self.shared.refresh_lock):
+            if lock is not None:
+                free: Any = lock
+                free.acquire(timeout=LOCK_SECONDS)
+                free.release()

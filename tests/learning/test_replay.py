@@ -1,0 +1,109 @@
+"""The seam between memory and store carries an algorithm that replays: `tests/replay_q.py`, all of it in one file."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from asyncrl.agent import load
+from asyncrl.envs.make import describe
+from asyncrl.networks.assemble import Networks
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.supervisor import Supervisor
+from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.training import train
+from asyncrl.types import Loss
+from tests.experiments import small
+from tests.learning.test_learning import GAMMA, STATES, true_action_values
+from tests.replay_q import Minibatch, ReplayQ, UniformReplay
+
+REPLAY = "tests.replay_q:ReplayQ"
+SETTINGS: dict[str, Any] = {
+    "rollout_length": 4,
+    "envs_per_worker": 8,
+    "final_epsilons": (0.1,),
+    "exploration_steps": 10_000,
+    "target_interval": 500,
+    "initialization": "orthogonal",
+    "schedule": "linear",
+}
+
+
+def worker(tmp_path: Path, **settings: Any) -> Worker:
+    experiment = small(algorithm=REPLAY, **{**SETTINGS, "replay_start": 32, **settings})
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+    return Worker(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, tmp_path))
+
+
+def test_replay_reaches_the_action_values_of_dynamic_programming(tmp_path: Path) -> None:
+    settings = {**SETTINGS, "final_epsilons": (0.3,), "learning_rate": 5e-3, "discount": GAMMA, "hidden": (32,)}
+    experiment = small("test/SlipperyChain-v0", REPLAY, steps=25_000, **settings)
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+    supervisor.run([])
+    supervisor.learned.agent_tensors()
+    outputs, _ = supervisor.learned.network(torch.eye(STATES)[None], (), torch.ones(1, STATES, dtype=torch.bool))
+    learned, truth = outputs["q"][0].detach().numpy(), true_action_values(None)
+    assert (learned.argmax(1) == truth.argmax(1)).all()
+    assert np.abs(learned - truth).max() < 0.07
+
+
+def test_replay_learns_catch_with_real_workers(in_tmp: Path) -> None:
+    settings = {**SETTINGS, "hidden": (64,), "learning_rate": 1e-3, "until_return": None, "steps": 30_000}
+    train("Catch", algorithm=REPLAY, workers=2, run_dir="run", **settings)
+    assert load("run", modules=["tests.replay_q"]).evaluate(episodes=200, deterministic=True).return_mean >= 0.9
+
+
+def test_each_item_is_learned_with_the_latest_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = worker(tmp_path)
+    read: list[Tensor] = []
+    loss = ReplayQ.loss
+
+    def watched(algorithm: ReplayQ, networks: Networks, experience: Any) -> Loss:
+        assert networks.online.flat is not None
+        read.append(networks.online.flat.clone())
+        assert torch.equal(networks.online.flat, made.setup.shared.parameters.tensor)  # θ' = θ: one worker
+        return loss(algorithm, networks, experience)
+
+    monkeypatch.setattr(ReplayQ, "loss", watched)
+    while not read:
+        made.turn()
+    assert len(read) == 4
+    assert not any(torch.equal(one, other) for one, other in itertools.pairwise(read))
+
+
+def test_what_is_pushed_is_heard_of_by_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = worker(tmp_path)
+    memory, heard, dropped = made.memory, [], [False, True, False, False]
+    assert isinstance(memory, UniformReplay)
+    monkeypatch.setattr(memory, "learned", lambda batch, errors: heard.append((batch, errors)))
+    push = made.store.push
+
+    def refuse_some(gradient: Tensor, loss: Loss, experience: Any) -> bool:
+        return push(gradient * float("nan") if dropped.pop(0) else gradient, loss, experience)
+
+    monkeypatch.setattr(made.store, "push", refuse_some)
+    while dropped:
+        report = made.turn()
+    assert (report.updates, report.dropped) == (3, 1)
+    assert len(heard) == 3  # the update that was not finite taught nothing
+    for batch, errors in heard:
+        assert isinstance(batch, Minibatch)
+        assert errors.shape == batch.rows.shape
+        assert bool((errors >= 0).all())
+
+
+def test_a_serial_run_with_replay_goes_on_to_the_bit(in_tmp: Path) -> None:
+    settings = {**SETTINGS, "runtime": "serial", "workers": 2, "until_return": None, "replay_start": 100}
+    settings |= {"algorithm": REPLAY, "schedule": "constant"}
+    whole = train("Catch", run_dir="whole", steps=2_000, **settings)
+    train("Catch", run_dir="parts", steps=1_000, **settings)
+    parts = train("Catch", algorithm=REPLAY, run_dir="parts", resume=True, steps=2_000)
+    assert whole.summary["updates"] == parts.summary["updates"] > 50
+    one, other = (load(run, modules=["tests.replay_q"]).network.state_dict() for run in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
