@@ -67,7 +67,7 @@ def test_each_item_is_learned_with_the_latest_parameters(tmp_path: Path, monkeyp
     def watched(algorithm: ReplayQ, networks: Networks, experience: Any) -> Loss:
         assert networks.online.flat is not None
         read.append(networks.online.flat.clone())
-        assert torch.equal(networks.online.flat, made.setup.shared.parameters.tensor)  # θ' = θ: one worker
+        assert torch.equal(networks.online.flat, made.store.shared.parameters.tensor)  # θ' = θ: one worker
         return loss(algorithm, networks, experience)
 
     monkeypatch.setattr(ReplayQ, "loss", watched)

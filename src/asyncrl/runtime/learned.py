@@ -17,7 +17,8 @@ from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.optim.hogwild import statistic_names
 from asyncrl.runtime.checkpoint import Checkpoint, load_parameters
 from asyncrl.runtime.networks import make_network
-from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedState, SharedVector
+from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
+from asyncrl.runtime.store import SharedState
 from asyncrl.types import EnvironmentInfo
 
 

@@ -10,7 +10,7 @@ from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.saver import Notify
-from asyncrl.runtime.shared import SharedState
+from asyncrl.runtime.store import SharedState
 from asyncrl.types import Report
 
 WINDOW = 600.0

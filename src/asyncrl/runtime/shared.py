@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple
 
@@ -159,16 +156,3 @@ def combine(slots: Tensor) -> Moments:
 def _moments(row: Tensor) -> Moments:
     size = (len(row) - 1) // 2
     return Moments(row[0], row[1 : size + 1], row[size + 1 :])
-
-
-@dataclass(frozen=True)
-class SharedState:
-    """Everything that workers share."""
-
-    parameters: SharedVector  # θ [P]
-    target: SharedVector | None  # θ⁻ [P], for algorithms that have one
-    statistics: Mapping[str, SharedVector]  # the optimiser's, each [P]
-    moments: SharedMoments | None  # of observations, where they are normalised
-    counter: Counter
-    lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock
-    refresh_lock: Any  # held by who copies θ to θ⁻; workers that find it taken go on without waiting

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asyncrl.algorithms.base import Every, Towards
@@ -17,7 +21,7 @@ from asyncrl.optim.hogwild import clip, make_optimizer
 from asyncrl.runtime.guard import UpdateGuard
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
-from asyncrl.runtime.shared import SharedState
+from asyncrl.runtime.shared import Counter, SharedMoments, SharedVector
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, Episode, Loss, Progress, Report, Rollout
 
@@ -58,6 +62,51 @@ class Store(Protocol):
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
         """Counts a rollout that was collected and learned from, and reports what was done since the last one."""
         ...
+
+
+class StoreHandle(Protocol):
+    """What a worker is sent, from which it makes its store."""
+
+    def pulse(self, worker: int) -> NDArray[np.int64]:
+        """A number [1] that the worker counts up while it works."""
+        ...
+
+    def connect(
+        self, experiment: Experiment, info: EnvironmentInfo, worker: int, folder: Path, clock: PhaseClock
+    ) -> tuple[Store, Networks]:
+        """One worker's store, and its networks, which the store keeps up to date.
+
+        Args:
+            experiment: The run's settings.
+            info: The environment.
+            worker: The worker's number.
+            folder: The run's folder.
+            clock: Measures the phases of the worker's work.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SharedState:
+    """Everything that the workers of one machine share; each of them makes its store from it."""
+
+    parameters: SharedVector  # θ [P]
+    target: SharedVector | None  # θ⁻ [P], for algorithms that have one
+    statistics: Mapping[str, SharedVector]  # the optimiser's, each [P]
+    moments: SharedMoments | None  # of observations, where they are normalised
+    counter: Counter
+    lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock
+    refresh_lock: Any  # held by who copies θ to θ⁻; workers that find it taken go on without waiting
+
+    def pulse(self, worker: int) -> NDArray[np.int64]:
+        """A number [1] that the worker counts up while it works."""
+        return self.counter.pulse(worker)
+
+    def connect(
+        self, experiment: Experiment, info: EnvironmentInfo, worker: int, folder: Path, clock: PhaseClock
+    ) -> tuple[Store, Networks]:
+        """One worker's store, and its networks, which the store keeps up to date; see `SharedMemoryStore`."""
+        return SharedMemoryStore(experiment, self, worker, folder, clock), make_networks(experiment, info, self)
 
 
 class SharedMemoryStore:

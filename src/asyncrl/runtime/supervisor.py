@@ -29,8 +29,7 @@ from asyncrl.runtime.reporters import Reporters
 from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
 from asyncrl.runtime.serial import SerialWorkers
-from asyncrl.runtime.shared import SharedState
-from asyncrl.runtime.store import learning_rate
+from asyncrl.runtime.store import SharedState, learning_rate
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.runtime.worker_states import Living, WorkerStates

@@ -22,8 +22,7 @@ from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RolloutRules
-from asyncrl.runtime.shared import SharedState
-from asyncrl.runtime.store import SharedMemoryStore, Store, make_networks
+from asyncrl.runtime.store import Store, StoreHandle
 from asyncrl.types import Decision, EnvironmentInfo, Report, State, WorkerInfo
 
 
@@ -34,7 +33,7 @@ class WorkerSetup:
     number: int
     experiment: Experiment
     info: EnvironmentInfo
-    shared: SharedState
+    store: StoreHandle
     folder: Path  # of the run
     session: int = 1  # of the run, counted up with each resume
     attempt: int = 0  # of this worker in this session, counted up with each restart
@@ -60,12 +59,11 @@ class Worker:
     def __init__(self, setup: WorkerSetup, keep_actions: bool = False) -> None:
         self.setup, experiment = setup, setup.experiment
         environment_seed, action_seed = (int(seed) >> 2 for seed in setup.seed.generate_state(2))  # emulators: 31 bits
-        counter, environments = setup.shared.counter, experiment.environment_count
+        environments = experiment.environment_count
 
         self.algorithm, self.random = experiment.algorithm, torch.Generator().manual_seed(action_seed)
-        self.clock = PhaseClock(counter.pulse(setup.number))
-        self.networks = make_networks(experiment, setup.info, setup.shared)
-        self.store: Store = SharedMemoryStore(experiment, setup.shared, setup.number, setup.folder, self.clock)
+        self.clock = PhaseClock(setup.store.pulse(setup.number))
+        self.store, self.networks = setup.store.connect(experiment, setup.info, setup.number, setup.folder, self.clock)
         self.memory = self.algorithm.make_memory(
             WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
         )
@@ -101,11 +99,9 @@ class Worker:
         store.pull(networks)  # θ' ← θ
         rollout = self.collector.collect(self.policy)  # T × B steps
         memory.add(rollout)
-        is_fresh = True  # the first item is learned with the θ' that acted
-        for experience in memory.draw(networks, self.random, store.progress):
-            if not is_fresh:
+        for item, experience in enumerate(memory.draw(networks, self.random, store.progress)):
+            if item:  # the first one is learned with the θ' that acted
                 store.pull(networks)
-            is_fresh = False
             loss = self.algorithm.loss(networks, experience)
             if store.push(gradients(loss.total, networks.online), loss, experience):
                 memory.learned(experience, loss.feedback)
