@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import tests.environments  # noqa: F401  (registers the environments)
-from asyncrl.agent import Agent, load
+from asyncrl.agent import load
 from asyncrl.cli import main
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.export import ExportedPolicy, export_onnx
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.networks import make_network
 from tests.experiments import small
 

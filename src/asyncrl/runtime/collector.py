@@ -16,7 +16,7 @@ from asyncrl.envs.checks import DataCheck
 from asyncrl.envs.observations import as_agents_see
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RewardRule, RolloutBuffer
-from asyncrl.tree import tree_map
+from asyncrl.tree import pack, tree_map, unpack
 from asyncrl.types import Episode, Rollout, State
 
 Policy = Callable[[Any, State, Tensor], tuple[Tensor, State]]
@@ -172,10 +172,7 @@ class Collector:
 
     def _observations(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """The buffer's arrays [T+1, B, ...] with their names in a snapshot."""
-        rows = self.buffer.observations
-        yield from (
-            ((f"observations/{key}", rows[key]) for key in rows) if isinstance(rows, dict) else [("observations", rows)]
-        )
+        yield from pack("observations", self.buffer.observations).items()
 
     def _choose(self, policy: Policy, t: int) -> tuple[Tensor, State]:
         observations = tree_map(lambda rows: torch.from_numpy(rows[t : t + 1]), self.buffer.observations)
@@ -246,9 +243,9 @@ class ActionLog:
 
 
 def _numbered(name: str, state: State) -> dict[str, Tensor]:
-    return {f"{name}/{number}": tensor.clone() for number, tensor in enumerate(state)}
+    return pack(name, {number: tensor.clone() for number, tensor in enumerate(state)})
 
 
 def _from_numbered(name: str, tensors: Mapping[str, Tensor]) -> State:
-    count = sum(key.startswith(f"{name}/") for key in tensors)
-    return tuple(tensors[f"{name}/{number}"].clone() for number in range(count))
+    parts = unpack(name, tensors)
+    return tuple(parts[str(number)].clone() for number in range(len(parts)))

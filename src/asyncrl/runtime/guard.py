@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from asyncrl.errors import RunError
+from asyncrl.tree import pack
 from asyncrl.types import Loss, Rollout
 
 DROPPED_IN_A_ROW = 10
@@ -86,10 +85,7 @@ class UpdateGuard:
 
 def rollout_tensors(rollout: Rollout) -> dict[str, Tensor]:
     """Its tensors by name; observations of a Dict have names such as `observations/camera`."""
-    observations: Any = rollout.observations
-    if not isinstance(observations, Mapping):
-        observations = {"": observations}
-    tensors = {f"observations/{key}".rstrip("/"): tensor for key, tensor in observations.items()}
+    tensors = pack("observations", rollout.observations)
     names = ("actions", "rewards", "discounts", "valid", "first")
     tensors |= {name: torch.as_tensor(getattr(rollout, name)) for name in names}
-    return tensors | {f"state/{number}": tensor for number, tensor in enumerate(rollout.state)}
+    return tensors | pack("state", dict(enumerate(rollout.state)))

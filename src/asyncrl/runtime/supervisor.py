@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
 
 from asyncrl.algorithms import algorithm_name
 from asyncrl.callbacks import Callback
@@ -34,6 +33,7 @@ from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup, learning_rate
 from asyncrl.runtime.worker_states import Living, WorkerStates
 from asyncrl.signals import collected_signals, name_of
+from asyncrl.tree import pack, unpack
 from asyncrl.types import EnvironmentInfo, Report
 
 METRICS_SECONDS = (0.2, 10.0)
@@ -253,7 +253,7 @@ class Supervisor:
         for number in numbers:  # they go on to the bit where those of the checkpoint stopped
             session, self.restarts.attempts[number] = saved[str(number)]
             workers.start(self._setup(number, session))
-            restored.append(workers.restore(number, _part(self.checkpoint.tensors, number)))
+            restored.append(workers.restore(number, unpack(f"workers/{number}", self.checkpoint.tensors)))
         if not all(restored):
             self.notify("warning: the environments do not repeat themselves: they begin new episodes")
         return workers
@@ -352,13 +352,16 @@ class Supervisor:
     def _save(self, workers: Workers, at_last: bool = False) -> bool:
         if self.unsaved_best is not None:
             self._save_best(self.unsaved_best)
-        tensors, saved = self.learned.tensors(), {}
+        saved: dict[str, tuple[int, int]] = {}
+        tensors, refreshed_at = self.learned.snapshot()
         if isinstance(workers, SerialWorkers):
             for number, (setup, snapshot) in workers.snapshots().items():
                 saved[str(number)] = setup.session, setup.attempt
-                tensors |= {f"workers/{number}/{name}": tensor for name, tensor in snapshot.items()}
+                tensors |= pack(f"workers/{number}", snapshot)
         state = self._state(self.shared.counter.steps, saved)
-        state = replace(state, score=self.telemetry.return_mean, score_is_evaluated=False)
+        state = replace(
+            state, score=self.telemetry.return_mean, score_is_evaluated=False, target_refreshed_at=refreshed_at
+        )
         if not self.saver.save(Checkpoint(tensors, state)):
             return False
         if self.experiment.supervision.histograms:
@@ -387,9 +390,9 @@ class Supervisor:
             updates=counts.updates,
             sessions=self.session,
             telemetry=self.telemetry.state(counts.episodes),
-            target_refreshed_at=self.shared.counter.refreshed_at,
             score_is_evaluated=self.experiment.supervision.eval_every is not None,
             workers=dict(workers or {}),
+            environment_info=self.info,
         )
 
     def _outcome(self, status: str, ended_by: str, exit_code: int, error: str) -> Outcome:
@@ -417,8 +420,3 @@ class Supervisor:
 def _pace(age: float) -> float:
     """Seconds between two lines of metrics at an age of the run: two until an hour has passed, ten after five."""
     return min(age / 20, max(2.0, age / 1800))
-
-
-def _part(tensors: Mapping[str, Tensor], worker: int) -> dict[str, Tensor]:
-    prefix = f"workers/{worker}/"
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -27,7 +27,7 @@ from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.runtime.shared import Counter, SharedState
-from asyncrl.tree import tree_map
+from asyncrl.tree import pack, tree_map, unpack
 from asyncrl.types import EnvironmentInfo, Report, Rollout, State
 
 
@@ -178,7 +178,7 @@ class Worker:
         memory = self.memory.tensors() if isinstance(self.memory, Memory) else {}
         return {
             "random": self.random.get_state(),
-            **{f"memory/{name}": tensor.clone() for name, tensor in memory.items()},
+            **pack("memory", {name: tensor.clone() for name, tensor in memory.items()}),
             **self.collector.snapshot(),
         }
 
@@ -192,8 +192,7 @@ class Worker:
             return False
         self.random.set_state(tensors["random"])
         if isinstance(self.memory, Memory):
-            prefix = "memory/"
-            self.memory.restore({n.removeprefix(prefix): t.clone() for n, t in tensors.items() if n.startswith(prefix)})
+            self.memory.restore({name: tensor.clone() for name, tensor in unpack("memory", tensors).items()})
         return self.memory is None or isinstance(self.memory, Memory)
 
 
