@@ -1,4 +1,4 @@
-"""Agents: predict for one observation and for many, with and without memory."""
+"""Agents: predict for one observation and for many, with and without memory, and without the environment."""
 
 from __future__ import annotations
 
@@ -41,6 +41,35 @@ def test_actions_that_do_not_start_at_zero(in_tmp: Path) -> None:
     actions, _ = agent.predict({"light": np.zeros((50, 2)), "room": np.zeros((50, 3))})
     assert set(actions.tolist()) <= {5, 6}
     assert agent.evaluate(episodes=3).episodes == 3
+
+
+def test_an_agent_predicts_where_its_environment_is_not_installed(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**QUICK, "steps": 2000}  # enough episodes for a best checkpoint
+    there = asyncrl.train("test/Rooms-v0", run_dir="run", memory="gru", **settings).load()
+    observation = {"light": np.ones((50, 2)), "room": np.zeros((50, 3))}
+    expected, _ = there.predict(observation, deterministic=True)
+    monkeypatch.delitem(gymnasium.registry, "test/Rooms-v0")
+    for checkpoint in ("last", "best"):
+        agent = asyncrl.load("run", checkpoint=checkpoint)
+        assert agent.info == there.info
+        actions, (state,) = agent.predict(observation, deterministic=True)
+        assert set(actions.tolist()) <= {5, 6}
+        assert len(state) == 50
+        assert checkpoint == "best" or np.array_equal(actions, expected)
+        with pytest.raises(UserError, match="unknown environment 'test/Rooms-v0'"):
+            agent.evaluate(episodes=1)
+
+
+def test_an_environment_that_has_changed_since_is_refused_where_it_is_played(in_tmp: Path) -> None:
+    asyncrl.train("Catch", run_dir="run", **QUICK)
+    file = in_tmp / "run" / "experiment.yaml"
+    file.write_text(file.read_text().replace("environment_options: {}", "environment_options: {rows: 7}"))
+    agent = asyncrl.load("run")
+    agent.predict(np.zeros((10, 5)))
+    with pytest.raises(UserError, match="Catch-v0 has changed since the agent was trained: it observes"):
+        agent.evaluate(episodes=1)
 
 
 def test_every_environment_plays_its_share_of_an_evaluation(in_tmp: Path) -> None:
