@@ -88,7 +88,7 @@ def test_the_newest_are_kept_and_one_for_each_interval(tmp_path: Path) -> None:
 
 
 def test_last_best_or_a_step_can_be_chosen(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no best checkpoint yet: take --checkpoint last"):
+    with pytest.raises(UserError, match="no best checkpoint yet: use --checkpoint last"):
         load_chosen(tmp_path, "best")
     save(tmp_path, 3)
     save(tmp_path, 3, "best")
@@ -107,7 +107,7 @@ def test_last_best_or_a_step_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["staged", "replaced", "published"])
-def test_what_an_interrupted_save_left_is_cleaned_up(tmp_path: Path, moment: str) -> None:
+def test_leftovers_of_an_interrupted_save_are_cleaned_up(tmp_path: Path, moment: str) -> None:
     save(tmp_path, 1)
     save(tmp_path, 2, "best")
     (tmp_path / ".staging-best").mkdir()
@@ -183,7 +183,7 @@ def test_a_serial_run_of_format_3_goes_on_where_it_stopped(tmp_path: Path) -> No
     assert set(checkpoint.state.workers) == {"0", "1"}
     supervisor = Supervisor(experiment, describe(experiment), folder, checkpoint, notes.append)
     assert supervisor.run([]).status == "done"
-    assert notes == []  # the environments came to the observations of the checkpoint
+    assert notes == []  # the replayed environments reached the observations of the checkpoint
     written, _ = load_newest(folder.checkpoints)
     assert written.state.environment_info == describe(experiment)
 
@@ -238,7 +238,7 @@ def test_files_are_saved_beside_the_tensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"memory" * 4, b"Memory" * 5, None])
-def test_a_damaged_file_makes_a_checkpoint_damaged_for_those_who_need_it(tmp_path: Path, damage: bytes | None) -> None:
+def test_a_file_that_was_damaged_makes_its_checkpoint_damaged(tmp_path: Path, damage: bytes | None) -> None:
     save_with_memory(tmp_path, 3)
     file = save_with_memory(tmp_path, 5) / MEMORY
     file.unlink()
@@ -247,7 +247,7 @@ def test_a_damaged_file_makes_a_checkpoint_damaged_for_those_who_need_it(tmp_pat
     checkpoint, [warning] = load_newest(tmp_path)
     assert checkpoint.state.steps == 3
     assert f"step-000000000005 is damaged (its {MEMORY} is missing or was changed)" in warning
-    chosen, warnings = load_chosen(tmp_path, "last")  # an agent acts without it
+    chosen, warnings = load_chosen(tmp_path, "last")  # acting does not need the file
     assert (chosen.state.steps, dict(chosen.paths), warnings) == (5, {}, [])
 
 
@@ -300,7 +300,7 @@ def test_the_best_checkpoint_has_no_files(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-def test_whatever_the_bytes_a_checkpoint_is_right_or_refused(data: st.DataObject) -> None:
+def test_damaged_bytes_are_refused_or_change_nothing(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = save_with_memory(Path(name), 7)
         file = path / data.draw(st.sampled_from([STATE, TENSORS, MEMORY]))
@@ -322,7 +322,7 @@ def test_whatever_the_bytes_a_checkpoint_is_right_or_refused(data: st.DataObject
 
 
 @given(header=JSON)
-def test_whatever_json_a_state_is_right_or_refused(header: Any) -> None:
+def test_a_state_of_other_json_is_refused(header: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = save(Path(name), 7)
         (path / STATE).write_text(json.dumps(header))
@@ -352,7 +352,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(tmp_path: Path, nam
     assert "damaged" in warnings[0]
 
 
-def test_damaged_ones_do_not_count_as_the_newest_when_a_run_goes_on(tmp_path: Path) -> None:
+def test_newer_damaged_checkpoints_are_set_aside_when_a_run_goes_on(tmp_path: Path) -> None:
     for steps in (1, 2, 30):
         save(tmp_path, steps)
     (tmp_path / "step-000000000030" / TENSORS).write_bytes(b"x")
@@ -363,7 +363,7 @@ def test_damaged_ones_do_not_count_as_the_newest_when_a_run_goes_on(tmp_path: Pa
     assert (tmp_path / "damaged-step-000000000030").is_dir()
 
 
-def test_no_whole_checkpoint_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
+def test_without_an_undamaged_checkpoint_nothing_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint yet"):
         load_newest(tmp_path)
     (save(tmp_path, 1) / "tensors.safetensors").write_bytes(b"x")

@@ -21,32 +21,33 @@ from asyncrl.types import EnvironmentInfo, Outputs, State
 
 @dataclass(frozen=True)
 class Agent:
-    """A trained agent: `load(run)` makes one."""
+    """A network with all that it needs to act; `asyncrl.load` makes a trained one."""
 
     experiment: Experiment
     info: EnvironmentInfo
     network: Network
     random: torch.Generator
-    warnings: tuple[str, ...] = ()  # what was wrong with newer checkpoints than the one in use
-    steps: int = 0  # of training that it has had
+    warnings: tuple[str, ...] = ()  # why newer checkpoints were not loaded
+    steps: int = 0  # global training steps behind its parameters
 
     def predict(
         self, observation: Any, state: State | None = None, deterministic: bool = False
     ) -> tuple[NDArray[Any], State]:
-        """Actions for one observation, or for a batch of them.
+        """Chooses an action for one observation, or actions for a batch of observations.
 
         Args:
-            observation: One observation of `info.observation_space`, or a batch [B, ...]; for a Dict space a
-                dictionary of them. Environments whose observations are of another kind give them through
-                `asyncrl.envs.observations.ArrayObservations`.
-            state: What the last call returned, or None at an episode's start.
-            deterministic: Take the best known action instead of drawing one.
+            observation: One observation of `info.observation_space`, or a batch [B, ...]; for a Dict space, a
+                dictionary of these. `asyncrl.envs.observations.ArrayObservations` converts observations of environments
+                with other spaces.
+            state: Recurrent state that the previous call returned; None at the start of an episode.
+            deterministic: Take the greedy action instead of drawing one.
 
         Returns:
-            The action or actions [B, ...] as the environment takes them, and the recurrent state for the next call.
+            The action, or the actions [B, ...], as the environment takes them, and the recurrent state for the next
+            call.
 
         Raises:
-            ValueError: The observation has another shape than the environment's.
+            ValueError: The shape of the observation is not the shape of the space.
         """
         batch, single = _batch(self.info.observation_space, observation)
         count = len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
@@ -61,16 +62,17 @@ class Agent:
     def act(
         self, observations: Any, state: State, first: torch.Tensor, deterministic: bool
     ) -> tuple[torch.Tensor, State]:
-        """The agent's own actions along a rollout, and the recurrent state after it.
+        """Chooses actions along a rollout.
 
         Args:
-            observations: [T, B, ...], or that for each key.
-            state: Before the first observation, each [B, H].
-            first: [T, B] bool, true where an observation is its episode's first.
-            deterministic: Take the best known action.
+            observations: [T, B, ...], or a dictionary of these.
+            state: Recurrent state before the first observation, each tensor [B, H].
+            first: [T, B] bool, true where an observation is the first of its episode.
+            deterministic: Take the greedy action instead of drawing one.
 
         Returns:
-            Actions [T, B, ...] as the network gives them (not yet the environment's), and the state.
+            The agent's actions [T, B, ...], which `ActionCodec.to_environment` converts to the environment's, and the
+            recurrent state after the last observation.
         """
         _, actions, state = self.decide(observations, state, first, deterministic)
         return actions, state
@@ -78,7 +80,7 @@ class Agent:
     def decide(
         self, observations: Any, state: State, first: torch.Tensor, deterministic: bool
     ) -> tuple[Outputs, torch.Tensor, State]:
-        """As `act`, with the heads' outputs [T, B, ...] before the actions that were chosen by them."""
+        """Does what `act` does, and also returns the heads' outputs [T, B, ...] that the actions were chosen from."""
         algorithm = self.experiment.algorithm
         with torch.no_grad():
             outputs, state = self.network(observations, state, first)
@@ -87,15 +89,19 @@ class Agent:
             return outputs, algorithm.act(self.network, outputs, self.random), state
 
     def evaluate(self, episodes: int = 100, deterministic: bool = False, seed: int = 0) -> Evaluation:
-        """Plays whole episodes in fresh environments and sums their unclipped rewards."""
+        """Plays whole episodes in new environments and returns statistics of their unclipped returns.
+
+        Raises:
+            UserError: The environment cannot be made, or has changed since the agent was trained.
+        """
         return evaluate(self, episodes, deterministic, seed)
 
 
 def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:
-    """Observations as a batch [B, ...], and whether it was a single one."""
+    """Returns observations as a batch [B, ...], and whether there was a single one."""
     if isinstance(space, Dict):
         if not isinstance(observation, Mapping) or set(space.spaces) - set(observation):
-            raise ValueError(f"observations are dictionaries with the keys {', '.join(space.spaces)}")
+            raise ValueError(f"an observation must be a dictionary with the keys {', '.join(space.spaces)}")
         parts = {key: _batch(part, observation[key]) for key, part in space.spaces.items()}
         return {key: rows for key, (rows, _) in parts.items()}, all(single for _, single in parts.values())
     shape = space.shape or ()
@@ -103,5 +109,5 @@ def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:
     if array.shape == shape:
         return array[None], True
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-        raise ValueError(f"observations of shape {shape} or {('B', *shape)}, not {array.shape}")
+        raise ValueError(f"an observation has the shape {shape}, a batch {('B', *shape)}; this has {array.shape}")
     return array, False

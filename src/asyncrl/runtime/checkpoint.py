@@ -180,7 +180,7 @@ def load_chosen(folder: Path, which: str) -> tuple[Checkpoint, list[str]]:
         return load_newest(folder, with_files=False)
     if which == BEST:
         if not (folder / BEST).exists():
-            raise UserError(f"{folder} holds no best checkpoint yet: take --checkpoint last")
+            raise UserError(f"{folder} holds no best checkpoint yet: use --checkpoint last")
         return load_checkpoint(folder / BEST, with_files=False), []
     folders = {step_of(path): path for path in checkpoint_folders(folder)}
     if not which.isascii() or not which.isdecimal() or int(which) not in folders:
