@@ -1,4 +1,4 @@
-"""Bytes and data as a crash, a bad disk or a stranger may leave them."""
+"""Damaged bytes and data, such as a crash, a bad disk or an attacker may leave behind."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["format_version", "sha256", "state", "steps", "tensors"]), inner, max_size=5)
+        | st.dictionaries(
+            st.sampled_from(["format_version", "sha256", "state", "steps", "tensors", "files"]), inner, max_size=5
+        )
     ),
     max_leaves=12,
 )
@@ -18,7 +20,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, original: bytes) -> bytes:
-    """The bytes cut short, with some changed, with some put in, or others altogether."""
+    """Draws a damaged version of some bytes: cut short, with bytes changed or inserted, or replaced altogether."""
     kind = draw(st.sampled_from(["cut", "flip", "insert", "noise", "nested"]))
     place = draw(st.integers(0, len(original) - 1))
     if kind == "cut":

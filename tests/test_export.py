@@ -1,4 +1,4 @@
-"""ONNX files: onnxruntime does what the agent does."""
+"""ONNX files: onnxruntime computes what the agent computes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import tests.environments  # noqa: F401  (registers the environments)
-from asyncrl.agent import Agent, load
+from asyncrl.agent import load
 from asyncrl.cli import main
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.export import ExportedPolicy, export_onnx
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.networks import make_network
 from tests.experiments import small
 
@@ -36,7 +37,7 @@ def test_onnxruntime_takes_the_same_actions(tmp_path: Path, settings: dict[str, 
     info = describe(experiment)
     network = make_network(experiment, info)
     with torch.no_grad():
-        for parameter in network.parameters():  # far from a policy that is the same everywhere
+        for parameter in network.parameters():  # initial policies are nearly uniform, whatever the observation
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)) * 0.05)
     agent = Agent(experiment, info, network, torch.Generator())
     export_onnx(agent, tmp_path / "agent.onnx")
@@ -67,10 +68,10 @@ def test_onnxruntime_takes_the_same_actions(tmp_path: Path, settings: dict[str, 
         observations, *_ = environments.step(actions)
         first = np.zeros(count, np.bool_)
     environments.close()
-    assert np.ptp(heads, axis=0).max() > 1e-3  # it was asked different things
+    assert np.ptp(heads, axis=0).max() > 1e-3  # the outputs depend on the observations
 
 
-def test_the_command_writes_a_file_that_says_nothing_of_this_machine(
+def test_the_command_writes_a_file_without_paths_of_this_machine(
     in_tmp: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "Catch", "--steps", "2k", "--runtime", "serial", "--run-dir", "run"]) == 0
@@ -82,7 +83,7 @@ def test_the_command_writes_a_file_that_says_nothing_of_this_machine(
     assert "out: action, policy, value" in output
     onnx.checker.check_model(onnx.load("run/agent.onnx"))
     assert b".py" not in Path("run/agent.onnx").read_bytes()
-    assert load("run").network.training  # as it was
+    assert load("run").network.training  # exporting has left the mode as it was
     assert main(["export", "run", "--output", "no/where.onnx"]) == 2
     assert "cannot write no/where.onnx: No such file or directory" in capsys.readouterr().err
 

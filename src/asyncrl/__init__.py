@@ -5,16 +5,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncrl.agent import Agent, load
+    from asyncrl.agent import load
     from asyncrl.callbacks import Callback
     from asyncrl.config import Experiment
     from asyncrl.errors import RunError, UserError
+    from asyncrl.runtime.agent import Agent
     from asyncrl.training import Result, train
 
 __version__ = version("asyncrl")
 
 _HOMES = {
-    "Agent": "agent",
+    "Agent": "runtime.agent",
     "Callback": "callbacks",
     "Experiment": "config",
     "Result": "training",

@@ -1,4 +1,4 @@
-"""A trained agent as one ONNX file, which other programs and languages can run without torch or asyncrl."""
+"""Writes a trained agent as one ONNX file, which other programs and languages run without torch or asyncrl."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ import torch
 from gymnasium.spaces import Box, Dict
 from torch import Tensor, nn
 
-from asyncrl.agent import Agent
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
+from asyncrl.files import write_bytes
 from asyncrl.networks.torso import ImageTorso
-from asyncrl.run_folder import write_bytes
+from asyncrl.runtime.agent import Agent
+from asyncrl.tree import pack, tree_map
 
 OBSERVATION, FIRST, ACTION, STATE = "observation", "first", "action", "state"
 
 
 def export_onnx(agent: Agent, output: Path) -> None:
-    """Writes the agent as an ONNX file.
+    """Writes an agent as an ONNX file.
 
-    Its inputs are `observation` [B, ...] (for a Dict space `observation/KEY` for each key), `first` [B], true where an
-    observation is its episode's first, and for a recurrent agent `state/0`, ... [B, H], zeros to begin with. Its
-    outputs are `action` [B, ...], the best known action as the environment takes it; the network's heads [B, ...], such
-    as `policy` (logits, or mean and deviation) and `value`, or `q`; and `next_state/0`, ... [B, H]. B is free.
+    Inputs of the model, for any number B of environments:
+        - `observation` [B, ...], or `observation/KEY` for each key of a Dict space;
+        - `first` [B] bool, true where an observation is the first of its episode;
+        - `state/0`, ... [B, H] for a recurrent agent, zeros at the start.
+
+    Outputs of the model:
+        - `action` [B, ...], the greedy action as the environment takes it;
+        - the network's heads [B, ...], such as `policy` (logits, or mean and deviation) and `value`, or `q`;
+        - `next_state/0`, ... [B, H] for a recurrent agent.
 
     Raises:
-        UserError: The extra is missing, or the file cannot be written.
+        UserError: The extra is not installed, or the file cannot be written.
     """
     try:
         import onnx
@@ -57,7 +63,7 @@ def export_onnx(agent: Agent, output: Path) -> None:
     assert program is not None
     model = program.model_proto
     for part in (model.graph, *model.graph.node, *model.functions, *(n for f in model.functions for n in f.node)):
-        part.ClearField("metadata_props")  # where on this machine the code lies
+        part.ClearField("metadata_props")  # paths of source files on this machine
         part.ClearField("doc_string")
     onnx.helper.set_model_props(model, {"asyncrl": json.dumps({"environment": agent.info.id})})
     try:
@@ -67,7 +73,7 @@ def export_onnx(agent: Agent, output: Path) -> None:
 
 
 class ExportedPolicy(nn.Module):
-    """The agent as a function of plain tensors, for one step of B environments."""
+    """An agent as a function of plain tensors, for one step of B environments."""
 
     def __init__(self, agent: Agent) -> None:
         super().__init__()
@@ -76,22 +82,18 @@ class ExportedPolicy(nn.Module):
         self.states = len(agent.network.initial_state(1))
 
     def example_inputs(self, count: int = 2) -> dict[str, Tensor]:
-        """Inputs by name for `count` environments."""
-        spaces = self.space.spaces if isinstance(self.space, Dict) else {"": self.space}
-        observations = {
-            f"{OBSERVATION}/{key}".rstrip("/"): torch.zeros(count, *space.shape, dtype=_dtype(space))
-            for key, space in spaces.items()
-            if isinstance(space, Box)
-        }
-        state = {f"{STATE}/{number}": tensor for number, tensor in enumerate(self.network.initial_state(count))}
-        return {**observations, FIRST: torch.ones(count, dtype=torch.bool), **state}
+        """Returns inputs by name for `count` environments."""
+        space = self.space.spaces if isinstance(self.space, Dict) else self.space
+        observations = tree_map(lambda box: torch.zeros(count, *box.shape, dtype=_dtype(box)), space)
+        state = pack(STATE, dict(enumerate(self.network.initial_state(count))))
+        return {**pack(OBSERVATION, observations), FIRST: torch.ones(count, dtype=torch.bool), **state}
 
     def output_names(self) -> list[str]:
-        """In the order of `forward`."""
+        """Returns the names of the outputs, in the order of `forward`."""
         return [ACTION, *self.network.heads, *(f"next_{STATE}/{number}" for number in range(self.states))]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Action, heads and next state from the inputs in the order of `example_inputs`."""
+        """Computes action, heads and next state from the inputs, which are in the order of `example_inputs`."""
         *observations, first = inputs[: len(inputs) - self.states]
         state = inputs[len(inputs) - self.states :]
         rows: Any = observations[0].unsqueeze(0)
@@ -103,7 +105,7 @@ class ExportedPolicy(nn.Module):
         return action, *(outputs[name][0] for name in self.network.heads), *state
 
     def _for_environment(self, actions: Tensor) -> Tensor:
-        """What `ActionCodec.to_environment` does, in torch."""
+        """Does what `ActionCodec.to_environment` does, in torch."""
         space = self.codec.space
         if not isinstance(space, Box):
             return actions + torch.as_tensor(self.codec.offset)
@@ -118,7 +120,7 @@ def _dtype(space: Box) -> torch.dtype:
 
 @contextmanager
 def _without_compiled_layers(network: nn.Module) -> Iterator[None]:
-    """Lets the network compute by torch's own convolutions, which can be exported."""
+    """Makes the network use torch's own convolutions, which can be exported."""
     torsos = [module for module in network.modules() if isinstance(module, ImageTorso)]
     compiled = [torso.compiled for torso in torsos]
     for torso in torsos:

@@ -1,10 +1,9 @@
-"""The folder of a run: settings, metrics, checkpoints, summary."""
+"""The folder of a run: its settings, metrics, checkpoints and summary."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,81 +15,82 @@ from filelock import FileLock, Timeout
 
 from asyncrl.config import Experiment, from_dict, named_modules, to_dict
 from asyncrl.errors import UserError
+from asyncrl.files import read_json, read_json_lines, write_bytes, write_text
 
 LOCK = ".lock"
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where everything of a run lies."""
+    """Paths of everything that belongs to a run, and how to read and write it."""
 
     path: Path
 
     @property
     def experiment_file(self) -> Path:
-        """Every setting, enough to start the same run again."""
+        """All settings; they are enough to start the same run again."""
         return self.path / "experiment.yaml"
 
     @property
     def metrics_file(self) -> Path:
-        """A line of JSON every few seconds."""
+        """Metrics, one JSON line every few seconds."""
         return self.path / "metrics.jsonl"
 
     @property
     def summary_file(self) -> Path:
-        """The last line of metrics, and how the run ended."""
+        """The last line of metrics and how the run ended."""
         return self.path / "summary.json"
 
     @property
     def curve_file(self) -> Path:
-        """The learning curve, drawn when the run ends."""
+        """Picture of the learning curve, drawn when the run ends."""
         return self.path / "learning_curve.png"
 
     @property
     def checkpoints(self) -> Path:
-        """One folder for each checkpoint kept."""
+        """Folder with one folder per checkpoint."""
         return self.path / "checkpoints"
 
     @property
     def tensorboard(self) -> Path:
-        """TensorBoard's event files."""
+        """Folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     @property
     def log_file(self) -> Path:
-        """What happened to the run, with the time: starts, restarts, warnings, ends."""
+        """Log of starts, restarts, warnings and ends, with their times."""
         return self.path / "log.txt"
 
     @property
     def stacks(self) -> Path:
-        """Stacks of workers that hung."""
+        """Folder with the stack traces of workers that hung."""
         return self.path / "stacks"
 
     def forget_empty_stacks(self) -> None:
-        """Takes away the folder of stacks if there are none."""
+        """Removes the folder of stack traces if it is empty."""
         with contextlib.suppress(OSError):
             self.stacks.rmdir()
 
     @property
     def evaluations_file(self) -> Path:
-        """A line of JSON for each evaluation that was made while training."""
+        """Evaluations made during training, one JSON line each."""
         return self.path / "evaluations.jsonl"
 
     @property
     def trackers_file(self) -> Path:
-        """By which name each tracker knows the run, so that a resumed one goes on in the same."""
+        """The name of the run in each tracker, so that a resumed run continues under the same name."""
         return self.path / "trackers.json"
 
     @property
     def workers_file(self) -> Path:
-        """What each worker is at, replaced with each line of metrics."""
+        """What each worker is doing; replaced whenever a line of metrics is written."""
         return self.path / "workers.json"
 
     def cut_history(self, steps: int) -> int:
-        """Makes ready for work to go on from that step: what was written of later steps goes to `discarded.jsonl`.
+        """Moves metrics and evaluations after a step to `discarded.jsonl`, because the run continues from that step.
 
         Returns:
-            Number of lines of metrics that went there; of a line that a crash cut short nothing is kept.
+            Number of lines of metrics that were moved. A line that a crash cut short is dropped.
         """
         removed = 0
         for file in (self.metrics_file, self.evaluations_file):
@@ -108,19 +108,19 @@ class RunFolder:
         return removed
 
     def remove_if_empty(self) -> None:
-        """Takes the folder away again when nothing was written to it."""
+        """Removes the folder if nothing was written to it."""
         with contextlib.suppress(OSError):  # it is not empty
             if not self.experiment_file.exists():
                 (self.path / LOCK).unlink(missing_ok=True)
             self.path.rmdir()
 
     def forget_the_end(self) -> None:
-        """Takes away what was said when an earlier session ended: the run goes on."""
+        """Deletes the summary and the evaluation of an earlier session, because the run continues."""
         for file in (self.summary_file, self.evaluation_file):
             file.unlink(missing_ok=True)
 
     def keep_old_experiment(self) -> None:
-        """Copies the settings to `experiment-N.yaml`, N counting from 1, before others take their place."""
+        """Copies the settings to `experiment-N.yaml` before they are replaced; N counts from 1."""
         number = 1
         while (old := self.path / f"experiment-{number}.yaml").exists():
             number += 1
@@ -131,14 +131,14 @@ class RunFolder:
         write_text(self.experiment_file, yaml.safe_dump(to_dict(experiment), sort_keys=False, allow_unicode=True))
 
     def read_experiment(self, modules: Sequence[str] = ()) -> Experiment:
-        """The settings that were saved.
+        """Reads the saved settings.
 
         Args:
-            modules: That the user named, and that the settings may import therefore: a run folder may come from
-                anywhere, and reading it must not run code.
+            modules: Modules that the user named. The settings may import these and no others: a run folder may come
+                from anywhere, and reading it must not run foreign code.
 
         Raises:
-            UserError: They cannot be read, or name a module that the user did not.
+            UserError: The settings cannot be read, or they name a module that the user did not name.
         """
         data = self.read_settings()
         try:
@@ -151,10 +151,10 @@ class RunFolder:
             raise UserError(f"{self.experiment_file}: {error}") from error
 
     def read_settings(self) -> Mapping[str, Any]:
-        """The settings that were saved as plain data: nothing is imported.
+        """Reads the saved settings as plain data, without importing anything.
 
         Raises:
-            UserError: They cannot be read.
+            UserError: The settings cannot be read.
         """
         try:
             data = yaml.safe_load(self.experiment_file.read_text("utf-8"))
@@ -166,65 +166,71 @@ class RunFolder:
 
     @property
     def evaluation_file(self) -> Path:
-        """What `asyncrl eval --save` found, as its `--json` prints it."""
+        """The result of `asyncrl eval --save`, in the form that `--json` prints."""
         return self.path / "evaluation.json"
 
     def read_summary(self) -> dict[str, Any] | None:
-        """How the run ended, or None if it has not.
+        """Reads how the run ended; returns None if it has not ended.
 
         Raises:
             UserError: The file is damaged.
         """
-        return _read_json(self.summary_file)
+        return read_json(self.summary_file)
 
     def read_evaluation(self) -> dict[str, Any] | None:
-        """The saved evaluation, or None if there is none.
+        """Reads the saved evaluation; returns None if there is none.
 
         Raises:
             UserError: The file is damaged.
         """
-        return _read_json(self.evaluation_file)
+        return read_json(self.evaluation_file)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Saves how the run ended."""
         write_text(self.summary_file, json.dumps(summary, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics so far; a last line still being written is left out.
+        """Reads all lines of metrics; a last line that is still being written is left out.
 
         Raises:
             UserError: The file is missing or damaged.
         """
-        return _read_json_lines(self.metrics_file)
+        return read_json_lines(self.metrics_file)
 
     def read_evaluations(self) -> list[dict[str, Any]]:
-        """All evaluations that were made while training; a last line still being written is left out.
+        """Reads all evaluations made during training; a last line that is still being written is left out.
 
         Raises:
             UserError: The file is damaged.
         """
-        return _read_json_lines(self.evaluations_file) if self.evaluations_file.exists() else []
+        return read_json_lines(self.evaluations_file) if self.evaluations_file.exists() else []
 
     def read_workers(self) -> dict[str, Any] | None:
-        """What each worker was at when the file was last written, or None if there is none.
+        """Reads what each worker was doing when the file was written; returns None if there is no file.
 
         Raises:
             UserError: The file is damaged.
         """
-        return _read_json(self.workers_file)
+        return read_json(self.workers_file)
 
 
 def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None, overwrite: bool) -> RunFolder:
-    """An empty folder for a new run; by default the first free `runs/ENV-ALGORITHM-N`.
+    """Makes an empty folder for a new run; by default the first free `runs/ENV-ALGORITHM-N`.
+
+    Args:
+        experiment: Settings of the run.
+        algorithm: Name of the algorithm.
+        run_dir: Path of the folder; None for the default.
+        overwrite: Delete the run that is in the folder.
 
     Raises:
-        UserError: It exists already, or cannot be made.
+        UserError: The folder is not empty, or it cannot be made.
     """
     try:
         if run_dir is None:
             return _first_free(Path("runs"), kind_of_run(experiment.environment, algorithm))
         if overwrite and run_dir.exists():
-            open_run_folder(run_dir)  # only ever deletes runs
+            open_run_folder(run_dir)  # refuses to delete a folder that is not a run
             with locked(run_dir):
                 shutil.rmtree(run_dir)
         if run_dir.is_dir() and any(run_dir.iterdir()):
@@ -239,15 +245,15 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
 
 
 def kind_of_run(environment: str, algorithm: str) -> str:
-    """Environment and algorithm as part of a file's name."""
+    """Returns environment and algorithm in a form that fits into a file name."""
     return f"{environment}-{algorithm}".replace("/", "-").replace(":", "-")
 
 
 def open_run_folder(path: Path) -> RunFolder:
-    """The folder of a run that exists.
+    """Opens the folder of a run that exists.
 
     Raises:
-        UserError: It is not there, or is no run.
+        UserError: The folder does not exist, or it is not a run.
     """
     folder = RunFolder(path)
     if not path.exists():
@@ -258,10 +264,10 @@ def open_run_folder(path: Path) -> RunFolder:
 
 
 def newest_run_folder(environment: str, algorithm: str | None) -> RunFolder:
-    """The run of that environment (and algorithm, if one is named) under `runs/` that was written to last.
+    """Finds the run under `runs/` that was written to last, of an environment and, if it is given, an algorithm.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such run.
     """
     name = kind_of_run(environment, algorithm or "*")
     found = [path for path in Path("runs").glob(f"{name}-*") if (path / "experiment.yaml").is_file()]
@@ -273,10 +279,10 @@ def newest_run_folder(environment: str, algorithm: str | None) -> RunFolder:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes from writing to a folder; the system lifts the lock when this one ends, however it ends.
+    """Locks a folder against other processes; the operating system releases the lock however this process ends.
 
     Raises:
-        UserError: Another process has it.
+        UserError: Another process holds the lock, or the folder cannot be written to.
     """
     lock = FileLock(folder / LOCK)
     try:
@@ -291,59 +297,12 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def write_text(path: Path, text: str, lasting: bool = True) -> None:
-    """Replaces a file whole, as `write_bytes` does."""
-    write_bytes(path, text.encode(), lasting)
-
-
-def write_bytes(path: Path, data: bytes, lasting: bool = True) -> None:
-    """Replaces a file whole: readers see the old bytes or the new, never a part.
-
-    Args:
-        path: The file.
-        data: What it shall hold.
-        lasting: Wait until a power failure could not undo it.
-
-    Raises:
-        OSError: There is no room; the old file is still there.
-    """
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with staging.open("wb") as file:
-            file.write(data)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        staging.replace(path)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise
-
-
 def _is_until(line: bytes, steps: int) -> bool:
-    """Whether a line of JSON is whole and of that step or an earlier one."""
+    """Returns whether a JSON line is complete and belongs to that step or an earlier one."""
     try:
         return line.endswith(b"\n") and int(json.loads(line)["steps"]) <= steps
     except (ValueError, TypeError, KeyError):
         return False
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
-    return data
-
-
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text("utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__})") from error
 
 
 def _first_free(parent: Path, name: str) -> RunFolder:

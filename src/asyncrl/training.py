@@ -32,8 +32,8 @@ from asyncrl.run_folder import RunFolder, locked, new_run_folder, newest_run_fol
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from asyncrl.agent import Agent
     from asyncrl.reporting.sink import Sink
+    from asyncrl.runtime.agent import Agent
 
 
 @dataclass(frozen=True)

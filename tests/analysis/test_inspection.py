@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 
 import tests.environments  # noqa: F401  (registers the environments)
-from asyncrl.agent import Agent
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.analysis.inspection.chapter import NotShownError, Subject
 from asyncrl.analysis.inspection.embedding import embed
@@ -31,6 +30,7 @@ from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe
 from asyncrl.networks.heads import policy_head
 from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map

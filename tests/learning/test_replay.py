@@ -96,14 +96,3 @@ def test_what_is_pushed_is_heard_of_by_the_memory(tmp_path: Path, monkeypatch: p
         assert isinstance(batch, Minibatch)
         assert errors.shape == batch.rows.shape
         assert bool((errors >= 0).all())
-
-
-def test_a_serial_run_with_replay_goes_on_to_the_bit(in_tmp: Path) -> None:
-    settings = {**SETTINGS, "runtime": "serial", "workers": 2, "until_return": None, "replay_start": 100}
-    settings |= {"algorithm": REPLAY, "schedule": "constant"}
-    whole = train("Catch", run_dir="whole", steps=2_000, **settings)
-    train("Catch", run_dir="parts", steps=1_000, **settings)
-    parts = train("Catch", algorithm=REPLAY, run_dir="parts", resume=True, steps=2_000)
-    assert whole.summary["updates"] == parts.summary["updates"] > 50
-    one, other = (load(run, modules=["tests.replay_q"]).network.state_dict() for run in ("whole", "parts"))
-    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -426,8 +426,8 @@ def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, m
 def test_films_of_long_episodes_have_few_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
-    from asyncrl.agent import Agent
     from asyncrl.analysis import film
+    from asyncrl.runtime.agent import Agent
     from asyncrl.runtime.networks import make_network
 
     monkeypatch.setattr(film, "MOST_FRAMES", 4)

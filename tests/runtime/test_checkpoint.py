@@ -1,4 +1,4 @@
-"""Checkpoints: round trip, damage, and what is kept."""
+"""Checkpoints: round trip, damage, files beside the tensors, older formats, and which ones are kept."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrl.agent import load
+from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import (
@@ -35,16 +40,24 @@ from asyncrl.runtime.checkpoint import (
     set_aside_newer,
     step_of,
 )
+from asyncrl.runtime.saver import DiskWatch, Saver
+from asyncrl.runtime.shared import Counter, SharedVector
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.runtime.telemetry import TelemetryState
+from asyncrl.settings import SupervisionSettings
+from asyncrl.types import EnvironmentInfo
 from tests.damage import JSON, damaged
+from tests.experiments import small
 
 REPOSITORY = Path(__file__).parents[2]
 
 
+INFO = EnvironmentInfo("Catch-v0", Box(0, 1, (10, 5)), Discrete(3), 1)
+
+
 def state(steps: int) -> CheckpointState:
     telemetry = TelemetryState(7, 0.1, [(1.0, 9.0), (-0.1, 3.0)], 12.5)
-    return CheckpointState("Catch-v0", "a3c", "shared-adam", steps, 3, 1, telemetry, 2, 0.5, True, {"0": (1, 2)})
+    return CheckpointState("Catch-v0", "a3c", "shared-adam", steps, 3, 1, telemetry, 2, 0.5, True, {"0": (1, 2)}, INFO)
 
 
 def checkpoint_of(steps: int) -> Checkpoint:
@@ -75,7 +88,7 @@ def test_the_newest_are_kept_and_one_for_each_interval(tmp_path: Path) -> None:
 
 
 def test_last_best_or_a_step_can_be_chosen(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no best checkpoint yet: take --checkpoint last"):
+    with pytest.raises(UserError, match="no best checkpoint yet: use --checkpoint last"):
         load_chosen(tmp_path, "best")
     save(tmp_path, 3)
     save(tmp_path, 3, "best")
@@ -94,7 +107,7 @@ def test_last_best_or_a_step_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["staged", "replaced", "published"])
-def test_what_an_interrupted_save_left_is_cleaned_up(tmp_path: Path, moment: str) -> None:
+def test_leftovers_of_an_interrupted_save_are_cleaned_up(tmp_path: Path, moment: str) -> None:
     save(tmp_path, 1)
     save(tmp_path, 2, "best")
     (tmp_path / ".staging-best").mkdir()
@@ -142,12 +155,15 @@ def test_a_process_killed_while_saving_leaves_a_whole_checkpoint(tmp_path: Path)
         steps = newest.state.steps
 
 
-@pytest.mark.parametrize("name", ["format-2-catch", "format-2-cartpole"])
+FIXTURES = {"format-2-catch": (200, 1.0), "format-2-cartpole": (20, 25.7), "format-3-cartpole": (20, 60.7)}
+"""Episodes, and the mean return that each agent had when its checkpoint was written."""
+
+
+@pytest.mark.parametrize("name", FIXTURES)
 def test_checkpoints_of_older_formats_are_read(name: str, tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "tests" / "fixtures" / name, tmp_path / "run")
-    agent = load(tmp_path / "run")
-    result = agent.evaluate(200 if "catch" in name else 20, deterministic=True)
-    assert result.return_mean == pytest.approx(1.0 if "catch" in name else 25.7, abs=1e-9)  # as when it was written
+    agent, (episodes, return_mean) = load(tmp_path / "run"), FIXTURES[name]
+    assert agent.evaluate(episodes, deterministic=True).return_mean == pytest.approx(return_mean, abs=1e-9)
     folder = RunFolder(tmp_path / "run")
     experiment = folder.read_experiment()
     checkpoint, warnings = load_newest(folder.checkpoints)
@@ -160,11 +176,134 @@ def test_checkpoints_of_older_formats_are_read(name: str, tmp_path: Path) -> Non
         torch.testing.assert_close(supervisor.shared.moments.combined.mean.float(), agent.network.normalizer.mean)
 
 
+def test_a_serial_run_of_format_3_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "tests" / "fixtures" / "format-3-cartpole", tmp_path / "run")
+    folder, notes = RunFolder(tmp_path / "run"), list[str]()
+    experiment, (checkpoint, _) = folder.read_experiment(), load_newest(folder.checkpoints)
+    assert set(checkpoint.state.workers) == {"0", "1"}
+    supervisor = Supervisor(experiment, describe(experiment), folder, checkpoint, notes.append)
+    assert supervisor.run([]).status == "done"
+    assert notes == []  # the replayed environments reached the observations of the checkpoint
+    written, _ = load_newest(folder.checkpoints)
+    assert written.state.environment_info == describe(experiment)
+
+
+class RefreshedWhileRead:
+    """A target network that a worker refreshes as soon as somebody has read it."""
+
+    def __init__(self, target: SharedVector, counter: Counter) -> None:
+        self.target, self.counter = target, counter
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        read = self.target.tensor.clone()
+        self.target.tensor.fill_(7.0)
+        self.counter.refreshed_at = 500
+        return read
+
+
+def test_an_old_target_network_is_never_saved_with_a_new_refresh(tmp_path: Path) -> None:
+    experiment = small(algorithm="nstep-q", target_interval=100)
+    learned = Supervisor(experiment, describe(experiment), RunFolder(tmp_path)).learned
+    assert learned.shared.target is not None
+    old = learned.shared.target.tensor.clone()
+    refreshed: Any = RefreshedWhileRead(learned.shared.target, learned.shared.counter)
+    learned.shared = replace(learned.shared, target=refreshed)
+    tensors, refreshed_at = learned.snapshot()
+    assert torch.equal(tensors["target"], old)
+    assert refreshed_at == 0
+
+
+MEMORY = "memory-0.safetensors"
+
+
+def written(data: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
+
+
+def save_with_memory(folder: Path, steps: int) -> Path:
+    files = {MEMORY: written(b"memory" * steps), "memory-1.safetensors": lambda _: None}
+    return save_checkpoint(folder, replace(checkpoint_of(steps), files=files))
+
+
+def test_files_are_saved_beside_the_tensors(tmp_path: Path) -> None:
+    place = save_with_memory(tmp_path, 5)
+    checkpoint, warnings = load_newest(tmp_path)
+    assert (checkpoint.paths, warnings) == ({MEMORY: place / MEMORY}, [])  # the second writer made no file
+    assert checkpoint.paths[MEMORY].read_bytes() == b"memory" * 5
+    assert sorted(path.name for path in place.iterdir()) == [MEMORY, STATE, TENSORS]
+
+
+@pytest.mark.parametrize("damage", [b"", b"memory" * 4, b"Memory" * 5, None])
+def test_a_file_that_was_damaged_makes_its_checkpoint_damaged(tmp_path: Path, damage: bytes | None) -> None:
+    save_with_memory(tmp_path, 3)
+    file = save_with_memory(tmp_path, 5) / MEMORY
+    file.unlink()
+    if damage is not None:
+        file.write_bytes(damage)
+    checkpoint, [warning] = load_newest(tmp_path)
+    assert checkpoint.state.steps == 3
+    assert f"step-000000000005 is damaged (its {MEMORY} is missing or was changed)" in warning
+    chosen, warnings = load_chosen(tmp_path, "last")  # acting does not need the file
+    assert (chosen.state.steps, dict(chosen.paths), warnings) == (5, {}, [])
+
+
+def test_a_file_that_cannot_be_written_leaves_the_earlier_checkpoints(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    save_with_memory(tmp_path, 3)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(tmp_path, replace(checkpoint_of(5), files={MEMORY: fail}))
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000000003"]
+    assert load_newest(tmp_path)[0].paths
+
+
+@pytest.mark.parametrize("name", [STATE, TENSORS, "../memory", "/memory", "..", "", ".hidden"])
+def test_files_stay_in_the_folder_of_their_checkpoint(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="is no name for a file"):
+        save_checkpoint(tmp_path, replace(checkpoint_of(1), files={name: written(b"x")}))
+    header = save(tmp_path, 2) / STATE
+    data = json.loads(header.read_text())
+    data["sha256"]["files"] = {name: "0"}
+    header.write_text(json.dumps(data))
+    with pytest.raises(UserError, match="is no name for a file"):
+        load_checkpoint(header.parent)
+
+
+def test_large_files_never_lie_in_memory_as_a_whole(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            for _ in range(64):
+                file.write(bytes(2**20))
+
+    tracemalloc.start()
+    try:
+        save_checkpoint(tmp_path, replace(checkpoint_of(1), files={MEMORY: write}))
+        loaded, _ = load_newest(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert loaded.paths[MEMORY].stat().st_size == 2**26
+
+
+def test_the_best_checkpoint_has_no_files(tmp_path: Path) -> None:
+    settings = SupervisionSettings()
+    saver = Saver(tmp_path, settings, DiskWatch(print), 0)
+    assert saver.save(replace(checkpoint_of(5), files={MEMORY: written(b"memory")}))
+    assert load_newest(tmp_path)[0].paths
+    assert [path.name for path in sorted((tmp_path / "best").iterdir())] == [STATE, TENSORS]
+
+
 @given(data=st.data())
-def test_whatever_the_bytes_a_checkpoint_is_right_or_refused(data: st.DataObject) -> None:
+def test_damaged_bytes_are_refused_or_change_nothing(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:
-        path = save(Path(name), 7)
-        file = path / data.draw(st.sampled_from([STATE, TENSORS]))
+        path = save_with_memory(Path(name), 7)
+        file = path / data.draw(st.sampled_from([STATE, TENSORS, MEMORY]))
         file.write_bytes(data.draw(damaged(file.read_bytes())))
         before = {entry: entry.read_bytes() for entry in path.iterdir()}
         refusal = ""
@@ -177,12 +316,13 @@ def test_whatever_the_bytes_a_checkpoint_is_right_or_refused(data: st.DataObject
             assert "\n" not in refusal
         else:
             assert loaded.state == state(7)
+            assert [path.read_bytes() for path in loaded.paths.values()] == [b"memory" * 7]
             assert torch.equal(loaded.tensors["parameters/w"], checkpoint_of(7).tensors["parameters/w"])
         assert {entry: entry.read_bytes() for entry in path.iterdir()} == before
 
 
 @given(header=JSON)
-def test_whatever_json_a_state_is_right_or_refused(header: Any) -> None:
+def test_a_state_of_other_json_is_refused(header: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = save(Path(name), 7)
         (path / STATE).write_text(json.dumps(header))
@@ -212,7 +352,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(tmp_path: Path, nam
     assert "damaged" in warnings[0]
 
 
-def test_damaged_ones_do_not_count_as_the_newest_when_a_run_goes_on(tmp_path: Path) -> None:
+def test_newer_damaged_checkpoints_are_set_aside_when_a_run_goes_on(tmp_path: Path) -> None:
     for steps in (1, 2, 30):
         save(tmp_path, steps)
     (tmp_path / "step-000000000030" / TENSORS).write_bytes(b"x")
@@ -223,7 +363,7 @@ def test_damaged_ones_do_not_count_as_the_newest_when_a_run_goes_on(tmp_path: Pa
     assert (tmp_path / "damaged-step-000000000030").is_dir()
 
 
-def test_no_whole_checkpoint_is_an_error_not_a_fresh_start(tmp_path: Path) -> None:
+def test_without_an_undamaged_checkpoint_nothing_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint yet"):
         load_newest(tmp_path)
     (save(tmp_path, 1) / "tensors.safetensors").write_bytes(b"x")

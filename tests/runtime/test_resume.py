@@ -1,4 +1,4 @@
-"""A serial run that was stopped and resumed equals the one that was not, to the last bit."""
+"""A serial run that was stopped and resumed equals an uninterrupted run to the last bit."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint, load_newest
 from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
+from tests.replay_q import UniformReplay
 from tests.runtime.processes import PYTHONPATH, summary
 
 pytestmark = pytest.mark.timeout(120)
 
 
 class Stop:
-    """A sink that stops the run at the first line of metrics after some steps, as Ctrl-C does."""
+    """A sink that stops the run at the first line of metrics after a step, as Ctrl-C does."""
 
     name = "the stop"
 
@@ -42,7 +43,7 @@ class Stop:
 
 
 def train(folder: Path, stop_at: int | None = None, **settings: Any) -> Checkpoint:
-    """Trains, from the checkpoint in the folder if there is one, and returns the last checkpoint."""
+    """Trains, resuming if the folder has a checkpoint, and returns the last checkpoint."""
     experiment = small(**settings)
     folder.mkdir(exist_ok=True)
     run = RunFolder(folder)
@@ -57,7 +58,7 @@ notes: list[str] = []
 
 
 def assert_equal(one: Checkpoint, other: Checkpoint) -> None:
-    """Both have the same tensors and counts; the wall-clock and the number of sessions may differ."""
+    """Compares tensors and counts; the wall-clock time and the number of sessions may differ."""
     assert set(one.tensors) == set(other.tensors)
     for name, tensor in one.tensors.items():
         assert torch.equal(tensor, other.tensors[name]), name
@@ -77,6 +78,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cartpole, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
     "continuous actions": {"environment": "Pendulum-v1"},
     "dictionaries": {"environment": "test/Rooms-v0", "last_action_reward": True, "memory": "gru"},
+    "replay": {"algorithm": "tests.replay_q:ReplayQ", "replay_start": 100, "target_interval": 300},
     "the paper's form": {"envs_per_worker": 1, "episode_rollouts": True},
     "atari with sticky actions": {"environment": "ALE/Breakout-v5", "envs_per_worker": 2, "steps": 500},
 }
@@ -97,6 +99,18 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     assert notes == []
 
 
+def test_a_memory_that_cannot_be_saved_begins_empty_and_the_run_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncrl.runtime.supervisor.METRICS_SECONDS", (0.0, 0.0))  # a line after each turn
+    monkeypatch.delattr(UniformReplay, "save")
+    settings = {"algorithm": "tests.replay_q:ReplayQ", "workers": 2, "steps": 2000, "replay_start": 100}
+    train(tmp_path / "run", stop_at=1000, **settings)
+    notes.clear()
+    train(tmp_path / "run", **settings)
+    assert notes == ["warning: what the algorithm keeps (UniformReplay) is not saved: it begins empty"]
+
+
 def test_environments_that_do_not_repeat_themselves_begin_new_episodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +122,9 @@ def test_environments_that_do_not_repeat_themselves_begin_new_episodes(
     assert notes == ["warning: the environments do not repeat themselves: they begin new episodes"]
 
 
-def test_with_another_number_of_workers_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_can_be_resumed_with_another_number_of_workers_or_environments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("asyncrl.runtime.supervisor.METRICS_SECONDS", (0.0, 0.0))
     train(tmp_path / "run", stop_at=500, steps=2000, workers=2)
     assert train(tmp_path / "run", steps=2000, workers=3).state.steps >= 2000
@@ -118,7 +134,7 @@ def test_with_another_number_of_workers_the_run_goes_on(tmp_path: Path, monkeypa
     assert len(notes) == 1
 
 
-def test_killed_without_warning_and_resumed_it_still_equals(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_and_resumed_equals_the_uninterrupted_one(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "serial", "--workers", "2"),
         *("--steps", "150k", "--until-return", "None", "--checkpoint-seconds", "0.2"),

@@ -307,7 +307,7 @@ def test_every_kind_of_space_trains_plays_and_predicts(tmp_path: Path, environme
     action, state = agent.predict(observation)
     assert action in agent.info.action_space
     assert len(state) == (0 if memory == "none" else 1)
-    with pytest.raises(ValueError, match="dictionaries with the keys"):
+    with pytest.raises(ValueError, match="dictionary with the keys"):
         agent.predict(np.zeros(3))
 
 

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 import tests.environments  # noqa: F401  (registers the environments)
-from asyncrl.agent import Agent, untrained
+from asyncrl.agent import untrained
 from asyncrl.analysis import episode
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint, step_of
 from asyncrl.serve import events, latest, player
 from asyncrl.serve.latest import LatestAgent

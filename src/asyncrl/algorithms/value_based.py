@@ -75,9 +75,8 @@ class BootstrappingMemory:
         """Reads what `save` wrote."""
         from safetensors.torch import load_file
 
-        if file.exists():
-            tensors = load_file(file)
-            self.state = tuple(tensors[str(number)] for number in range(len(tensors)))
+        tensors = load_file(file)
+        self.state = tuple(tensors[str(number)] for number in range(len(tensors)))
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asyncrl.agent import Agent
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
+from asyncrl.envs.spaces import check_spaces
 from asyncrl.errors import UserError
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import empty_observations
 from asyncrl.tree import tree_map
 from asyncrl.types import Outputs, State
@@ -79,6 +80,7 @@ class Stage:
         except UserError as error:
             self.why_shades = str(error)
             self.environments = make_environments(agent.experiment, 1)
+        check_spaces(self.environments, agent.info)
 
     def __enter__(self) -> Stage:
         return self

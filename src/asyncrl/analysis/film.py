@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from asyncrl.agent import Agent
 from asyncrl.analysis.episode import Frame, Stage
 from asyncrl.errors import UserError
+from asyncrl.runtime.agent import Agent
 from asyncrl.types import Video
 
 MOST_FRAMES = 200

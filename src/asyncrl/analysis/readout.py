@@ -11,10 +11,10 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asyncrl.agent import Agent
 from asyncrl.envs.meanings import action_names
 from asyncrl.errors import UserError
 from asyncrl.networks.heads import ActionValueHead
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import empty_observations
 from asyncrl.tree import tree_map
 from asyncrl.types import Outputs

@@ -15,7 +15,8 @@ from tyro.conf import Positional
 from asyncrl.cli.arguments import parse
 from asyncrl.config import check_seed
 from asyncrl.errors import UserError
-from asyncrl.run_folder import RunFolder, write_text
+from asyncrl.files import write_text
+from asyncrl.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -55,5 +55,5 @@ class SavedMemory(Protocol):
         ...
 
     def load(self, file: Path) -> None:
-        """Reads what `save` wrote; the file is not there if `save` wrote nothing."""
+        """Reads what `save` wrote; it is not called if `save` wrote nothing."""
         ...

@@ -1,14 +1,13 @@
-"""Checkpoints: safetensors and JSON, staged beside their place, checksummed, and published by a rename."""
+"""Checkpoints: safetensors and JSON with checksums, written to a staging folder and published by a rename."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,27 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from asyncrl.envs.spaces import info_from_dict, info_to_dict
 from asyncrl.errors import UserError
+from asyncrl.files import digest, sync_file, sync_folder, write_new
 from asyncrl.runtime.telemetry import TelemetryState
+from asyncrl.tree import unpack
 from asyncrl.types import EnvironmentInfo
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 OLDEST_VERSION = 2  # before it, image torsos flattened with channels outermost
 TENSORS, STATE = "tensors.safetensors", "state.json"
+PARAMETERS = "parameters"
+"""Prefix of the tensors that an agent acts with."""
 BEST, LAST = "best", "last"
 _STAGING, _REPLACED = ".staging-", ".replaced-"
 
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """What a run needs beside tensors to go on, as plain data."""
+    """What a run needs besides tensors in order to continue."""
 
-    environment: str  # the full id
+    environment: str  # full Gymnasium id
     algorithm: str
     optimizer: str
     steps: int
@@ -41,25 +45,32 @@ class CheckpointState:
     sessions: int
     telemetry: TelemetryState
     target_refreshed_at: int = 0  # global step
-    score: float | None = None  # mean return; None if there is none
-    score_is_evaluated: bool = False  # else it is of the last 100 training episodes
-    workers: dict[str, tuple[int, int]] = field(default_factory=dict)  # serial ones: number, session and attempt
+    score: float | None = None  # mean return; None before the first episode
+    score_is_evaluated: bool = False  # otherwise the score is the mean of the last 100 training episodes
+    workers: dict[str, tuple[int, int]] = field(default_factory=dict)  # serial workers: number to session and attempt
+    environment_info: EnvironmentInfo | None = None  # None in formats 2 and 3, which do not have it
 
     def __post_init__(self) -> None:
         if min(self.steps, self.updates, self.sessions) < 0:
-            raise ValueError("counts are not negative")
+            raise ValueError("steps, updates and sessions must not be negative")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Parameters and optimiser statistics by name, and the run's counts."""
+    """Named tensors and the run's counts, and large data in files of their own.
+
+    Files never pass through memory as a whole. To save one, put a function that writes it to a given path into
+    `files`; if the function writes nothing, the checkpoint is saved without that file.
+    """
 
     tensors: Mapping[str, Tensor]
     state: CheckpointState
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)  # to save: writers by file name
+    paths: Mapping[str, Path] = field(default_factory=dict)  # loaded: verified files by name
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = None) -> Path:
-    """Writes `folder/step-N` for the state's steps, or the folder of that name, and returns its path.
+    """Writes a checkpoint to `folder/step-N`, or to `folder/name` if there is a name, and returns that path.
 
     Raises:
         OSError: It could not be written; earlier checkpoints are untouched.
@@ -70,26 +81,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = Non
     shutil.rmtree(staging, ignore_errors=True)
     try:
         staging.mkdir()
-        data = _as_bytes(checkpoint.tensors)
-        state = json.dumps(dataclasses.asdict(checkpoint.state), indent=1)
-        digests = {"tensors": _digest(data), "state": _digest(state.encode())}
-        _write(staging / TENSORS, data)
-        header = {"format_version": FORMAT_VERSION, "sha256": digests, "state": json.loads(state)}
-        _write(staging / STATE, json.dumps(header, indent=1).encode())
-        _sync_folder(staging)
+        _write(staging, checkpoint)
+        sync_folder(staging)
         if target.exists():
             target.rename(replaced)  # `clean_up` brings it back if the next line is never reached
         staging.rename(target)
     except BaseException:
         clean_up(folder)
         raise
-    _sync_folder(folder)
+    sync_folder(folder)
     shutil.rmtree(replaced, ignore_errors=True)
     return target
 
 
 def clean_up(folder: Path) -> None:
-    """Takes away what a save left that came to no end; only for who holds the lock of the run."""
+    """Removes what interrupted saves left behind; only the process that holds the run's lock may call it."""
     for path in folder.glob(f"{_STAGING}*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(f"{_REPLACED}*"):
@@ -101,9 +107,9 @@ def clean_up(folder: Path) -> None:
 
 
 def set_aside_newer(folder: Path, steps: int) -> None:
-    """Renames checkpoints beyond a step to `damaged-step-N`.
+    """Renames checkpoints after a step to `damaged-step-N`.
 
-    A run that goes on before them would take them for its newest ones.
+    A run that continues from that step would otherwise take them for its newest ones.
     """
     for path in checkpoint_folders(folder):
         if step_of(path) > steps:
@@ -113,7 +119,7 @@ def set_aside_newer(folder: Path, steps: int) -> None:
 
 
 def prune(folder: Path, keep_last: int, keep_every: int | None) -> None:
-    """Deletes all checkpoints but the newest, the best, and the first one of each `keep_every` steps."""
+    """Deletes old checkpoints: the newest `keep_last`, the best, and the first of each `keep_every` steps stay."""
     saved = checkpoint_folders(folder)
     kept = set(saved[-keep_last:])
     groups: set[int] = {0}
@@ -128,17 +134,21 @@ def prune(folder: Path, keep_last: int, keep_every: int | None) -> None:
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
-    """Published checkpoints by step, oldest first; the best one is not among them."""
+    """Returns the folders of all checkpoints except the best one, oldest first."""
     return sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{1,18}", path.name))
 
 
 def step_of(path: Path) -> int:
-    """The step at which a checkpoint was made."""
+    """Returns the step at which the checkpoint in a folder `step-N` was made."""
     return int(path.name.removeprefix("step-"))
 
 
-def load_newest(folder: Path) -> tuple[Checkpoint, list[str]]:
-    """The newest whole checkpoint, and a warning for each newer one that is damaged.
+def load_newest(folder: Path, with_files: bool = True) -> tuple[Checkpoint, list[str]]:
+    """Loads the newest checkpoint that is not damaged, and returns it with a warning for each newer one that is.
+
+    Args:
+        folder: Checkpoint folder of a run.
+        with_files: As in `load_checkpoint`.
 
     Raises:
         UserError: There is no checkpoint, or all are damaged.
@@ -146,7 +156,7 @@ def load_newest(folder: Path) -> tuple[Checkpoint, list[str]]:
     warnings: list[str] = []
     for path in reversed(checkpoint_folders(folder)):
         try:
-            return load_checkpoint(path), warnings
+            return load_checkpoint(path, with_files), warnings
         except UserError as error:
             warnings.append(str(error))
     if warnings:
@@ -155,33 +165,39 @@ def load_newest(folder: Path) -> tuple[Checkpoint, list[str]]:
 
 
 def load_chosen(folder: Path, which: str) -> tuple[Checkpoint, list[str]]:
-    """The checkpoint that `which` names, and a warning for each newer one that is damaged.
+    """Loads the checkpoint that somebody chose to act with, and returns it with warnings as `load_newest` does.
+
+    Its files are left out, because only a run that continues needs them.
 
     Args:
-        folder: Of a run's checkpoints.
+        folder: Checkpoint folder of a run.
         which: `last`, `best`, or a step.
 
     Raises:
-        UserError: There is none of that name, or it is damaged.
+        UserError: There is no such checkpoint, or it is damaged.
     """
     if which == LAST:
-        return load_newest(folder)
+        return load_newest(folder, with_files=False)
     if which == BEST:
         if not (folder / BEST).exists():
-            raise UserError(f"{folder} holds no best checkpoint yet: take --checkpoint last")
-        return load_checkpoint(folder / BEST), []
-    steps = [step_of(path) for path in checkpoint_folders(folder)]
-    if not which.isascii() or not which.isdecimal() or int(which) not in steps:
-        there = ", ".join(map(str, steps)) or "none"
-        raise UserError(f"{folder} holds no checkpoint {which!r}: choose best, last, or one of the steps {there}")
-    return load_checkpoint(checkpoint_folders(folder)[steps.index(int(which))]), []
+            raise UserError(f"{folder} holds no best checkpoint yet: use --checkpoint last")
+        return load_checkpoint(folder / BEST, with_files=False), []
+    folders = {step_of(path): path for path in checkpoint_folders(folder)}
+    if not which.isascii() or not which.isdecimal() or int(which) not in folders:
+        steps = ", ".join(map(str, folders)) or "none"
+        raise UserError(f"{folder} holds no checkpoint {which!r}: choose best, last, or one of the steps {steps}")
+    return load_checkpoint(folders[int(which)], with_files=False), []
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in that folder; nothing in it is executed.
+def load_checkpoint(path: Path, with_files: bool = True) -> Checkpoint:
+    """Loads the checkpoint in a folder; nothing in it is executed.
+
+    Args:
+        path: Folder of one checkpoint.
+        with_files: Verify the files beside the tensors and return their paths. This reads them completely.
 
     Raises:
-        UserError: It is damaged or of another format.
+        UserError: The checkpoint is damaged or has an unknown format.
     """
     try:
         header = json.loads((path / STATE).read_bytes())
@@ -196,22 +212,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if version < OLDEST_VERSION:
         raise UserError(f"the checkpoint {path} has format {version}, which this asyncrl no longer reads: train again")
     try:
-        return _read_format_2(header, data) if version == 2 else _read(header, data)
-    except Exception as error:  # safetensors and dacite raise their own kinds
+        if version == 2:
+            return _read_format_2(header, data)
+        digests = header["sha256"] if version > 3 else {**header["sha256"], "files": {}}
+        checkpoint = _read(header["state"], data, digests)
+        return dataclasses.replace(checkpoint, paths=_verified(path, digests["files"]) if with_files else {})
+    except Exception as error:  # safetensors and dacite raise exceptions of their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"the checkpoint {path} is damaged ({reason})") from error
 
 
 def load_parameters(network: torch.nn.Module, checkpoint: Checkpoint, info: EnvironmentInfo) -> None:
-    """Copies a checkpoint's parameters into a network.
+    """Copies the parameters of a checkpoint into a network.
 
     Raises:
         UserError: The checkpoint belongs to another environment or another network.
     """
     if checkpoint.state.environment != info.id:
         raise UserError(f"the checkpoint was trained on {checkpoint.state.environment}, not on {info.id}")
-    prefix = "parameters/"
-    saved = {name.removeprefix(prefix): t for name, t in checkpoint.tensors.items() if name.startswith(prefix)}
+    saved = unpack(PARAMETERS, checkpoint.tensors)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     if {name: tuple(tensor.shape) for name, tensor in saved.items()} != expected:
         raise UserError("the checkpoint's parameters do not fit the run's network: was experiment.yaml changed?")
@@ -222,17 +241,49 @@ def load_parameters(network: torch.nn.Module, checkpoint: Checkpoint, info: Envi
             tensor.copy_(saved[name])
 
 
-def _read(header: Mapping[str, Any], data: bytes) -> Checkpoint:
-    digests = header["sha256"]
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    for name, write in checkpoint.files.items():
+        write(_beside(folder, name))
+    files = {name: folder / name for name in checkpoint.files if (folder / name).exists()}
+    for path in files.values():
+        sync_file(path)
+    data = safetensors.torch.save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()})
+    write_new(folder / TENSORS, data)
+    state = _state_to_dict(checkpoint.state)
+    digests = {
+        "tensors": _digest(data),
+        "state": _digest(_state_text(state)),
+        "files": {name: digest(path) for name, path in files.items()},
+    }
+    header = {"format_version": FORMAT_VERSION, "sha256": digests, "state": state}
+    write_new(folder / STATE, json.dumps(header, indent=1).encode())
+
+
+def _verified(folder: Path, digests: Mapping[str, str]) -> dict[str, Path]:
+    """Returns the paths of a checkpoint's files after a look at their checksums."""
+    paths = {name: _beside(folder, name) for name in digests}
+    for name, path in paths.items():
+        if not path.is_file() or digest(path) != digests[name]:
+            raise ValueError(f"its {name} is missing or was changed")
+    return paths
+
+
+def _beside(folder: Path, name: str) -> Path:
+    if not re.fullmatch(r"\w[\w.-]*", name) or name in (TENSORS, STATE):
+        raise ValueError(f"{name!r} is no name for a file in a checkpoint")
+    return folder / name
+
+
+def _read(state: dict[str, Any], data: bytes, digests: Mapping[str, str]) -> Checkpoint:
     if _digest(data) != digests["tensors"]:
         raise ValueError(f"its {TENSORS} was cut or changed")
-    if _digest(json.dumps(header["state"], indent=1).encode()) != digests["state"]:
+    if _digest(_state_text(state)) != digests["state"]:
         raise ValueError(f"its {STATE} was changed")
-    return Checkpoint(safetensors.torch.load(data), _state(header["state"]))
+    return Checkpoint(safetensors.torch.load(data), _state_from_dict(state))
 
 
 def _read_format_2(header: Mapping[str, Any], data: bytes) -> Checkpoint:
-    """Format 2 had the moments of all workers put together, and no checksum of the state."""
+    """Reads format 2, in which the moments of all workers were combined and the state had no checksum."""
     if _digest(data) != header["sha256"]:
         raise ValueError(f"its {TENSORS} was cut or changed")
     state = {name: value for name, value in header.items() if name not in ("format_version", "sha256")}
@@ -240,33 +291,23 @@ def _read_format_2(header: Mapping[str, Any], data: bytes) -> Checkpoint:
     if "moments/count" in tensors:
         parts = [tensors.pop(f"moments/{name}") for name in ("count", "mean", "squares")]
         tensors["moments"] = torch.cat([part.reshape(-1) for part in parts])[None]
-    return Checkpoint(tensors, _state({**state, "target_refreshed_at": state["steps"]}))
+    return Checkpoint(tensors, _state_from_dict({**state, "target_refreshed_at": state["steps"]}))
 
 
-def _state(data: Mapping[str, Any]) -> CheckpointState:
-    return dacite.from_dict(CheckpointState, data, dacite.Config(strict=True, cast=[tuple], type_hooks={float: float}))
+def _state_to_dict(state: CheckpointState) -> dict[str, Any]:
+    info = state.environment_info
+    data = dataclasses.asdict(dataclasses.replace(state, environment_info=None))
+    return data if info is None else {**data, "environment_info": info_to_dict(info)}
 
 
-def _as_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
+def _state_from_dict(data: Mapping[str, Any]) -> CheckpointState:
+    hooks: dict[type, Callable[[Any], Any]] = {float: float, EnvironmentInfo: info_from_dict}
+    return dacite.from_dict(CheckpointState, data, dacite.Config(strict=True, cast=[tuple], type_hooks=hooks))
+
+
+def _state_text(state: dict[str, Any]) -> bytes:
+    return json.dumps(state, indent=1).encode()
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # folders cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

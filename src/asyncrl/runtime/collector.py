@@ -16,7 +16,7 @@ from asyncrl.envs.checks import DataCheck
 from asyncrl.envs.observations import as_agents_see
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RolloutBuffer, RolloutRules
-from asyncrl.tree import tree_map
+from asyncrl.tree import pack, tree_map, unpack
 from asyncrl.types import Decision, Episode, Rollout, State
 
 Policy = Callable[[Any, State, Tensor], Decision]
@@ -136,7 +136,7 @@ class Collector:
         }
         if self.chosen is not None:
             tensors |= {"chosen": self.chosen.actions.clone(), **_numbered("chosen_state", self.chosen.state)}
-            tensors |= {f"chosen_behaviour/{name}": rows.clone() for name, rows in self.chosen.behaviour.items()}
+            tensors |= pack("chosen_behaviour", {name: rows.clone() for name, rows in self.chosen.behaviour.items()})
         return tensors
 
     def restore(self, tensors: Mapping[str, Tensor]) -> bool:
@@ -160,17 +160,13 @@ class Collector:
         self.returns, self.lengths = tensors["returns"].numpy().copy(), tensors["lengths"].numpy().copy()
         self.state = _from_numbered("state", tensors)
         if "chosen" in tensors:
-            prefix = "chosen_behaviour/"
-            behaviour = {n.removeprefix(prefix): t.clone() for n, t in tensors.items() if n.startswith(prefix)}
+            behaviour = {name: rows.clone() for name, rows in unpack("chosen_behaviour", tensors).items()}
             self.chosen = Decision(tensors["chosen"], _from_numbered("chosen_state", tensors), behaviour)
         return True
 
     def _observations(self) -> Iterator[tuple[str, NDArray[Any]]]:
         """The buffer's arrays [T+1, B, ...] with their names in a snapshot."""
-        rows = self.buffer.observations
-        yield from (
-            ((f"observations/{key}", rows[key]) for key in rows) if isinstance(rows, dict) else [("observations", rows)]
-        )
+        yield from pack("observations", self.buffer.observations).items()
 
     def _choose(self, policy: Policy, t: int) -> Decision:
         observations = tree_map(lambda rows: torch.from_numpy(rows[t : t + 1]), self.buffer.observations)
@@ -241,9 +237,9 @@ class ActionLog:
 
 
 def _numbered(name: str, state: State) -> dict[str, Tensor]:
-    return {f"{name}/{number}": tensor.clone() for number, tensor in enumerate(state)}
+    return pack(name, {number: tensor.clone() for number, tensor in enumerate(state)})
 
 
 def _from_numbered(name: str, tensors: Mapping[str, Tensor]) -> State:
-    count = sum(key.startswith(f"{name}/") for key in tensors)
-    return tuple(tensors[f"{name}/{number}"].clone() for number in range(count))
+    parts = unpack(name, tensors)
+    return tuple(parts[str(number)].clone() for number in range(len(parts)))

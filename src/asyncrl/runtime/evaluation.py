@@ -141,8 +141,8 @@ class InlineEvaluator:
 def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> Iterator[Finding]:
     import torch
 
-    from asyncrl.agent import Agent
     from asyncrl.networks.assemble import flatten_parameters
+    from asyncrl.runtime.agent import Agent
     from asyncrl.runtime.networks import make_network
 
     network = make_network(experiment, info)

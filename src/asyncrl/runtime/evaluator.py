@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asyncrl.envs.make import make_environments
+from asyncrl.envs.spaces import check_spaces
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.types import Decision, Episode
 
 if TYPE_CHECKING:
-    from asyncrl.agent import Agent
+    from asyncrl.runtime.agent import Agent
 
 ENVIRONMENTS = 16
 ROLLOUT = 32
@@ -55,8 +56,10 @@ def evaluate(
     share = [episodes // count + (number < episodes % count) for number in range(count)]
     experiment = agent.experiment
     agent.random.manual_seed(seed)
+    environments = make_environments(experiment, count)
+    check_spaces(environments, agent.info)
     collector = Collector(
-        make_environments(experiment, count),
+        environments,
         agent.network.initial_state(count),
         RolloutRules(ROLLOUT, experiment.algorithm.discount),
         seed,
@@ -70,7 +73,7 @@ def evaluate(
         )
         for episode in collector.pop_finished():
             played[episode.environment].append(episode)
-    collector.environments.close()
+    environments.close()
     kept = [episode for done, wanted in zip(played, share, strict=True) for episode in done[:wanted]]
     returns = np.array([episode.total_reward for episode in kept])
     return Evaluation(

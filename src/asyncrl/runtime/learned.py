@@ -15,10 +15,11 @@ from asyncrl.errors import UserError
 from asyncrl.machine import check_shared_memory
 from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.optim.hogwild import statistic_names
-from asyncrl.runtime.checkpoint import Checkpoint, load_parameters
+from asyncrl.runtime.checkpoint import PARAMETERS, Checkpoint, load_parameters
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
 from asyncrl.runtime.store import SharedState
+from asyncrl.tree import pack
 from asyncrl.types import EnvironmentInfo
 
 
@@ -65,16 +66,22 @@ class Learned:
         self.parameters.copy_(vector.tensor)
         if moments is not None and self.network.normalizer is not None:
             self.network.normalizer.set(moments.combined)
-        return {f"parameters/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        return pack(PARAMETERS, self.network.state_dict())
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All that is learned, for a checkpoint."""
+    def snapshot(self) -> tuple[dict[str, Tensor], int]:
+        """Copies all that is learned, for a checkpoint, together with the step of the target network's last refresh.
+
+        The step is read before θ⁻, and a refresh copies θ⁻ before it sets the step. So θ⁻ is never older than the step
+        says: if a refresh comes in between, a resumed run repeats it.
+        """
+        refreshed_at = self.shared.counter.refreshed_at
         shared, tensors = self.shared, self.agent_tensors()
         if shared.moments is not None:
             tensors["moments"] = shared.moments.slots
         if shared.target is not None:
             tensors["target"] = shared.target.tensor.clone()
-        return tensors | {f"optimizer/{name}": vector.tensor.clone() for name, vector in shared.statistics.items()}
+        statistics = {name: vector.tensor.clone() for name, vector in shared.statistics.items()}
+        return tensors | pack("optimizer", statistics), refreshed_at
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint.
@@ -89,7 +96,7 @@ class Learned:
             raise UserError(f"the run was trained with --optimizer {state.optimizer}: resume with it")
         shared.counter.resume(Counts(state.steps, state.updates, state.telemetry.episodes))
         shared.counter.refreshed_at = state.target_refreshed_at
-        vectors = {f"optimizer/{name}": vector for name, vector in shared.statistics.items()}
+        vectors = pack("optimizer", shared.statistics)
         if shared.target is not None:
             vectors["target"] = shared.target
         try:

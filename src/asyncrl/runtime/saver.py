@@ -10,8 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from asyncrl.errors import UserError
-from asyncrl.runtime.checkpoint import BEST, Checkpoint, load_checkpoint, prune, save_checkpoint
+from asyncrl.runtime.checkpoint import BEST, PARAMETERS, Checkpoint, load_checkpoint, prune, save_checkpoint
 from asyncrl.settings import SupervisionSettings
+from asyncrl.tree import pack, unpack
 
 Notify = Callable[[str], None]
 """Tells people, on the terminal and in the run's log."""
@@ -124,4 +125,4 @@ class Saver:
 
 
 def _agent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if name.startswith("parameters/")}
+    return pack(PARAMETERS, unpack(PARAMETERS, tensors))

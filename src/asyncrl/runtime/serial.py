@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -68,13 +69,23 @@ class SerialWorkers:
         """What each worker was started with, and what it needs to go on from here."""
         return {number: (worker.setup, worker.snapshot()) for number, worker in self.workers.items()}
 
-    def restore(self, number: int, snapshot: dict[str, Tensor]) -> bool:
-        """Lets a worker go on from a snapshot; false if its environments had to begin new episodes."""
+    @property
+    def memories(self) -> dict[str, Callable[[Path], None]]:
+        """By the names of their files, what writes each worker's memory."""
+        return {memory_file(number): worker.save_memory for number, worker in self.workers.items()}
+
+    def restore(self, number: int, snapshot: dict[str, Tensor], memory: Path | None) -> str:
+        """Lets a worker go on from a snapshot and the file of its memory; returns what could not be restored."""
         if number not in self.workers:
-            return True  # it could not be made: its failure says why
+            return ""  # it could not be made: its failure says why
         try:
-            return not self.workers[number].restore(snapshot, Path("none"))
+            return self.workers[number].restore(snapshot, memory)
         except Exception as error:
             self.workers.pop(number).close()
             self.failed.append(failure_of(number, error))
-            return True
+            return ""
+
+
+def memory_file(worker: int) -> str:
+    """The name of the file in a checkpoint that holds a worker's memory."""
+    return f"memory-{worker}.safetensors"

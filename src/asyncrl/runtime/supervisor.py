@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
 
 from asyncrl.algorithms import algorithm_name
 from asyncrl.callbacks import Callback
@@ -28,12 +27,13 @@ from asyncrl.runtime.processes import ProcessWorkers, process_context
 from asyncrl.runtime.reporters import Reporters
 from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
-from asyncrl.runtime.serial import SerialWorkers
+from asyncrl.runtime.serial import SerialWorkers, memory_file
 from asyncrl.runtime.store import SharedState, learning_rate
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.runtime.worker_states import Living, WorkerStates
 from asyncrl.signals import collected_signals, name_of
+from asyncrl.tree import pack, unpack
 from asyncrl.types import EnvironmentInfo, Report
 
 METRICS_SECONDS = (0.2, 10.0)
@@ -249,13 +249,14 @@ class Supervisor:
             for number in numbers:
                 workers.start(self._setup(number))
             return workers
-        restored = []
+        missing = []
         for number in numbers:  # they go on to the bit where those of the checkpoint stopped
             session, self.restarts.attempts[number] = saved[str(number)]
             workers.start(self._setup(number, session))
-            restored.append(workers.restore(number, _part(self.checkpoint.tensors, number)))
-        if not all(restored):
-            self.notify("warning: the environments do not repeat themselves: they begin new episodes")
+            memory = self.checkpoint.paths.get(memory_file(number))
+            missing.append(workers.restore(number, unpack(f"workers/{number}", self.checkpoint.tensors), memory))
+        for reason in sorted(set(filter(None, missing))):
+            self.notify(f"warning: {reason}")
         return workers
 
     @contextmanager
@@ -352,14 +353,18 @@ class Supervisor:
     def _save(self, workers: Workers, at_last: bool = False) -> bool:
         if self.unsaved_best is not None:
             self._save_best(self.unsaved_best)
-        tensors, saved = self.learned.tensors(), {}
+        saved: dict[str, tuple[int, int]] = {}
+        tensors, refreshed_at = self.learned.snapshot()
         if isinstance(workers, SerialWorkers):
             for number, (setup, snapshot) in workers.snapshots().items():
                 saved[str(number)] = setup.session, setup.attempt
-                tensors |= {f"workers/{number}/{name}": tensor for name, tensor in snapshot.items()}
+                tensors |= pack(f"workers/{number}", snapshot)
         state = self._state(self.shared.counter.steps, saved)
-        state = replace(state, score=self.telemetry.return_mean, score_is_evaluated=False)
-        if not self.saver.save(Checkpoint(tensors, state)):
+        state = replace(
+            state, score=self.telemetry.return_mean, score_is_evaluated=False, target_refreshed_at=refreshed_at
+        )
+        memories = workers.memories if isinstance(workers, SerialWorkers) else {}
+        if not self.saver.save(Checkpoint(tensors, state, memories)):
             return False
         if self.experiment.supervision.histograms:
             self.reporters.histograms(dict(self.learned.network.named_parameters()), state.steps, at_last)
@@ -387,9 +392,9 @@ class Supervisor:
             updates=counts.updates,
             sessions=self.session,
             telemetry=self.telemetry.state(counts.episodes),
-            target_refreshed_at=self.shared.counter.refreshed_at,
             score_is_evaluated=self.experiment.supervision.eval_every is not None,
             workers=dict(workers or {}),
+            environment_info=self.info,
         )
 
     def _outcome(self, status: str, ended_by: str, exit_code: int, error: str) -> Outcome:
@@ -417,8 +422,3 @@ class Supervisor:
 def _pace(age: float) -> float:
     """Seconds between two lines of metrics at an age of the run: two until an hour has passed, ten after five."""
     return min(age / 20, max(2.0, age / 1800))
-
-
-def _part(tensors: Mapping[str, Tensor], worker: int) -> dict[str, Tensor]:
-    prefix = f"workers/{worker}/"
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

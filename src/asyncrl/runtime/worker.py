@@ -120,12 +120,12 @@ class Worker:
         if isinstance(self.memory, SavedMemory):
             self.memory.save(file)
 
-    def restore(self, tensors: Mapping[str, Tensor], memory: Path) -> str:
+    def restore(self, tensors: Mapping[str, Tensor], memory: Path | None) -> str:
         """Goes on from a snapshot of a worker with the same setup.
 
         Args:
             tensors: The snapshot.
-            memory: The file that `save_memory` wrote.
+            memory: The file that `save_memory` wrote, if it wrote one.
 
         Returns:
             What could not be restored, for people; empty if all is as it was.
@@ -135,7 +135,8 @@ class Worker:
         self.random.set_state(tensors["random"])
         if not isinstance(self.memory, SavedMemory):
             return f"what the algorithm keeps ({type(self.memory).__name__}) is not saved: it begins empty"
-        self.memory.load(memory)
+        if memory is not None:
+            self.memory.load(memory)
         return ""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from asyncrl.run_folder import write_text
+from asyncrl.files import write_text
 from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.shared import Counter
 from asyncrl.types import Report

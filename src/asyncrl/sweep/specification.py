@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from asyncrl.errors import UserError
-from asyncrl.run_folder import RunFolder, open_run_folder, write_text
+from asyncrl.files import write_text
+from asyncrl.run_folder import RunFolder, open_run_folder
 
 SPECIFICATION = "sweep.yaml"
 RUNS = "runs"

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from asyncrl.agent import Agent
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.agent import Agent
 
 
 class NotShownError(Exception):

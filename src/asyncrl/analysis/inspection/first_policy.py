@@ -10,7 +10,6 @@ from gymnasium.spaces import Box
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asyncrl.agent import Agent
 from asyncrl.algorithms.base import Explorer
 from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
@@ -18,6 +17,7 @@ from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.readout import Readout
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.rollout_buffer import RolloutRules

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from asyncrl.agent import Agent
 from asyncrl.analysis.episode import Decision, Frame, Moment, Stage
 from asyncrl.analysis.readout import Reading, Readout
 from asyncrl.networks.heads import PolicyHead
+from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map
 from asyncrl.types import State

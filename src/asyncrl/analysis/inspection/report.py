@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from asyncrl.agent import Agent
 from asyncrl.algorithms import algorithm_name
 from asyncrl.analysis.advice import advise
 from asyncrl.analysis.drawing import gradient, to_png, to_svg
@@ -26,8 +25,10 @@ from asyncrl.analysis.inspection.training_curves import show_training
 from asyncrl.analysis.inspection.value_map import show_map
 from asyncrl.analysis.readout import readout_of
 from asyncrl.errors import UserError
+from asyncrl.files import write_bytes, write_text
 from asyncrl.machine import Check
-from asyncrl.run_folder import RunFolder, write_bytes, write_text
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.agent import Agent
 
 REPORT = "report.html"
 PICTURES = (

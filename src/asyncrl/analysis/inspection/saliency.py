@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from asyncrl.agent import Agent
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.networks.torso import channels_last, is_image
+from asyncrl.runtime.agent import Agent
 from asyncrl.tree import tree_map
 from asyncrl.types import Outputs
 

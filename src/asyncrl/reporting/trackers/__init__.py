@@ -12,8 +12,9 @@ from typing import Any
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment, to_dict
 from asyncrl.errors import UserError
+from asyncrl.files import write_text
 from asyncrl.reporting.background import BackgroundSink, Tracker
-from asyncrl.run_folder import RunFolder, kind_of_run, write_text
+from asyncrl.run_folder import RunFolder, kind_of_run
 
 NAMES = {"wandb": "Weights & Biases", "mlflow": "MLflow", "trackio": "trackio"}
 """What people call each; its module, its extra and its setting have one name."""

@@ -1,0 +1,113 @@
+"""`Agent`: a trained network that acts and can be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Dict, Space
+from numpy.typing import NDArray
+
+from asyncrl.config import Experiment
+from asyncrl.envs.actions import action_codec
+from asyncrl.networks.assemble import Network
+from asyncrl.runtime.evaluator import Evaluation, evaluate
+from asyncrl.tree import tree_map
+from asyncrl.types import EnvironmentInfo, Outputs, State
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A network with all that it needs to act; `asyncrl.load` makes a trained one."""
+
+    experiment: Experiment
+    info: EnvironmentInfo
+    network: Network
+    random: torch.Generator
+    warnings: tuple[str, ...] = ()  # why newer checkpoints were not loaded
+    steps: int = 0  # global training steps behind its parameters
+
+    def predict(
+        self, observation: Any, state: State | None = None, deterministic: bool = False
+    ) -> tuple[NDArray[Any], State]:
+        """Chooses an action for one observation, or actions for a batch of observations.
+
+        Args:
+            observation: One observation of `info.observation_space`, or a batch [B, ...]; for a Dict space, a
+                dictionary of these. `asyncrl.envs.observations.ArrayObservations` converts observations of environments
+                with other spaces.
+            state: Recurrent state that the previous call returned; None at the start of an episode.
+            deterministic: Take the greedy action instead of drawing one.
+
+        Returns:
+            The action, or the actions [B, ...], as the environment takes them, and the recurrent state for the next
+            call.
+
+        Raises:
+            ValueError: The shape of the observation is not the shape of the space.
+        """
+        batch, single = _batch(self.info.observation_space, observation)
+        count = len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
+        first = torch.zeros(1, count, dtype=torch.bool)
+        state = self.network.initial_state(count) if state is None else state
+        rows = tree_map(lambda array: torch.from_numpy(array).unsqueeze(0), batch)
+        actions, state = self.act(rows, state, first, deterministic)
+        codec = action_codec(self.info.action_space)
+        chosen = codec.to_environment(actions[0].numpy())
+        return (chosen[0] if single else chosen), state
+
+    def act(
+        self, observations: Any, state: State, first: torch.Tensor, deterministic: bool
+    ) -> tuple[torch.Tensor, State]:
+        """Chooses actions along a rollout.
+
+        Args:
+            observations: [T, B, ...], or a dictionary of these.
+            state: Recurrent state before the first observation, each tensor [B, H].
+            first: [T, B] bool, true where an observation is the first of its episode.
+            deterministic: Take the greedy action instead of drawing one.
+
+        Returns:
+            The agent's actions [T, B, ...], which `ActionCodec.to_environment` converts to the environment's, and the
+            recurrent state after the last observation.
+        """
+        _, actions, state = self.decide(observations, state, first, deterministic)
+        return actions, state
+
+    def decide(
+        self, observations: Any, state: State, first: torch.Tensor, deterministic: bool
+    ) -> tuple[Outputs, torch.Tensor, State]:
+        """Does what `act` does, and also returns the heads' outputs [T, B, ...] that the actions were chosen from."""
+        algorithm = self.experiment.algorithm
+        with torch.no_grad():
+            outputs, state = self.network(observations, state, first)
+            if deterministic:
+                return outputs, algorithm.act_greedily(self.network, outputs), state
+            return outputs, algorithm.act(self.network, outputs, self.random), state
+
+    def evaluate(self, episodes: int = 100, deterministic: bool = False, seed: int = 0) -> Evaluation:
+        """Plays whole episodes in new environments and returns statistics of their unclipped returns.
+
+        Raises:
+            UserError: The environment cannot be made, or has changed since the agent was trained.
+        """
+        return evaluate(self, episodes, deterministic, seed)
+
+
+def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:
+    """Returns observations as a batch [B, ...], and whether there was a single one."""
+    if isinstance(space, Dict):
+        if not isinstance(observation, Mapping) or set(space.spaces) - set(observation):
+            raise ValueError(f"an observation must be a dictionary with the keys {', '.join(space.spaces)}")
+        parts = {key: _batch(part, observation[key]) for key, part in space.spaces.items()}
+        return {key: rows for key, (rows, _) in parts.items()}, all(single for _, single in parts.values())
+    shape = space.shape or ()
+    array = np.asarray(observation, space.dtype)
+    if array.shape == shape:
+        return array[None], True
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
+        raise ValueError(f"an observation has the shape {shape}, a batch {('B', *shape)}; this has {array.shape}")
+    return array, False
