@@ -18,6 +18,7 @@ from gymnasium.wrappers import AddRenderObservation
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
+from asyncrl.envs.lives import WithLifeLoss
 from asyncrl.envs.observations import ArrayObservations, WithLastActionAndReward, as_agents_see
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
@@ -82,14 +83,19 @@ def describe(experiment: Experiment) -> EnvironmentInfo:
         UserError: It cannot be made, or its observations or actions cannot be used.
     """
     environments = make_environments(experiment, 1)
-    observation_space, action_space = environments.single_observation_space, environments.single_action_space
-    environments.close()
-    action_codec(action_space)
+    try:
+        observation_space, action_space = environments.single_observation_space, environments.single_action_space
+        action_codec(action_space)
+        if experiment.zero_discount_on_life_loss:
+            environments.reset(seed=experiment.seed)  # shows whether the environment reports its lives
+    finally:
+        environments.close()
     return EnvironmentInfo(
         find_spec(experiment.environment).id,
         as_agents_see(observation_space),
         action_space,
         frames_per_step(experiment.environment, experiment.environment_options),
+        frame_stack(experiment.environment, experiment.environment_options),
     )
 
 
@@ -100,6 +106,8 @@ def make_environments(experiment: Experiment, num_envs: int, *, render: bool = F
         UserError: They cannot be made.
     """
     environments = make_vector(experiment.environment, experiment.environment_options, num_envs, render=render)
+    if experiment.zero_discount_on_life_loss:
+        environments = WithLifeLoss(environments, experiment.environment)
     if experiment.network.last_action_reward:
         return WithLastActionAndReward(environments, experiment.reward_clip)
     return environments
@@ -123,6 +131,14 @@ def frames_per_step(environment: str, options: dict[str, Any]) -> int:
 
     spec = find_spec(environment)
     return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
+
+
+def frame_stack(environment: str, options: dict[str, Any]) -> int:
+    """Successive frames in one image observation: 4 for Atari games by default, 1 elsewhere."""
+    from asyncrl.envs import atari
+
+    spec = find_spec(environment)
+    return atari.frame_stack(spec, options) if atari.is_atari(spec) else 1
 
 
 def make_vector(

@@ -41,7 +41,7 @@ class RolloutBuffer:
         self.observations = empty_observations(space, length + 1, environments)
         self.actions = aligned_zeros((length, environments, *codec.shape), codec.dtype)
         self.rewards = aligned_zeros((length, environments), np.float32)  # unclipped
-        self.terminated = np.zeros((length, environments), np.bool_)
+        self.is_terminal = np.zeros((length, environments), np.bool_)
         self.final = np.zeros((length + 1, environments), np.bool_)
         self.first = np.zeros((length + 1, environments), np.bool_)
 
@@ -56,12 +56,24 @@ class RolloutBuffer:
         for rows in (self.final, self.first):
             rows[0] = rows[length]
 
-    def write(self, t: int, actions: Any, rewards: Any, terminated: Any, truncated: Any, observations: Any) -> None:
-        """Copies transition t and the observations after it into the buffer, each argument [B, ...]."""
+    def write(
+        self,
+        t: int,
+        actions: Any,
+        rewards: Any,
+        terminated: Any,
+        truncated: Any,
+        observations: Any,
+        life_lost: Any = False,
+    ) -> None:
+        """Copies transition t and the observations after it into the buffer, each argument [B, ...].
+
+        Where a life was lost the discount is 0, as after a terminal state, but the episode goes on.
+        """
         dummy = self.final[t]
         self.actions[t] = actions
         self.rewards[t] = rewards
-        self.terminated[t] = terminated
+        np.logical_or(terminated, life_lost, out=self.is_terminal[t])
         self._observe(t + 1, observations)
         np.logical_or(terminated, truncated, out=self.final[t + 1])
         self.final[t + 1] &= ~dummy
@@ -75,7 +87,7 @@ class RolloutBuffer:
             observations=tree_map(lambda rows: torch.from_numpy(rows[: length + 1]), self.observations),
             actions=torch.from_numpy(self.actions[:length]),
             rewards=rewards.apply(torch.from_numpy(self.rewards[:length])),
-            discounts=torch.from_numpy(np.where(self.terminated[:length], np.float32(0), np.float32(discount))),
+            discounts=torch.from_numpy(np.where(self.is_terminal[:length], np.float32(0), np.float32(discount))),
             valid=torch.from_numpy(~self.final[:length]),
             first=torch.from_numpy(self.first[: length + 1]),
             state=state,
