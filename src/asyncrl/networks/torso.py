@@ -54,7 +54,7 @@ class ImageTorso(nn.Module):
 
     def __init__(self, space: Box, convolutions: Sequence[tuple[int, int, int]], units: int) -> None:
         super().__init__()
-        self.channels_last = channels_last(space)
+        self.shape, self.channels_last = space.shape, channels_last(space)
         height, width, channels = image_shape(space)
         bytes_ = space.dtype.name == "uint8"
         self.dtype, self.scale = (torch.uint8, 1 / 255) if bytes_ else (torch.float32, 1.0)
@@ -96,9 +96,15 @@ class ImageTorso(nn.Module):
         return torch.relu_(self.dense(features.flatten(1)))
 
     def _images(self, observations: Tensor) -> Tensor:
-        """Channels innermost, bytes or floats."""
+        """The observations with channels innermost, as bytes or floats.
+
+        Raises:
+            ValueError: They are images of another shape, which the compiled kernels would read beyond their end.
+        """
+        if observations.shape[1:] != self.shape:
+            raise ValueError(f"this torso takes images of shape {self.shape}, not {tuple(observations.shape[1:])}")
         images = observations if self.channels_last else observations.permute(0, 2, 3, 1)
-        if images.requires_grad:  # somebody asks for the gradient by the image, and there is none by bytes
+        if images.requires_grad:  # the gradient by the image is wanted, and bytes have none
             return images
         return images.to(self.dtype).contiguous()
 
@@ -132,8 +138,15 @@ def is_image(space: Box) -> bool:
 
 
 def channels_last(space: Box) -> bool:
-    """Whether the channels of an image space are its last axis (the smaller of the two outer axes holds them)."""
-    return space.shape[2] < space.shape[0]
+    """Whether the channels of an image space are its last axis, else they are its first.
+
+    Two equal neighbours are height and width, so the remaining axis holds the channels. Otherwise the smaller of the
+    two outer axes does. A tie means channels last.
+    """
+    first, middle, last = space.shape
+    if first == middle:
+        return True
+    return middle != last and last <= first
 
 
 def image_shape(space: Box) -> tuple[int, int, int]:
