@@ -178,7 +178,7 @@ def test_wrong_torsos_are_one_clear_line() -> None:
 
 def test_unsupported_actions() -> None:
     for space in (MultiBinary(3), Dict({"a": Discrete(2)}), Box(0, 255, (2,), np.uint8)):
-        with pytest.raises(UserError, match="is not supported: take Discrete, MultiDiscrete"):
+        with pytest.raises(UserError, match="is not supported: use Discrete, MultiDiscrete"):
             action_codec(space)
 
 
