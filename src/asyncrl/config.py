@@ -41,6 +41,8 @@ class Experiment:
     """Rewards are clipped to ± this for learning; reported returns are never clipped."""
     reward_scale: float = 1.0
     """Rewards are then multiplied by this for learning: values near 1 are learned fastest."""
+    zero_discount_on_life_loss: bool = False
+    """Learn as if a lost life ended the episode (discount 0); the game and its reported return go on."""
     steps: int = 1_000_000
     """Agent decisions in the whole run, over all workers [T_max]."""
     until_return: float | None = None

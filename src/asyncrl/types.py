@@ -148,6 +148,7 @@ class EnvironmentInfo:
     observation_space: Space[Any]  # of one environment as the agent sees it: a Box, or a Dict of them; no float64
     action_space: Space[Any]  # of one environment
     frames_per_step: int  # emulator frames per agent decision
+    frame_stack: int = 1  # frames in an image, along its channels, newest last, zeros before an episode's first frame
 
 
 @dataclass(frozen=True, slots=True)

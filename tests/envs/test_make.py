@@ -18,9 +18,10 @@ import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.envs import atari
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.catch import CatchVectorEnv
-from asyncrl.envs.make import describe, find_spec, frames_per_step, make_environments, make_vector
+from asyncrl.envs.make import describe, find_spec, frame_stack, frames_per_step, make_environments, make_vector
 from asyncrl.envs.observations import ArrayObservations
 from asyncrl.errors import UserError
+from asyncrl.networks.torso import channels_last
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.types import Decision
@@ -166,7 +167,9 @@ def test_atari_keeps_what_its_id_promises() -> None:
     ("options", "message"),
     [
         ({"autoreset_mode": "SameStep"}, "cannot be given autoreset_mode"),
-        ({"life_loss_info": True}, "cannot be given life_loss_info"),
+        ({"life_loss_info": True}, "cannot be given life_loss_info .*: use --zero-discount-on-life-loss"),
+        ({"episodic_life": True}, "cannot be given episodic_life .*: .* use --zero-discount-on-life-loss"),
+        ({"reward_clipping": True}, "cannot be given reward_clipping .*: .* use --reward-clip"),
         ({"img_height": 0}, "img_height of at least 1"),
         ({"game": "nope"}, "does not take these options"),
     ],
@@ -174,6 +177,33 @@ def test_atari_keeps_what_its_id_promises() -> None:
 def test_options_that_atari_games_cannot_have(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_vector("ALE/Pong-v5", options, 1)
+
+
+@pytest.mark.parametrize("stack", [4, 3, 1])  # 4 is our own stack, others are ale-py's
+def test_stacks_can_be_rebuilt_from_single_frames(stack: int) -> None:
+    options = {"stack_num": stack, "max_num_frames_per_episode": 400}
+    experiment = dataclasses.replace(small("ALE/Breakout-v5"), environment_options=options)
+    info, environments = describe(experiment), make_environments(experiment, 2)
+    assert info.frame_stack == stack
+    gatherer = Collector(environments, (), RolloutRules(400, 0.9), seed=0)
+    random = torch.Generator().manual_seed(0)
+    rollout = gatherer.collect(lambda o, s, first: Decision(torch.randint(4, first.shape, generator=random), s))
+    environments.close()
+    stacks = rollout.observations if channels_last(info.observation_space) else rollout.observations.movedim(2, -1)
+    frames = stacks[..., -1]  # [T+1, B, H, W]
+    assert int(rollout.first.sum()) >= 4
+    for column in range(2):
+        rebuilt = torch.zeros_like(stacks[0, column])
+        for t in range(401):
+            if rollout.first[t, column]:
+                rebuilt = torch.zeros_like(rebuilt)
+            rebuilt = torch.cat([rebuilt[..., 1:], frames[t, column, ..., None]], -1)
+            assert torch.equal(rebuilt, stacks[t, column]), t
+
+
+def test_only_stacked_frames_are_called_a_stack() -> None:
+    assert describe(small("CartPole-v1")).frame_stack == 1
+    assert frame_stack("ALE/Pong-v5", {"grayscale": False}) == 1  # colour frames have an axis of their own
 
 
 def test_packed_frames_are_the_native_stacks() -> None:

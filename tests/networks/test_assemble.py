@@ -15,7 +15,7 @@ from asyncrl.functional.moments import moments_of
 from asyncrl.networks.assemble import Network, flatten_parameters
 from asyncrl.networks.heads import ActionValueHead, Head, ValueHead, policy_head
 from asyncrl.networks.normalization import Normalizer
-from asyncrl.networks.torso import ImageTorso, VectorTorso, make_torso
+from asyncrl.networks.torso import ImageTorso, VectorTorso, channels_last, image_shape, make_torso
 from asyncrl.runtime.networks import make_network
 from asyncrl.settings import NetworkSettings
 from asyncrl.types import EnvironmentInfo
@@ -112,6 +112,42 @@ def test_activation_of_vector_torsos() -> None:
     assert 0.5 < float(tanh(vectors).max()) <= 1
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *[(84, 84, 3), (84, 84, 4), (96, 96, 3), (210, 160, 3), (120, 160, 3), (64, 64, 1)],
+        *[(10, 10, 4), (10, 10, 6), (10, 10, 7), (10, 10, 10)],  # MinAtar; the last is Seaquest
+        *[(7, 7, 3), (7, 7, 20), (84, 84, 128)],  # MiniGrid, and images with more channels than rows
+        (10, 5, 10),  # a tie
+    ],
+)
+def test_channels_are_last(shape: tuple[int, int, int]) -> None:
+    space = Box(0, 255, shape, np.uint8)
+    assert channels_last(space)
+    assert image_shape(space) == shape
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [*[(1, 84, 84), (3, 84, 84), (4, 84, 84), (3, 210, 160), (2, 5, 7)], *[(20, 7, 7), (128, 84, 84)]],
+)
+def test_channels_are_first(shape: tuple[int, int, int]) -> None:
+    space = Box(0, 255, shape, np.uint8)
+    assert not channels_last(space)
+    assert image_shape(space) == (*shape[1:], shape[0])
+
+
+def test_images_of_another_shape_are_refused() -> None:
+    net = network(FRAMES)
+    first = torch.zeros(1, 2, dtype=torch.bool)
+    small_images = torch.zeros(1, 2, 4, 40, 40, dtype=torch.uint8)
+    for call in (lambda: net(small_images, (), first), lambda: net.act(small_images, (), first)):
+        with pytest.raises(ValueError, match=r"shape \(4, 84, 84\), not \(4, 40, 40\)"):
+            call()
+    with pytest.raises(ValueError, match=r"shape \(4, 84, 84\), not \(84, 84, 4\)"):
+        net(torch.zeros(1, 2, 84, 84, 4, dtype=torch.uint8), (), first)
+
+
 def test_channel_order_and_scale() -> None:
     torch.manual_seed(0)
     channels_first = make_torso(FRAMES, NetworkSettings())
@@ -142,7 +178,7 @@ def test_wrong_torsos_are_one_clear_line() -> None:
 
 def test_unsupported_actions() -> None:
     for space in (MultiBinary(3), Dict({"a": Discrete(2)}), Box(0, 255, (2,), np.uint8)):
-        with pytest.raises(UserError, match="is not supported: take Discrete, MultiDiscrete"):
+        with pytest.raises(UserError, match="is not supported: use Discrete, MultiDiscrete"):
             action_codec(space)
 
 

@@ -283,7 +283,7 @@ def test_updates_that_are_not_finite_are_dropped_and_explained(start: Start, tmp
 def test_bad_data_is_one_clear_error(start: Start, tmp_path: Path, fault: str, text: str) -> None:
     error = end(start(*faulty(fault, after=100, steps="1M")), 2)
     assert re.fullmatch(
-        rf"error: test/Faulty-v0, worker [01], environment \d+, step 111: {re.escape(text)}: mend the .*, or wrap it\n",
+        rf"error: test/Faulty-v0, worker [01], environment \d+, step 111: {re.escape(text)}: fix the .*, or wrap it\n",
         error,
     ), error
     assert load_newest(tmp_path / "run" / "checkpoints")[0].state.steps > 0

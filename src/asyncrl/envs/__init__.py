@@ -1,4 +1,4 @@
-"""Environments: Gymnasium ids made into vectors, and the built-in Catch."""
+"""Environments: makes vectors of any Gymnasium id, and registers the built-in game Catch."""
 
 from gymnasium.envs.registration import register
 

@@ -1,4 +1,4 @@
-"""The agent's actions and the environment's: which numbers an action space takes, and how they are put into it."""
+"""Converts the agent's actions to the environment's."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from asyncrl.errors import UserError
 
 @dataclass(frozen=True)
 class ActionCodec:
-    """From the agent's actions [..., *shape] to the environment's.
+    """Converts the agent's actions [..., *shape] to those of an action space.
 
-    Discrete actions are counted from 0. Continuous ones are in units in which -1 and 1 are the bounds of the space (or
-    in the space's own where it has none), and are clipped to the bounds here: what the agent drew, and what its
-    log-probability belongs to, stays as it is.
+    The agent counts discrete actions from 0. Its continuous actions are scaled so that -1 and 1 are the bounds of the
+    space, if it has bounds. They are clipped here, on their way to the environment; the agent keeps what it drew, which
+    its log-probability belongs to.
     """
 
-    shape: tuple[int, ...]  # of one action as the agent gives it
+    shape: tuple[int, ...]  # shape of one action of the agent
     dtype: type[np.int64] | type[np.float32]
     space: Space[Any]
     scale: Any = 1
     offset: Any = 0
 
     def to_environment(self, actions: NDArray[Any]) -> NDArray[Any]:
-        """Actions [B, *shape] as the environment takes them [B, ...]."""
+        """Converts the agent's actions [B, *shape] to the environment's [B, ...]."""
         if not isinstance(self.space, Box):
             counted: NDArray[Any] = actions + self.offset
             return counted
@@ -38,7 +38,7 @@ class ActionCodec:
         return clipped
 
     def one_hot(self, actions: NDArray[Any]) -> NDArray[np.float32]:
-        """The environment's actions [B, ...] as numbers that a network can read [B, N], continuous ones in ± 1."""
+        """Encodes the environment's actions [B, ...] for a network [B, N]: one-hot, or scaled to ± 1 if continuous."""
         if isinstance(self.space, Box):
             flat = np.asarray(actions, np.float32).reshape(len(actions), -1)
             return np.asarray((flat - self.offset) / self.scale, np.float32)
@@ -48,7 +48,7 @@ class ActionCodec:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Number of choices of each discrete component; of each continuous one, 1."""
+        """Number of choices of each discrete component, and 1 for each continuous one."""
         if isinstance(self.space, Discrete):
             return (int(self.space.n),)
         if isinstance(self.space, MultiDiscrete):
@@ -57,10 +57,10 @@ class ActionCodec:
 
 
 def action_codec(space: Space[Any]) -> ActionCodec:
-    """The codec of an action space.
+    """Returns the codec of an action space.
 
     Raises:
-        UserError: Agents here cannot act in such a space.
+        UserError: The action space is not supported.
     """
     if isinstance(space, Discrete):
         return ActionCodec((), np.int64, space, offset=int(space.start))
@@ -74,5 +74,5 @@ def action_codec(space: Space[Any]) -> ActionCodec:
             offset = np.where(bounded, (high + low) / 2, 0.0).astype(np.float32)
         return ActionCodec((math.prod(space.shape),), np.float32, space, scale, offset)
     raise UserError(
-        f"the action space {space} is not supported: take Discrete, MultiDiscrete (one row) or Box of floats"
+        f"the action space {space} is not supported: use Discrete, MultiDiscrete (one row) or Box of floats"
     )

@@ -1,6 +1,7 @@
-"""Atari through ale-py's native vector environment, with DeepMind's preprocessing (Mnih et al. 2015).
+"""Atari games through ale-py's native vector environment, with the preprocessing of Mnih et al. 2015.
 
-84 × 84 grey frames, each the maximum of the last two emulator frames, in stacks of four; up to 30 no-ops at the start.
+Observations are 84 × 84 grey frames in stacks of four. Each frame is the maximum of the last two emulator frames. An
+episode begins with up to 30 no-ops and, which the paper does not have, with the fire action where the game has one.
 """
 
 from __future__ import annotations
@@ -19,22 +20,43 @@ from asyncrl.errors import UserError
 
 ENTRY_POINT = "ale_py.env:AtariEnv"
 FRAMES_PER_STEP = 4
+DEFAULTS: dict[str, Any] = {
+    "img_height": 84,
+    "img_width": 84,
+    "grayscale": True,
+    "stack_num": 4,
+    "maxpool": True,
+    "noop_max": 30,
+    "use_fire_reset": True,  # with it tuned/atari was measured; the paper presets turn it off
+    "reward_clipping": False,
+    "num_threads": 1,
+}
+"""Arguments of `AtariVectorEnv` that neither the id nor the options set; ale-py's own defaults may change."""
+REFUSED = {
+    "autoreset_mode": "leave that option out",
+    "batch_size": "leave that option out",
+    "episodic_life": "it would make the reported returns those of single lives; use --zero-discount-on-life-loss",
+    "life_loss_info": "use --zero-discount-on-life-loss",
+    "num_envs": "use --envs-per-worker",
+    "reward_clipping": "it would clip the reported returns; use --reward-clip",
+}
+"""Options of `AtariVectorEnv` that would break what the package promises, and what to do instead."""
 
 
 def is_atari(spec: EnvSpec) -> bool:
-    """Whether an id is an Atari game seen as images."""
+    """Whether an id is an Atari game observed as images."""
     return spec.entry_point == ENTRY_POINT and spec.kwargs.get("obs_type", "rgb") != "ram"
 
 
 def settings(spec: EnvSpec, options: dict[str, Any]) -> dict[str, Any]:
     """Arguments of `AtariVectorEnv` that keep what the id promises (sticky actions, action set, episode limit).
 
-    The frame skip is the id's; ids with `NoFrameskip` leave it to the preprocessing, which repeats actions 4 times.
+    The frame skip is the id's. Ids with `NoFrameskip` leave it to the preprocessing, which repeats each action 4 times.
 
     Raises:
         UserError: The id skips a random number of frames.
     """
-    arguments = {**spec.kwargs, "reward_clipping": False, "num_threads": 1, **options}
+    arguments = {**DEFAULTS, **spec.kwargs, **options}
     if isinstance(arguments["frameskip"], tuple):
         game = spec.name.removesuffix("Deterministic")
         raise UserError(f"{spec.id} skips a random number of frames, which no agent here can use: take ALE/{game}-v5")
@@ -43,22 +65,28 @@ def settings(spec: EnvSpec, options: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def frame_stack(spec: EnvSpec, options: dict[str, Any]) -> int:
+    """Number of grey frames that an observation stacks along its channel axis; colour frames have their own axis."""
+    arguments = settings(spec, options)
+    return int(arguments["stack_num"]) if arguments["grayscale"] else 1
+
+
 def make_atari(spec: EnvSpec, options: dict[str, Any], num_envs: int) -> VectorEnv[Any, Any, Any]:
-    """A vector of one Atari game; rewards are unclipped, grey frames come in stacks [84, 84, 4].
+    """A vector of one Atari game. Rewards are unclipped. By default observations are stacks of grey frames [84, 84, 4].
 
     Raises:
-        UserError: An option is unknown.
+        UserError: An option is unknown, or refused here.
     """
-    refused = sorted({"autoreset_mode", "batch_size", "life_loss_info", "num_envs"} & set(options))
-    if refused:
-        raise UserError(f"{spec.id} cannot be given {refused[0]} here: leave that option out")
+    for name, remedy in REFUSED.items():
+        if options.get(name):
+            raise UserError(f"{spec.id} cannot be given {name} as an option of the environment: {remedy}")
     sizes = [name for name in ("img_height", "img_width", "stack_num", "frameskip") if options.get(name, 1) < 1]
     if sizes:
         raise UserError(f"{spec.id} needs a {sizes[0]} of at least 1, not {options[sizes[0]]}")
     arguments = settings(spec, options)
-    if not arguments.get("grayscale", True) or arguments.pop("stack_num", PackedFrames.STACK) != PackedFrames.STACK:
-        return _make_native(spec, num_envs, {**arguments, **options})
-    return PackedFrames(_make_native(spec, num_envs, {**arguments, "stack_num": 1}))
+    if arguments["grayscale"] and arguments["stack_num"] == PackedFrames.STACK:
+        return PackedFrames(_make_native(spec, num_envs, {**arguments, "stack_num": 1}))
+    return _make_native(spec, num_envs, arguments)
 
 
 def _make_native(spec: EnvSpec, num_envs: int, arguments: dict[str, Any]) -> AtariVectorEnv:
@@ -69,10 +97,10 @@ def _make_native(spec: EnvSpec, num_envs: int, arguments: dict[str, Any]) -> Ata
 
 
 class PackedFrames(VectorWrapper[Any, Any, Any, Any, Any]):
-    """Stacks the last four grey frames, newest last, with a pixel's four values side by side: [B, H, W, 4] bytes.
+    """Stacks the last four grey frames, newest last, with the four values of a pixel side by side: [B, H, W, 4] bytes.
 
-    That is the layout in which convolutions on a CPU read images fastest, and one 32-bit word per pixel: a shift by a
-    byte drops the oldest frame. A stack begins with three black frames, as the native one does.
+    Convolutions on a CPU read images fastest in this layout. The four bytes of a pixel are one 32-bit word, so that a
+    shift by one byte drops the oldest frame. An episode's first stack has three black frames, as ale-py's own has.
 
     Args:
         env: Frames [B, 1, H, W]; resets itself on the step after an end (NEXT_STEP).
@@ -103,7 +131,7 @@ class PackedFrames(VectorWrapper[Any, Any, Any, Any, Any]):
         return self._push(frames), rewards, terminated, truncated, info
 
     def _push(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Stacks [B, H, W, 4] with the new frames [B, 1, H, W]; good until the next call."""
+        """Adds frames [B, 1, H, W] and returns the stacks [B, H, W, 4], which the next call overwrites."""
         np.right_shift(self.words, 8, out=self.words)
         stacks = self.words.view(np.uint8).reshape(*self.words.shape, self.STACK)
         stacks[..., -1] = frames[:, 0]
@@ -111,9 +139,9 @@ class PackedFrames(VectorWrapper[Any, Any, Any, Any, Any]):
 
 
 class AtariWithScreen(VectorWrapper[Any, Any, Any, Any, Any]):
-    """One Atari game that can be looked at: a second emulator in colour plays the same seeds and actions.
+    """One Atari game that can be rendered: a second emulator plays the same game in colour.
 
-    The native vector environment keeps no colour frame; emulators with equal seeds and actions stay in step.
+    The native vector environment keeps no colour frame. Two emulators with equal seeds and actions show the same game.
     """
 
     render_mode = "rgb_array"
@@ -126,7 +154,7 @@ class AtariWithScreen(VectorWrapper[Any, Any, Any, Any, Any]):
         self.frame = np.zeros((210, 160, 3), np.uint8)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Resets both emulators from one seed."""
+        """Resets both emulators with one seed."""
         seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
         self.frame = self.colour.reset(seed=seed)[0][0, 0]
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed, options=options)

@@ -1,4 +1,4 @@
-"""Catch: a ball falls one row per step, a paddle on the bottom row moves to catch it (Mnih et al. 2014)."""
+"""Catch: a ball falls one row per step, and a paddle on the bottom row moves to catch it (Mnih et al. 2014)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Batch = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArr
 class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any]]):
     """Many games of Catch at once, in NumPy.
 
-    Observations are boards [rows, columns] of 0 and 1. Actions: 0 left, 1 stay, 2 right. A ball pays +1 where it
-    meets the paddle and -1 where it does not; the episode ends when its last ball has landed, so with one ball the
-    best return is 1. The environment resets itself on the step after an end (Gymnasium's NEXT_STEP).
+    Observations are boards [rows, columns] of 0 and 1. The actions are 0 left, 1 stay and 2 right. The reward is +1 for
+    each ball that lands on the paddle and -1 for each other ball. The episode ends when its last ball has landed, so
+    the best return with one ball is 1. A game resets itself on the step after its end (Gymnasium's NEXT_STEP).
 
     Args:
         num_envs: Number of games.
         rows: Height of the board; a ball takes rows - 1 steps to fall.
         columns: Width of the board.
         paddle_width: Columns that the paddle covers.
-        balls: Balls in an episode.
-        ball_interval: Steps between the starts of two balls; by default one starts when the last has landed.
+        balls: Number of balls in an episode.
+        ball_interval: Steps between the starts of two balls. By default a ball starts when the one before has landed.
         noise: Probability that a cell of an observation is flipped.
-        memory: Show a ball only in the row where it starts, and hold the paddle still meanwhile: only an agent that
-            remembers can do better than chance.
+        memory: Show a ball only in the row where it starts, and hold the paddle still meanwhile, so that only an agent
+            that remembers the ball can do better than chance.
         render_mode: None, or "rgb_array".
     """
 
@@ -82,14 +82,14 @@ class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Starts new episodes in all games."""
+        """Starts a new episode in each game."""
         if seed is not None:
             self.random = np.random.default_rng(seed)  # type: ignore[arg-type]
         self._start(np.ones(self.num_envs, np.bool_))
         return self._observe(), {}
 
     def step(self, actions: NDArray[np.int64]) -> Batch:
-        """Moves all games on by one step, and starts a new episode where the last step ended one."""
+        """Plays one step of each game. A game whose episode ended at the last step starts a new one instead."""
         starting = self.ended
         frozen = starting | (self._ball_rows() == 0).any(1) if self.memory else starting
         self.paddle += np.where(frozen, 0, np.asarray(actions) - 1)
@@ -107,18 +107,18 @@ class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
         return self._observe(), rewards, terminated, np.zeros(self.num_envs, np.bool_), {}
 
     def render(self) -> tuple[NDArray[np.uint8], ...]:
-        """Each game as a picture [height, width, 3]."""
+        """Draws each game as a picture [height, width, 3]."""
         board = self._board(hide=False)
         palette = np.array([[18, 22, 35], [255, 196, 61]], np.uint8)
         pictures = palette[board.astype(np.int64)].repeat(24, 1).repeat(24, 2)
         return tuple(pictures)
 
     def get_action_meanings(self) -> list[str]:
-        """The names of the actions."""
+        """Returns the names of the actions."""
         return ["left", "stay", "right"]
 
     def boards_of(self, time: Any, ball_columns: Any, paddle: Any) -> NDArray[np.float32]:
-        """What is observed in given states, each [B], of a game with one ball; the games are left in them."""
+        """Puts games with one ball into given states [B] and returns their observations [B, rows, columns]."""
         self.time, self.ball_columns, self.paddle = time, ball_columns[:, None], paddle
         return self._observe()
 
@@ -130,7 +130,7 @@ class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
         self.ended[games] = False
 
     def _ball_rows(self) -> NDArray[np.int64]:
-        """Row of each ball [B, balls], negative before its start and beyond the board after it landed."""
+        """Row of each ball [B, balls]: negative before it starts, and below the board after it has landed."""
         rows: NDArray[np.int64] = self.time[:, None] - self.starts
         return rows
 
@@ -154,7 +154,7 @@ class CatchVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[A
 
 
 class CatchEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
-    """One game of Catch; takes the arguments of `CatchVectorEnv`."""
+    """One game of Catch, with the arguments of `CatchVectorEnv`."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 8}
 
@@ -178,5 +178,5 @@ class CatchEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> NDArray[np.uint8]:
-        """The board as a picture [height, width, 3]."""
+        """Draws the board as a picture [height, width, 3]."""
         return self.games.render()[0]

@@ -1,4 +1,4 @@
-"""What environments give, held against what they promise."""
+"""Checks that observations and rewards are what an environment's spaces promise."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from asyncrl.errors import UserError
 
 TOLERANCE = 1e-4
-"""Of a bound, relative to its size: environments compute in other precisions than they declare."""
-REMEDY = "mend the environment, or wrap it"
+"""Tolerance of a bound, relative to its size: environments may compute in another precision than they declare."""
+REMEDY = "fix the environment, or wrap it"
 
 
 class DataCheck:
     """Refuses observations that are not finite or lie outside their space, and rewards that are not finite.
 
     Args:
-        space: Of one observation: a Box, or a Dict of them.
-        source: Who gives them, for messages, such as `Catch-v0, worker 3`.
+        space: Space of one observation: a Box, or a Dict of Boxes.
+        source: Where the data comes from, for messages, such as `Catch-v0, worker 3`.
     """
 
     def __init__(self, space: Space[Any], source: str) -> None:
@@ -30,22 +30,22 @@ class DataCheck:
         self.bounds = {key: _bounds(box) for key, box in _boxes(space) if not _is_full(box)}
 
     def check(self, observations: Any, rewards: NDArray[np.float32], step: int) -> None:
-        """Looks at T steps of B environments.
+        """Checks T steps of B environments.
 
         Args:
-            observations: [T, B, ...], or that for each key.
-            rewards: [T, B], or [0, B] where there are none.
+            observations: [T, B, ...], or one such array for each key.
+            rewards: [T, B], or [0, B] if there are none.
             step: Number of the first of these steps.
 
         Raises:
-            UserError: Something is wrong; it names environment, worker, step and key.
+            UserError: A number is wrong; the message names environment, worker, step and key.
         """
         if len(rewards) and not np.isfinite(rewards.sum()) and not np.isfinite(rewards).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(rewards))[0])
             self._refuse(place, step, f"its reward is {rewards[place]:g}")
         for key, (low, high) in self.bounds.items():
             rows = observations[key] if isinstance(observations, Mapping) else observations
-            # NaN is neither above a lower bound nor below an upper one
+            # NaN fails both comparisons
             if (rows.min((0, 1)) >= low).all() and (rows.max((0, 1)) <= high).all():
                 continue
             place = tuple(int(i) for i in np.argwhere(~((rows >= low) & (rows <= high)))[0])
@@ -55,13 +55,13 @@ class DataCheck:
             self._refuse(place, step, f"its {what} has {rows[place]:g}{component}, outside {bounds}")
 
     def explain(self, environments: VectorEnv[Any, Any, Any], step: int, error: Exception) -> None:
-        """Looks for the reason why a vector could not put its environments' observations together.
+        """Looks for an observation that kept a vector from batching its environments' observations.
 
         Raises:
-            UserError: One of them does not fit the space; else nothing happens.
+            UserError: An observation does not fit the space. If there is none, the method returns.
         """
         space = environments.single_observation_space
-        raw = getattr(environments.unwrapped, "_env_obs", None)  # of Gymnasium's SyncVectorEnv, one for each
+        raw = getattr(environments.unwrapped, "_env_obs", None)  # observations of each environment in a SyncVectorEnv
         for number, observation in enumerate(raw or ()):
             for key, box in _boxes(space):
                 value: Any = observation.get(key) if isinstance(observation, Mapping) else observation
@@ -85,7 +85,7 @@ def _boxes(space: Space[Any]) -> Iterator[tuple[str, Box]]:
 
 
 def _is_full(box: Box) -> bool:
-    """Whether its type holds no other numbers than the space, as for images of bytes."""
+    """Whether the space contains every value of its dtype, as for images of bytes."""
     if box.dtype == np.bool_:
         return True
     if not np.issubdtype(box.dtype, np.integer):
@@ -95,7 +95,7 @@ def _is_full(box: Box) -> bool:
 
 
 def _bounds(box: Box) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The least and the greatest number of each component; infinite ones stay outside."""
+    """Smallest and largest allowed value of each component; infinite values are never allowed."""
     if np.issubdtype(box.dtype, np.integer):
         return box.low, box.high
     largest = np.finfo(box.dtype).max  # type: ignore[type-var]

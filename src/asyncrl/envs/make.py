@@ -1,4 +1,4 @@
-"""Gymnasium ids made into vectors of environments."""
+"""Makes vectors of environments from Gymnasium ids."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gymnasium.wrappers import AddRenderObservation
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
+from asyncrl.envs.lives import WithLifeLoss
 from asyncrl.envs.observations import ArrayObservations, WithLastActionAndReward, as_agents_see
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
@@ -29,13 +30,13 @@ ADDED_BY = {
     "babyai": ("minigrid", "pip install minigrid"),
     "vizdoom": ("vizdoom.gymnasium_wrapper", "pip install vizdoom"),
 }
-"""Modules that register environments when imported, by (lower-case) prefix of the ids, and how to get them."""
+"""Modules that register environments when imported, by lower-case prefix of the ids, and how to install them."""
 
 PIXELS = "pixels"
-"""Option of environments that draw themselves at any size (MuJoCo's): observe a square picture of that many pixels."""
+"""Option of environments that render at any size, as MuJoCo's do: observe square pictures of this side length."""
 
 FEW, MANY = 16, 64
-"""Environments of a worker that `auto` chooses: the first for Atari and all that are stepped one by one."""
+"""Environments per worker that `auto` chooses: FEW for Atari and environments stepped one by one, MANY for others."""
 
 INSTALL_LINES = {
     "gymnasium.envs.box2d": 'pip install "asyncrl[box2d]"',
@@ -46,10 +47,10 @@ INSTALL_LINES = {
 
 
 def find_spec(environment: str) -> EnvSpec:
-    """The registered spec of an id; a missing version means the newest, and `module:Id` imports the module first.
+    """Returns the registered spec of an id. `module:Id` imports the module first. The default version is the newest.
 
     Raises:
-        UserError: There is no such id (the message names the nearest), or its package is missing.
+        UserError: There is no such id (the message suggests similar ids), or its package is missing.
     """
     module, _, name = environment.rpartition(":")
     if module:
@@ -76,37 +77,44 @@ def find_spec(environment: str) -> EnvSpec:
 
 
 def describe(experiment: Experiment) -> EnvironmentInfo:
-    """Makes one environment, looks at it and closes it.
+    """Makes one environment, reads what the package needs to know of it, and closes it.
 
     Raises:
-        UserError: It cannot be made, or its observations or actions cannot be used.
+        UserError: It cannot be made, or its observations, actions or lives cannot be used.
     """
     environments = make_environments(experiment, 1)
-    observation_space, action_space = environments.single_observation_space, environments.single_action_space
-    environments.close()
-    action_codec(action_space)
+    try:
+        observation_space, action_space = environments.single_observation_space, environments.single_action_space
+        action_codec(action_space)
+        if experiment.zero_discount_on_life_loss:
+            environments.reset(seed=experiment.seed)  # shows whether the environment reports its lives
+    finally:
+        environments.close()
     return EnvironmentInfo(
         find_spec(experiment.environment).id,
         as_agents_see(observation_space),
         action_space,
         frames_per_step(experiment.environment, experiment.environment_options),
+        frame_stack(experiment.environment, experiment.environment_options),
     )
 
 
 def make_environments(experiment: Experiment, num_envs: int, *, render: bool = False) -> VectorEnv[Any, Any, Any]:
-    """A vector of the experiment's environments as its agent sees them.
+    """Makes a vector of the experiment's environments as its agent sees them.
 
     Raises:
         UserError: They cannot be made.
     """
     environments = make_vector(experiment.environment, experiment.environment_options, num_envs, render=render)
+    if experiment.zero_discount_on_life_loss:
+        environments = WithLifeLoss(environments, experiment.environment)
     if experiment.network.last_action_reward:
         return WithLastActionAndReward(environments, experiment.reward_clip)
     return environments
 
 
 def environments_for_a_worker(environment: str) -> int:
-    """How many a worker should have if nobody says: more where stepping many at once costs little more than one.
+    """Number of environments per worker for `auto`: more if stepping many at once costs little more than one.
 
     Raises:
         UserError: The environment is unknown.
@@ -118,29 +126,37 @@ def environments_for_a_worker(environment: str) -> int:
 
 
 def frames_per_step(environment: str, options: dict[str, Any]) -> int:
-    """Emulator frames per agent decision: the frame skip of Atari games, 1 elsewhere."""
+    """Emulator frames per step: the frame skip of Atari games, 1 elsewhere."""
     from asyncrl.envs import atari
 
     spec = find_spec(environment)
     return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
 
 
+def frame_stack(environment: str, options: dict[str, Any]) -> int:
+    """Successive frames in one image observation: 4 for Atari games by default, 1 elsewhere."""
+    from asyncrl.envs import atari
+
+    spec = find_spec(environment)
+    return atari.frame_stack(spec, options) if atari.is_atari(spec) else 1
+
+
 def make_vector(
     environment: str, options: dict[str, Any], num_envs: int, *, render: bool = False
 ) -> VectorEnv[Any, Any, Any]:
-    """A vector of environments that reset themselves on the step after an episode's end (NEXT_STEP).
+    """Makes a vector of environments that reset themselves on the step after an episode's end (NEXT_STEP).
 
-    Atari games use ale-py's native vector, ids with a vector entry point use that, all others Gymnasium's
-    `SyncVectorEnv`, where observations that are not arrays become one array or a flat Dict of arrays.
+    Atari games use ale-py's native vector, ids with a vector entry point use that, and all others use Gymnasium's
+    `SyncVectorEnv`. There, observations that are not arrays become one array or a flat Dict of arrays.
 
     Args:
         environment: Gymnasium id.
         options: Keyword arguments of the environment.
         num_envs: Number of environments [B].
-        render: Make `render()` return pictures; only for one environment.
+        render: Let `render()` return pictures; for a single environment only.
 
     Raises:
-        UserError: The id is unknown, its package is missing, or it refuses its options.
+        UserError: The id is unknown, its package is missing, or it does not take its options.
     """
     from asyncrl.envs import atari
 
@@ -150,7 +166,7 @@ def make_vector(
     try:
         if spec.vector_entry_point is not None and not render:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # vectors without metadata are refused by the next line
+                warnings.simplefilter("ignore")  # vectors without metadata are not used, see below
                 vector = gymnasium.make_vec(spec, num_envs, **options)
             if vector.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP and isinstance(
                 vector.single_observation_space, Box
@@ -174,13 +190,13 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
     if render or size is not None:
         keywords = {"render_mode": "rgb_array", **keywords}
         if not has_display():
-            os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's way to draw without a window
-            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame's, which complains otherwise
+            os.environ.setdefault("MUJOCO_GL", "egl")  # lets MuJoCo render without a window
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # the same for pygame
     if size is not None:
         keywords |= {"width": size, "height": size}
     with warnings.catch_warnings():
         if render:
-            warnings.simplefilter("ignore")  # that it draws nothing is told where a picture is asked for
+            warnings.simplefilter("ignore")  # missing pictures are reported where they are needed
         env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # the checker would warn in each worker
     if size is not None:
         env = AddRenderObservation(env, render_only=True)
@@ -211,7 +227,7 @@ def _newest_version(name: str) -> EnvSpec | None:
 
 def _nearest(name: str) -> str:
     ids = {known.lower(): known for known in sorted(gymnasium.registry, key=lambda known: -known.count("/"))}
-    short = {known.rsplit("/", 1)[-1]: known for known in ids}  # plain ids stand before those of a namespace
+    short = {known.rsplit("/", 1)[-1]: known for known in ids}  # plain ids win over those with a namespace
     matches = difflib.get_close_matches(name.lower(), [*ids, *short], n=5, cutoff=0.6)
     found = list(dict.fromkeys(ids[short.get(match, match)] for match in matches))[:3]
     return f": did you mean {', '.join(found)}?" if found else ": see the ids of gymnasium.pprint_registry()"

@@ -1,4 +1,4 @@
-"""Observations as agents take them: one Box or a flat Dict of Boxes, and the last action and reward beside them."""
+"""Converts observations to one Box or a flat Dict of Boxes, and adds the last action and reward to them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from asyncrl.types import LAST_ACTION, LAST_REWARD, OBSERVATION
 
 
 def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]]:
-    """The spaces inside nested Dict and Tuple spaces, each with its path such as `arm/camera`.
+    """Yields the spaces inside nested Dict and Tuple spaces, each with its path, such as `arm/camera`.
 
     Raises:
-        UserError: One of them cannot be made an array of fixed size.
+        UserError: A space cannot be flattened to an array of fixed size.
     """
     if isinstance(space, Dict | Tuple):
         parts = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
@@ -30,18 +30,20 @@ def leaves(space: Space[Any], path: str = "") -> Iterator[tuple[str, Space[Any]]
     elif isinstance(space, Box) or _is_flattenable(space):
         yield path, space
     else:
-        raise UserError(f"observations of kind {space} cannot be made arrays of fixed size: wrap the environment")
+        raise UserError(
+            f"observations of kind {space} cannot be flattened to arrays of fixed size: wrap the environment"
+        )
 
 
 def _is_flattenable(space: Space[Any]) -> bool:
     try:
         return space.is_np_flattenable
-    except NotImplementedError:  # a space of the environment's own
+    except NotImplementedError:  # a custom space
         return False
 
 
 def leaf_values(space: Space[Any], value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays inside one observation, by the paths of `leaves`; what is not an array is flattened (one-hot)."""
+    """Yields the arrays inside one observation with the paths of `leaves`; other values are flattened (one-hot)."""
     if isinstance(space, Dict | Tuple):
         parts = space.spaces.items() if isinstance(space, Dict) else enumerate(space.spaces)
         for key, part in parts:
@@ -51,7 +53,7 @@ def leaf_values(space: Space[Any], value: Any, path: str = "") -> Iterator[tuple
 
 
 class ArrayObservations(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """Turns observations of any kind into one Box, or into a flat Dict of Boxes."""
+    """Converts observations of any kind to one Box, or to a flat Dict of Boxes."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -62,11 +64,11 @@ class ArrayObservations(gymnasium.ObservationWrapper[Any, Any, Any]):
 
     @property
     def inner(self) -> Space[Any]:
-        """What the environment itself observes."""
+        """Observation space of the wrapped environment."""
         return self.env.observation_space
 
     def observation(self, observation: Any) -> Any:
-        """One observation, by path."""
+        """Converts one observation."""
         values = dict(leaf_values(self.inner, observation))
         return values[""] if list(values) == [""] else values
 
@@ -74,7 +76,7 @@ class ArrayObservations(gymnasium.ObservationWrapper[Any, Any, Any]):
 class WithLastActionAndReward(VectorWrapper[Any, Any, Any]):
     """Adds the last action (one-hot) and the last reward to each observation; both are zero at an episode's start.
 
-    The agents of UNREAL (Jaderberg et al. 2017) have them as inputs of their LSTM.
+    They are inputs of the LSTM in the agents of UNREAL (Jaderberg et al. 2017).
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], reward_clip: float | None) -> None:
@@ -84,7 +86,9 @@ class WithLastActionAndReward(VectorWrapper[Any, Any, Any]):
         inner = env.single_observation_space
         spaces = dict(inner.spaces) if isinstance(inner, Dict) else {OBSERVATION: inner}
         if {LAST_ACTION, LAST_REWARD} & set(spaces):
-            raise UserError(f"the environment itself observes {LAST_ACTION!r}: leave out --last-action-reward")
+            raise UserError(
+                f"the environment already observes {LAST_ACTION!r} or {LAST_REWARD!r}: leave out --last-action-reward"
+            )
         spaces[LAST_ACTION] = Box(-np.inf, np.inf, (sum(self.codec.sizes),), np.float32)
         spaces[LAST_REWARD] = Box(-np.inf, np.inf, (1,), np.float32)
         self.single_observation_space = Dict(spaces)
@@ -101,7 +105,7 @@ class WithLastActionAndReward(VectorWrapper[Any, Any, Any]):
     def step(self, actions: Any) -> Any:
         """Steps all environments."""
         observations, rewards, terminated, truncated, info = self.env.step(actions)
-        running = ~self.ended[:, None]  # a dummy step resets its environment
+        running = ~self.ended[:, None]  # a dummy step only resets its environment
         last_actions = self.codec.one_hot(np.asarray(actions)) * running
         last_rewards = np.clip(rewards, -self.limit, self.limit)[:, None] * running
         self.ended = np.logical_or(terminated, truncated) & ~self.ended
@@ -113,7 +117,7 @@ class WithLastActionAndReward(VectorWrapper[Any, Any, Any]):
 
 
 def as_agents_see(space: Space[Any]) -> Space[Any]:
-    """The same Box or Dict of Boxes, with float32 where the environment has float64."""
+    """Returns the same Box or Dict of Boxes with float32 in place of float64."""
     if isinstance(space, Dict):
         return Dict({key: as_agents_see(part) for key, part in space.spaces.items()})
     if isinstance(space, Box) and space.dtype == np.float64:

@@ -1,6 +1,6 @@
-"""Pure tensor mathematics: tensors in, unreduced [T, B] tensors out.
+"""Pure mathematics on tensors: functions take tensors and return unreduced tensors [T, B].
 
-Submodules load on first use, so that settings (which only name them) can be read without importing torch.
+Submodules load on first use, so that the modules of settings can import this package without importing torch.
 """
 
 import importlib

@@ -5,22 +5,25 @@ from torch import Tensor
 
 
 def log_probability(logits: Tensor, actions: Tensor) -> Tensor:
-    """Log π(a): logits [..., A] and integer actions [...] give [...]."""
+    """Calculates log π(a) [...] of integer actions [...] for logits [..., A]."""
     return torch.log_softmax(logits, -1).gather(-1, actions.unsqueeze(-1)).squeeze(-1)
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """H(π) = -Σ_a π(a) log π(a) in nats: logits [..., A] give [...]."""
+    """Calculates the entropy H(π) = -Σ_a π(a) log π(a) [...] in nats for logits [..., A]."""
     log_probabilities = torch.log_softmax(logits, -1)
     return -(log_probabilities.exp() * log_probabilities).sum(-1)
 
 
 def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws a ~ π by racing exponential clocks, argmax_a π(a)/E_a: logits [..., A] give int64 [...]."""
+    """Draws actions a ~ π, int64 [...], for logits [..., A].
+
+    With independent exponential variables E_a, argmax_a π(a)/E_a has the distribution π.
+    """
     noise = torch.empty_like(logits).exponential_(generator=generator)
     return torch.softmax(logits, -1).div_(noise).argmax(-1)
 
 
 def mode(logits: Tensor) -> Tensor:
-    """The most probable action: logits [..., A] give int64 [...]."""
+    """Returns the most probable actions, int64 [...], for logits [..., A]."""
     return logits.argmax(-1)

@@ -1,19 +1,19 @@
-"""Ways to choose actions that are not the best known ones."""
+"""Exploration: choosing actions other than the ones of highest value."""
 
 import torch
 from torch import Tensor
 
 
 def epsilon_greedy(values: Tensor, epsilon: Tensor, generator: torch.Generator) -> Tensor:
-    """With probability ε any action, each as likely as the others, else the one of highest value.
+    """Chooses a uniformly random action with probability ε, and otherwise the action of highest value.
 
     Args:
         values: Q(s, a) [..., B, A].
-        epsilon: ε [B].
-        generator: Of the random choices.
+        epsilon: Probability ε of a random action [B].
+        generator: Source of the random choices.
 
     Returns:
-        int64 [..., B].
+        Actions, int64 [..., B].
     """
     shape = values.shape[:-1]
     explore = torch.rand(shape, generator=generator) < epsilon

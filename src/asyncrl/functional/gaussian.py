@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def log_probability(mean: Tensor, variance: Tensor, actions: Tensor) -> Tensor:
-    """Log density: mean and actions [..., D] and variance [...] give [...]."""
+    """Calculates the log density [...] of actions [..., D] for mean [..., D] and variance σ² [...]."""
     squares = (actions - mean).square().sum(-1)
     return -0.5 * (squares / variance + mean.shape[-1] * (math.log(2 * math.pi) + variance.log()))
 
 
 def entropy(variance: Tensor, dimensions: int) -> Tensor:
-    """Differential entropy D/2 (log 2πσ² + 1) in nats: variance [...] gives [...]. It may be negative."""
+    """Calculates the differential entropy D/2 (log 2πσ² + 1) [...] in nats for variance σ² [...]; may be negative."""
     return 0.5 * dimensions * ((2 * math.pi * variance).log() + 1)
 
 
 def sample(mean: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
-    """Draws actions [..., D] for mean [..., D] and variance [...]."""
+    """Draws actions [..., D] for mean [..., D] and variance σ² [...]."""
     noise = torch.empty_like(mean).normal_(generator=generator)
     return mean + variance.sqrt().unsqueeze(-1) * noise

@@ -1,4 +1,4 @@
-"""Mean and variance of a stream that is seen in parts, and of several such streams together (Chan et al. 1979)."""
+"""Mean and variance of a stream of vectors, computed in parts that are then combined (Chan et al. 1979)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Of N vectors: their number, mean and sum of squared deviations from it, in float64."""
+    """Number, mean and sum of squared deviations of N vectors, in float64."""
 
-    count: Tensor  # []
+    count: Tensor  # [], N
     mean: Tensor  # [D]
-    squares: Tensor  # [D]
+    squares: Tensor  # [D], sum of squared deviations from the mean
 
     @property
     def deviation(self) -> Tensor:
-        """Standard deviation [D]; 1 before anything was seen."""
+        """Standard deviation [D]; 1 if there are no vectors."""
         if not self.count:
             return torch.ones_like(self.mean)
         return (self.squares / self.count).sqrt()
 
     def __add__(self, other: Moments) -> Moments:
-        """Those of both streams together."""
+        """The moments of both sets of vectors together."""
         count = self.count + other.count
         if not count:
             return self
@@ -37,7 +37,7 @@ class Moments:
 
 
 def moments_of(vectors: Tensor) -> Moments:
-    """The moments of vectors [N, D]."""
+    """Calculates the moments of vectors [N, D]."""
     vectors = vectors.to(torch.float64)
     mean = vectors.mean(0)
     count = torch.tensor(float(len(vectors)), dtype=torch.float64)

@@ -1,27 +1,29 @@
-"""Returns of a rollout, with episodes that end inside it."""
+"""Returns of a rollout, inside which episodes may end."""
 
 import torch
 from torch import Tensor
 
 
 def n_step_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid: Tensor) -> Tensor:
-    """Forward-view n-step returns: the k-th last step of a rollout gets a k-step return.
+    """Calculates forward-view n-step returns (Mnih et al. 2016, Algorithm S3).
 
-    G_t = r_t + discount_t · G_{t+1} where `valid`, else V(s_t), with G_T = V(s_T). A terminal state has discount 0 and
-    is bootstrapped from nothing. A truncated episode keeps its discount, and the dummy step after it bootstraps from
-    the value of its real final observation. (Mnih et al. 2016, Algorithm S3.)
+    G_t = r_t + discount_t · G_{t+1} where `valid`, else V(s_t), with G_T = V(s_T). So the k-th last step of a rollout
+    gets a k-step return. After a terminal state the discount is 0, and nothing is bootstrapped. A truncated episode
+    keeps its discount, and bootstraps from the value of its final observation, where the dummy step after it starts.
 
     Args:
-        rewards: [T, B].
-        discounts: [T, B], γ, or 0 after a terminal state.
-        values: [T+1, B], V(s_t); not differentiated through.
-        valid: [T, B] bool, false on the dummy step after an episode's end.
+        rewards: r_t [T, B].
+        discounts: γ, or 0 after a terminal state [T, B].
+        values: V(s_t) [T+1, B]; no gradient flows through them.
+        valid: Bool [T, B], false on the dummy step after an episode's end.
 
     Returns:
-        [T, B], detached.
+        G_t [T, B], detached.
     """
     if values.shape[0] != rewards.shape[0] + 1:
-        raise ValueError(f"values must have one row more than rewards: {tuple(values.shape)}, {tuple(rewards.shape)}")
+        raise ValueError(
+            f"values must have one row more than rewards, not {tuple(values.shape)} and {tuple(rewards.shape)}"
+        )
     values = values.detach()
     returns = torch.empty_like(rewards)
     following = values[-1]

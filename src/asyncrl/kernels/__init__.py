@@ -1,7 +1,7 @@
 """The few loops that torch is slow at, compiled for the processor at hand.
 
-They need llvmlite (the extra `fast`). Where it is missing or does not work torch does the same; tests hold the two
-together.
+They need llvmlite (the extra `fast`). Where it is missing or does not work, torch computes the same; tests compare the
+two.
 """
 
 import warnings
@@ -10,13 +10,13 @@ from importlib.util import find_spec
 
 
 def available() -> bool:
-    """Whether loops can be compiled here."""
+    """Whether loops can be compiled on this machine."""
     return not problem()
 
 
 @cache
 def problem() -> str:
-    """Why no loops can be compiled here; empty if they can. An installed compiler that does not work is warned of."""
+    """Why loops cannot be compiled on this machine, or an empty string. Warns of an installed compiler that fails."""
     if find_spec("llvmlite") is None:
         return "llvmlite is not installed"
     try:

@@ -1,4 +1,4 @@
-"""Convolution, ReLU and their gradients on images [N, H, W, C], a block of output pixels at a time in registers."""
+"""Convolution with ReLU, and its gradients, on images [N, H, W, C]; a block of output pixels stays in registers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a convolution without padding."""
+    """Sizes of a convolution without padding."""
 
     height: int
     width: int
@@ -28,61 +28,65 @@ class Shape:
 
     @property
     def rows(self) -> int:
-        """Of the output."""
+        """Rows of the output."""
         return (self.height - self.kernel) // self.stride + 1
 
     @property
     def columns(self) -> int:
-        """Of the output."""
+        """Columns of the output."""
         return (self.width - self.kernel) // self.stride + 1
 
     @property
     def size(self) -> int:
-        """Numbers of an image."""
+        """Number of entries of an image."""
         return self.height * self.width * self.channels
 
     @property
     def span(self) -> int:
-        """Numbers under one row of the kernel: they lie side by side in an image."""
+        """Number of entries under one row of the kernel, which lie side by side in an image."""
         return self.kernel * self.channels
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where outputs go, in numbers."""
+    """Where outputs are written: the distance in memory from one image, row and column to the next, in floats."""
 
     image: int
     row: int
     column: int
-    vectors: tuple[int, ...]  # of a pixel
+    vectors: tuple[int, ...]  # offset of each vector of a pixel
 
 
 class Convolution:
-    """Kernels for one shape; `bytes_` says that images are uint8 and else float32.
+    """Compiled kernels for one shape.
 
-    Every number of an image is multiplied with all outputs at once, in vectors; a block of pixels in one row of the
-    output stays in registers until it is finished. The gradient by the image is a convolution too: each of its blocks
-    of stride × stride pixels depends on (kernel / stride)² pixels of the output's gradient.
+    Every entry of an image is multiplied with the weights of all outputs at once, in vectors. A block of pixels in one
+    row of the output stays in registers until it is finished. The gradient by the image is a convolution too: each of
+    its blocks of stride × stride pixels depends on (kernel / stride)² pixels of the output's gradient.
+
+    Args:
+        shape: Sizes of images, kernel and outputs.
+        bytes_: Whether images are uint8; otherwise they are float32.
     """
 
     def __init__(self, shape: Shape, bytes_: bool) -> None:
         self.shape, self.bytes = shape, bytes_
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return kernels_for, (self.shape, self.bytes)  # what is compiled cannot be copied
+        return kernels_for, (self.shape, self.bytes)  # compiled code cannot be copied
 
     @staticmethod
     def fits(shape: Shape) -> bool:
-        """Whether kernels for that shape can be made: outputs fill vectors, the stride divides the kernel."""
+        """Whether kernels can be made for a shape: outputs must fill vectors, and the stride must divide the kernel."""
         return shape.outputs % LANES == 0 and shape.kernel % shape.stride == 0 and shape.size >= LANES
 
     @property
     def has_image_gradient(self) -> bool:
-        """Whether there is a gradient by the image: its channels fill vectors."""
+        """Whether `image_gradient` can be computed: images must be floats, and their channels must fill vectors."""
         return not self.bytes and self.shape.channels % LANES == 0
 
     def forward(self, images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-        """Convolution and ReLU.
+        """Computes the convolution and its ReLU.
 
         Args:
             images: [N, H, W, C].
@@ -98,25 +102,31 @@ class Convolution:
         return outputs
 
     def weight_gradient(self, images: Tensor, gradient: Tensor) -> Tensor:
-        """By the weights, as they are laid out for `forward`.
+        """Computes the gradient by the weights.
 
         Args:
             images: [N, H, W, C].
-            gradient: By the convolution's output, before its ReLU [N, rows, columns, O].
+            gradient: Gradient by the convolution's output before its ReLU [N, rows, columns, O].
+
+        Returns:
+            [kernel · kernel · C, O], laid out as the weights of `forward`.
         """
         weights = torch.zeros(self.shape.kernel * self.shape.span, self.shape.outputs, **_FLOATS)
         self._weight_gradient(images, gradient, weights, self._floats(), count=len(images))
         return weights
 
     def image_gradient(self, gradient: Tensor, weight: Tensor) -> Tensor:
-        """By the images [N, H, W, C].
+        """Computes the gradient by the images.
 
         Args:
-            gradient: As for `weight_gradient`.
-            weight: As torch has it [O, C, kernel, kernel].
+            gradient: Gradient by the convolution's output before its ReLU [N, rows, columns, O].
+            weight: Weights as torch lays them out [O, C, kernel, kernel].
+
+        Returns:
+            [N, H, W, C].
         """
         shape, reach, s = self.shape, self._reach, self.shape.stride
-        # [O, C, (reach, stride) of rows, the same of columns] → [reach, reach, O, stride, stride, C], taps backwards
+        # [O, C, reach, stride, reach, stride] → [reach, reach, O, stride, stride, C], the taps in reverse order
         taps = weight.reshape(shape.outputs, shape.channels, reach, s, reach, s).permute(2, 4, 0, 3, 5, 1).flip(0, 1)
         border = (reach - 1,) * 2
         padded = torch.nn.functional.pad(gradient, (0, 0, *border, *border))
@@ -128,12 +138,12 @@ class Convolution:
         return images
 
     def _floats(self) -> Tensor:
-        """Room for one image as floats."""
+        """Scratch memory for one image of bytes as floats; empty if images are floats already."""
         return torch.empty(-(-self.shape.size // LANES) * LANES if self.bytes else 0, **_FLOATS)
 
     @property
     def _reach(self) -> int:
-        """Along one axis, the outputs that depend on a pixel."""
+        """Number of outputs along one axis that depend on a pixel."""
         return self.shape.kernel // self.shape.stride
 
     @cached_property
@@ -160,7 +170,7 @@ class Convolution:
 
 @lru_cache(maxsize=64)
 def kernels_for(shape: Shape, bytes_: bool) -> Convolution:
-    """The kernels for a shape; each is compiled when it is first used."""
+    """Returns the kernels for a shape. Each is compiled when it is first used."""
     return Convolution(shape, bytes_)
 
 
@@ -169,7 +179,7 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
     emit = Emitter("forward", [kind, "float", "float", "float", "float"])
     images, weights, bias, outputs, floats = emit.pointers
     vectors = range(len(layout.vectors))
-    block = max(1, registers() // len(vectors))  # pixels of a row that are worked on together
+    block = max(1, registers() // len(vectors))  # number of pixels of a row that are computed together
 
     def image(i: Value, _: Sequence[Value]) -> None:
         source = _as_floats(emit, emit.at(images, emit.times(i, shape.size)), floats, shape, bytes_)
@@ -217,7 +227,7 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
     emit = Emitter("weight_gradient", [kind, "float", "float", "float"])
     images, gradient, weights, floats = emit.pointers
     vectors = range(0, shape.outputs, LANES)
-    # weights that are worked on together
+    # number of weights that are computed together
     block = next(n for n in range(max(1, min(16, registers()) // len(vectors)), 0, -1) if shape.span % n == 0)
 
     def image(i: Value, _: Sequence[Value]) -> None:
@@ -264,7 +274,7 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
 
 
 def _as_floats(emit: Emitter, image: Pointer, floats: Pointer, shape: Shape, bytes_: bool) -> Pointer:
-    """The image as floats: itself, or copied to `floats`; the last vector ends where the image does."""
+    """Returns the image as floats: the image itself, or a copy of its bytes in `floats`."""
     if not bytes_:
         return image
 
@@ -273,7 +283,7 @@ def _as_floats(emit: Emitter, image: Pointer, floats: Pointer, shape: Shape, byt
         emit.store(emit.load_bytes(emit.at(image, offset)), emit.at(floats, offset))
 
     emit.loop(shape.size // LANES, copy)
-    if shape.size % LANES:
+    if shape.size % LANES:  # the last vector ends where the image does, and overlaps the one before
         last = shape.size - LANES
         emit.store(emit.load_bytes(emit.at(image, last)), emit.at(floats, last))
     return floats

@@ -25,7 +25,7 @@ _BYTES = ir.VectorType(ir.IntType(8), LANES)
 
 
 def registers() -> int:
-    """How many vectors of 16 floats fit in the processor's registers, with some left for operands."""
+    """Number of vectors of 16 floats that fit in the processor's registers, with some registers left for operands."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
         return 28
@@ -35,10 +35,10 @@ def registers() -> int:
 
 
 def check() -> None:
-    """Compiles and runs something small.
+    """Compiles and runs a small function.
 
     Raises:
-        Exception: That is not possible here: of any kind.
+        Exception: Code cannot be compiled or run on this machine. The exception can be of any class.
     """
     llvm.check_jit_execution()
     emit = Emitter("check", ["float", "float"])
@@ -52,15 +52,15 @@ def check() -> None:
     copied = torch.zeros_like(numbers)
     emit.compile()(numbers, copied, count=2)
     if not torch.equal(numbers, copied):
-        raise RuntimeError("what it compiles is wrong")
+        raise RuntimeError("compiled code gives wrong results")
 
 
 class Emitter:
-    """Writes the body of one function: its arguments are pointers and, last, a count of at least 1.
+    """Writes the body of one function, whose arguments are pointers and, last, a count of at least 1.
 
     Args:
-        name: Of the function.
-        pointers: What each pointer points to: "float" or "byte". No two may point to the same memory.
+        name: Name of the function.
+        pointers: Type that each pointer points to, "float" or "byte". No two may point to the same memory.
     """
 
     def __init__(self, name: str, pointers: Sequence[str]) -> None:
@@ -80,7 +80,13 @@ class Emitter:
         body: Callable[[Value, Sequence[Value]], Sequence[Value] | None],
         carried: Sequence[Value] = (),
     ) -> list[Value]:
-        """Emits a loop of at least one round; `body` takes its index and the carried values and returns the next ones.
+        """Emits a loop of at least one round.
+
+        Args:
+            count: Number of rounds.
+            body: Emits one round. It takes the index and the carried values, and returns the carried values of the
+                next round.
+            carried: Values before the first round.
 
         Returns:
             The carried values after the last round.
@@ -105,35 +111,35 @@ class Emitter:
         return results
 
     def constant(self, number: int) -> Value:
-        """An integer."""
+        """A constant integer."""
         return ir.Constant(_INT, number)
 
     def times(self, index: Value, number: int) -> Value:
-        """Index · number."""
+        """The product of an index and a number."""
         return self._builder.mul(index, self.constant(number))
 
     def at(self, pointer: Pointer, offset: Value | int) -> Pointer:
-        """A pointer that many numbers further."""
+        """A pointer to the element `offset` places further on."""
         return self._builder.gep(pointer, [self.constant(offset) if isinstance(offset, int) else offset])
 
     def load(self, pointer: Pointer) -> Value:
-        """A vector."""
+        """Loads a vector of floats."""
         return self._builder.load(self._builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
 
     def load_bytes(self, pointer: Pointer) -> Value:
-        """A vector made of 16 bytes."""
+        """Loads 16 bytes as a vector of floats."""
         integers = self._builder.load(self._builder.bitcast(pointer, _BYTES.as_pointer()), align=1)
         return self._builder.uitofp(integers, _VECTOR)
 
     def broadcast(self, pointer: Pointer) -> Value:
-        """A vector of one number, repeated."""
+        """Loads one float and repeats it in all places of a vector."""
         index = ir.IntType(32)
         undefined = ir.Constant(_VECTOR, ir.Undefined)
         single = self._builder.insert_element(undefined, self._builder.load(pointer), ir.Constant(index, 0))
         return self._builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
 
     def store(self, vector: Value, pointer: Pointer) -> None:
-        """Writes a vector."""
+        """Stores a vector."""
         self._builder.store(vector, self._builder.bitcast(pointer, _VECTOR.as_pointer()), align=4)
 
     def zeros(self) -> Value:
@@ -141,37 +147,37 @@ class Emitter:
         return ir.Constant(_VECTOR, [0.0] * LANES)
 
     def multiply_add(self, x: Value, y: Value, z: Value) -> Value:
-        """X · y + z."""
+        """The vector x · y + z."""
         return self._builder.call(self._fma, [x, y, z])
 
     def product(self, x: Value, y: Value) -> Value:
-        """X · y."""
+        """The vector x · y."""
         return self._builder.fmul(x, y)
 
     def sum(self, x: Value, y: Value) -> Value:
-        """X + y."""
+        """The vector x + y."""
         return self._builder.fadd(x, y)
 
     def quotient(self, x: Value, y: Value) -> Value:
-        """X / y."""
+        """The vector x / y."""
         return self._builder.fdiv(x, y)
 
     def root(self, x: Value) -> Value:
-        """√x."""
+        """The vector √x."""
         return self._builder.call(self._sqrt, [x])
 
     def positive_part(self, vector: Value) -> Value:
-        """Max(vector, 0); what is not a number stays so."""
+        """The vector max(x, 0), in which NaN stays NaN."""
         return self._builder.select(self._builder.fcmp_ordered("<=", vector, self.zeros()), self.zeros(), vector)
 
     def compile(self) -> Compiled:
-        """The finished function."""
+        """Compiles the function."""
         self._builder.ret_void()
         return Compiled(self.name, str(self.module), self.kinds)
 
 
 class Compiled:
-    """A function of tensors and a count."""
+    """A compiled function of tensors and a count."""
 
     def __init__(self, name: str, module: str, kinds: Sequence[str]) -> None:
         self._types = [torch.float32 if kind == "float" else torch.uint8 for kind in kinds]
@@ -186,10 +192,10 @@ class Compiled:
         self._call = signature(self._engine.get_function_address(name))
 
     def __call__(self, *tensors: Tensor, count: int) -> None:
-        """Runs it, if there is anything to do; other threads of Python go on meanwhile.
+        """Runs the function unless the count is 0. Other Python threads run meanwhile.
 
         Raises:
-            TypeError: A tensor is of another type, or not whole in this machine's own memory.
+            TypeError: A tensor has another type, is not contiguous, or is not on the CPU.
         """
         for tensor, type_ in zip(tensors, self._types, strict=True):
             if tensor.dtype != type_ or not tensor.is_contiguous() or tensor.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""The optimisers' updates, each in one pass over its vectors; `asyncrl.optim.hogwild` says what they compute."""
+"""Updates of the optimisers, each in one pass over its vectors. `asyncrl.optim.hogwild` has their formulas."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from torch import Tensor
 from asyncrl.kernels.llvm import LANES, Compiled, Emitter, Value
 
 Formula = Callable[[Emitter, Sequence[Value], Sequence[Value]], Sequence[Value]]
-"""From the gradient, θ and its statistics, and from the coefficients, to the new θ and statistics."""
+"""Computes the new θ and statistics from [gradient, θ, statistics...] and from the coefficients."""
 
 
 def update(formula: Formula, gradient: Tensor, vectors: Sequence[Tensor], coefficients: Sequence[float]) -> int:
-    """Applies a formula to as many of the P numbers as fill whole vectors and returns how many they are.
+    """Applies a formula to the leading entries that fill whole vectors.
 
     Args:
-        formula: What to compute.
+        formula: The update to compute.
         gradient: [P].
         vectors: θ and its statistics, each [P], changed in place.
-        coefficients: Of the formula.
+        coefficients: Coefficients of the formula.
+
+    Returns:
+        The number of entries that were updated; the caller updates the rest.
     """
     whole = len(gradient) // LANES
     compiled = _compile(formula, len(vectors), len(coefficients))
@@ -30,7 +33,7 @@ def update(formula: Formula, gradient: Tensor, vectors: Sequence[Tensor], coeffi
 
 
 def momentum_sgd(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Value]) -> Sequence[Value]:
-    """With coefficients α, 1 - α, -η."""
+    """Momentum SGD; its coefficients are α, 1 - α, -η."""
     gradient, parameter, momentum = numbers
     decay, rest, rate = coefficients
     momentum = emit.multiply_add(rest, gradient, emit.product(decay, momentum))
@@ -38,7 +41,7 @@ def momentum_sgd(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence
 
 
 def rmsprop(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Value]) -> Sequence[Value]:
-    """With coefficients α, 1 - α, ε, -η."""
+    """RMSProp; its coefficients are α, 1 - α, ε, -η."""
     gradient, parameter, square = numbers
     decay, rest, epsilon, rate = coefficients
     square = emit.multiply_add(emit.product(rest, gradient), gradient, emit.product(decay, square))
@@ -47,7 +50,7 @@ def rmsprop(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Valu
 
 
 def adam(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Value]) -> Sequence[Value]:
-    """With coefficients β1, 1 - β1, β2, 1 - β2, scale of the root, ε, -η."""
+    """Adam; its coefficients are β1, 1 - β1, β2, 1 - β2, the scale of the root, ε, -η."""
     gradient, parameter, average, square = numbers
     momentum, momentum_rest, decay, rest, scale, epsilon, rate = coefficients
     average = emit.multiply_add(momentum_rest, gradient, emit.product(momentum, average))

@@ -6,9 +6,10 @@ from asyncrl.networks.heads import Output
 
 
 def orthogonal(network: nn.Module) -> None:
-    """Orthogonal weights and zero biases: gain √2 in hidden layers, 1 in cells, each last layer's own in heads.
+    """Draws orthogonal weights and sets biases to zero.
 
-    An LSTM's forget gate has bias 1 (Jozefowicz et al. 2015), so that it remembers from the start.
+    The gain is √2 in hidden layers, 1 in recurrent cells, and the head's own (`Output.gain`) in last layers. The forget
+    gate of an LSTM gets bias 1 (Jozefowicz et al. 2015), so that it keeps its state at first.
     """
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):

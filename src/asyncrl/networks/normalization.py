@@ -1,4 +1,4 @@
-"""Observations shifted and scaled by their running statistics."""
+"""Normalises observations by their running mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from asyncrl.networks.torso import is_image
 from asyncrl.types import LAST_ACTION, LAST_REWARD
 
 LIMIT = 10.0
-"""Normalised observations are clipped to ± this many deviations."""
+"""Normalised observations are clipped to ± this many standard deviations."""
 SMALLEST_DEVIATION = 1e-2
-"""Of a component that hardly changes."""
+"""Lower bound of the standard deviation, for components that hardly change."""
 
 
 class Normalizer(nn.Module):
-    """(x - mean) / deviation of each component of the observations that are not images; images are left alone.
+    """Computes (x - mean) / deviation for each component of observations that are not images; images pass unchanged.
 
-    The statistics are buffers: they are set from outside (`set`), saved with the agent, and nothing changes them in
-    evaluation.
+    Mean and deviation are buffers, so they are saved with the agent. The worker sets them (`set`); evaluation leaves
+    them as they are.
     """
 
     mean: Tensor
@@ -38,22 +38,22 @@ class Normalizer(nn.Module):
 
     @property
     def size(self) -> int:
-        """Components in all [D]."""
+        """Number of normalised components [D]."""
         return sum(self.sizes.values())
 
     def set(self, moments: Moments) -> None:
-        """Takes over statistics of D components."""
+        """Sets mean and deviation from the moments of D components."""
         self.mean.copy_(moments.mean)
         self.deviation.copy_(moments.deviation.clamp(min=SMALLEST_DEVIATION))
 
     def vectors(self, observations: Any) -> Tensor:
-        """What is normalised, side by side: observations [N, ...] give [N, D]."""
+        """Concatenates all normalised components of observations [N, ...] to vectors [N, D]."""
         if not isinstance(observations, Mapping):
             return observations.flatten(1).to(torch.float32)  # type: ignore[no-any-return]
         return torch.cat([observations[key].flatten(1).to(torch.float32) for key in self.sizes], -1)
 
     def forward(self, observations: Any) -> Any:
-        """Observations [N, ...] of the same form, normalised."""
+        """Returns observations [N, ...] in the form they came in, normalised."""
         normal = ((self.vectors(observations) - self.mean) / self.deviation).clamp_(-LIMIT, LIMIT)
         if not isinstance(observations, Mapping):
             return normal

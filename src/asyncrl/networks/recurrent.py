@@ -11,37 +11,40 @@ from asyncrl.types import State
 
 
 class Core(Protocol):
-    """What stands between the torso and the heads."""
+    """The part of a network between torso and heads."""
 
     output_size: int
 
     def initial_state(self, environments: int) -> State:
-        """The state at an episode's start, each tensor [B, H]."""
+        """Returns the state at the start of an episode, each tensor [B, H]."""
         ...
 
     def __call__(self, features: Tensor, state: State, first: Tensor) -> tuple[Tensor, State]:
-        """Features [T, B, F] and first [T, B] give [T, B, output_size] and the state after the last of them."""
+        """Maps features [T, B, F] to outputs [T, B, output_size], and returns the state after the last step too.
+
+        Where `first` [T, B] is true, an episode begins and the state is reset.
+        """
         ...
 
 
 class NoMemory(nn.Module):
-    """A feed-forward agent's core: features pass through."""
+    """The core of a feed-forward agent, which passes features on unchanged."""
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
         self.output_size = input_size
 
     def initial_state(self, environments: int) -> State:
-        """The empty state."""
+        """Returns the empty state."""
         return ()
 
     def forward(self, features: Tensor, state: State, first: Tensor) -> tuple[Tensor, State]:
-        """Features [T, B, F] as they are."""
+        """Returns features [T, B, F] and state unchanged."""
         return features, state
 
 
 class RecurrentCore(nn.Module):
-    """An LSTM or GRU cell, unrolled; gradients stop at the rollout's start."""
+    """An LSTM or GRU cell, unrolled over a rollout; gradients stop at the start of the rollout."""
 
     def __init__(self, cell: nn.LSTMCell | nn.GRUCell) -> None:
         super().__init__()
@@ -49,12 +52,12 @@ class RecurrentCore(nn.Module):
         self.output_size = cell.hidden_size
 
     def initial_state(self, environments: int) -> State:
-        """Zeros, each [B, H]: hidden and cell state for an LSTM, hidden state for a GRU."""
+        """Returns zeros, each [B, H]: hidden and cell state of an LSTM, or hidden state of a GRU."""
         tensors = 2 if isinstance(self.cell, nn.LSTMCell) else 1
         return tuple(torch.zeros(environments, self.output_size) for _ in range(tensors))
 
     def forward(self, features: Tensor, state: State, first: Tensor) -> tuple[Tensor, State]:
-        """Features [T, B, F] and first [T, B] give hidden states [T, B, H] and the last state."""
+        """Maps features [T, B, F] to hidden states [T, B, H], and returns the state after the last step too."""
         keep = (~first).to(features.dtype).unsqueeze(-1)  # [T, B, 1]
         hidden = []
         for t in range(features.shape[0]):
@@ -68,7 +71,7 @@ class RecurrentCore(nn.Module):
 
 
 def make_core(memory: str, input_size: int, size: int) -> NoMemory | RecurrentCore:
-    """The core for `--memory none|lstm|gru`."""
+    """Makes the core that `--memory none|lstm|gru` names."""
     match memory:
         case "lstm":
             return RecurrentCore(nn.LSTMCell(input_size, size))

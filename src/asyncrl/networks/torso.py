@@ -28,7 +28,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
 
 
 class VectorTorso(nn.Module):
-    """Fully-connected layers on the flattened observation; bytes are scaled to [0, 1], if nobody normalised them."""
+    """Fully-connected layers on the flattened observation. Bytes are scaled to [0, 1] unless they are normalised."""
 
     def __init__(self, space: Box, hidden: Sequence[int], activation: str = "relu", normalized: bool = False) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class VectorTorso(nn.Module):
         self.output_size = sizes[-1]
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Observations [N, ...] give features [N, F]."""
+        """Maps observations [N, ...] to features [N, F]."""
         vectors = observations.flatten(1).to(torch.float32)
         if self.divisor != 1:
             vectors = vectors / self.divisor
@@ -50,11 +50,11 @@ class VectorTorso(nn.Module):
 
 
 class ImageTorso(nn.Module):
-    """Convolutions and one fully-connected layer, all ReLU; bytes are scaled to [0, 1]."""
+    """Convolutions and one fully-connected layer, each followed by ReLU. Bytes are scaled to [0, 1]."""
 
     def __init__(self, space: Box, convolutions: Sequence[tuple[int, int, int]], units: int) -> None:
         super().__init__()
-        self.channels_last = channels_last(space)
+        self.shape, self.channels_last = space.shape, channels_last(space)
         height, width, channels = image_shape(space)
         bytes_ = space.dtype.name == "uint8"
         self.dtype, self.scale = (torch.uint8, 1 / 255) if bytes_ else (torch.float32, 1.0)
@@ -73,20 +73,21 @@ class ImageTorso(nn.Module):
         self.compiled = compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
 
     def activations(self, observations: Tensor) -> Layers:
-        """What the layers give for images [N, C, H, W] or [N, H, W, C]; empty where they are not compiled."""
+        """Computes all layers' outputs for images [N, C, H, W] or [N, H, W, C]; empty without compiled kernels."""
         return self.compiled.activations(self._images(observations)) if self.compiled is not None else ()
 
     def forward(self, observations: Tensor, known: Sequence[Layers] = ()) -> Tensor:
-        """Images [N, C, H, W] or [N, H, W, C] give features [N, F].
+        """Maps images [N, C, H, W] or [N, H, W, C] to features [N, F].
 
-        Channels lie innermost in memory all the way; the first layer's weights, not the images, are scaled.
+        Channels are the innermost axis in memory in all layers. Scaling is applied to the first layer's weights, not to
+        the images.
 
         Args:
             observations: The images.
-            known: Layers of the first of them with the present parameters, in parts.
+            known: Activations of the first images, computed with the present parameters, in parts.
         """
         images = self._images(observations)
-        if self.compiled is not None and not images.requires_grad:  # the compiled layers have no gradient by images
+        if self.compiled is not None and not images.requires_grad:  # compiled layers have no gradient by images
             return self.compiled.features(images, known)
         features = images
         for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
@@ -96,15 +97,21 @@ class ImageTorso(nn.Module):
         return torch.relu_(self.dense(features.flatten(1)))
 
     def _images(self, observations: Tensor) -> Tensor:
-        """Channels innermost, bytes or floats."""
+        """The observations with channels innermost, as bytes or floats.
+
+        Raises:
+            ValueError: They are images of another shape, which the compiled kernels would read beyond their end.
+        """
+        if observations.shape[1:] != self.shape:
+            raise ValueError(f"this torso takes images of shape {self.shape}, not {tuple(observations.shape[1:])}")
         images = observations if self.channels_last else observations.permute(0, 2, 3, 1)
-        if images.requires_grad:  # somebody asks for the gradient by the image, and there is none by bytes
+        if images.requires_grad:  # the gradient by the image is wanted, and bytes have none
             return images
         return images.to(self.dtype).contiguous()
 
 
 class DictTorso(nn.Module):
-    """A torso for each key, their features side by side; the last action and reward pass through as they are."""
+    """A torso for each key, whose features are concatenated. The last action and reward pass unchanged."""
 
     def __init__(self, space: Dict, settings: NetworkSettings) -> None:
         super().__init__()
@@ -113,7 +120,7 @@ class DictTorso(nn.Module):
         self.output_size = sum(int(torso.output_size) for torso in self.torsos)  # type: ignore[arg-type,misc]
 
     def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Observations by key, each [N, ...], give features [N, F]."""
+        """Maps observations by key, each [N, ...], to features [N, F]."""
         return torch.cat([torso(observations[key]) for key, torso in zip(self.keys, self.torsos, strict=True)], -1)
 
 
@@ -132,8 +139,15 @@ def is_image(space: Box) -> bool:
 
 
 def channels_last(space: Box) -> bool:
-    """Whether the channels of an image space are its last axis (the smaller of the two outer axes holds them)."""
-    return space.shape[2] < space.shape[0]
+    """Whether the channels of an image space are its last axis, else they are its first.
+
+    Two equal neighbours are height and width, so the remaining axis holds the channels. Otherwise the smaller of the
+    two outer axes does. A tie means channels last.
+    """
+    first, middle, last = space.shape
+    if first == middle:
+        return True
+    return middle != last and last <= first
 
 
 def image_shape(space: Box) -> tuple[int, int, int]:
@@ -146,12 +160,12 @@ def image_shape(space: Box) -> tuple[int, int, int]:
 
 
 def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
-    """The torso that the settings name, or by the observations' shape where they say `auto`.
+    """Makes the torso that the settings name; `auto` chooses one by the shape of the observations.
 
-    A Dict has one for each key; there a torso for images is for those keys that are images.
+    A Dict space gets one torso for each key. There, a torso for images is used for the keys that are images only.
 
-    A torso of your own is named by import path, `module:factory`; the factory is called with the observation space and
-    returns a module with an attribute `output_size`.
+    A torso of your own is named by its import path, `module:factory`. The factory is called with the observation space
+    and returns a module with an attribute `output_size`.
 
     Raises:
         UserError: The name is unknown or does not fit the observations.
@@ -162,7 +176,7 @@ def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
     if ":" in name:
         torso: nn.Module = import_object(name, "torso")(space)
         if not hasattr(torso, "output_size"):
-            raise UserError(f"the torso {name!r} has no attribute output_size: set it to the number of its features")
+            raise UserError(f"the torso {name!r} has no attribute output_size: set it to its number of features")
         return torso
     if not isinstance(space, Box):
         raise UserError(f"observations of kind {space} do not fit any torso")

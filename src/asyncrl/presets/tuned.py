@@ -256,7 +256,10 @@ def _continuous(
 
 
 def atari(environment: str, algorithm: str) -> Experiment:
-    """Atari games on a small machine, with the small network of 2013."""
+    """Atari games on a small machine, with the small network of 2013.
+
+    As in the measured runs, an episode begins with the fire action where a game has one, and lost lives do not count.
+    """
     return Experiment(
         environment,
         algorithm=_method(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asyncrl.envs.actions import ActionCodec, action_codec
 from asyncrl.envs.checks import DataCheck
+from asyncrl.envs.lives import LIFE_LOST
 from asyncrl.envs.observations import as_agents_see
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RolloutBuffer, RolloutRules
@@ -182,8 +183,9 @@ class Collector:
         try:
             step = self.environments.step(self.codec.to_environment(actions))
             self.clock.lap("environment")
-            observations, rewards, terminated, truncated, _ = step
-            self.buffer.write(t, actions, rewards, terminated, truncated, observations)
+            observations, rewards, terminated, truncated, info = step
+            life_lost = info.get(LIFE_LOST, False)
+            self.buffer.write(t, actions, rewards, terminated, truncated, observations, life_lost)
         except (ValueError, TypeError, KeyError) as error:
             self.check.explain(self.environments, self.taken + 1, error)
             raise

@@ -84,12 +84,26 @@ class RolloutBuffer:
         for rows in (self.final, self.first):
             rows[0] = rows[length]
 
-    def write(self, t: int, actions: Any, rewards: Any, terminated: Any, truncated: Any, observations: Any) -> None:
-        """Copies transition t and the observations after it into the buffer, each argument [B, ...]."""
+    def write(
+        self,
+        t: int,
+        actions: Any,
+        rewards: Any,
+        terminated: Any,
+        truncated: Any,
+        observations: Any,
+        life_lost: Any = False,
+    ) -> None:
+        """Copies transition t and the observations after it into the buffer, each argument [B, ...].
+
+        Where a life was lost the discount is 0, as after a terminal state, but the episode goes on.
+        """
         dummy = self.final[t]
         self.actions[t] = actions
         self.rewards[t] = rewards
-        self.discounts[t] = np.where(terminated, np.float32(0), np.float32(self.rules.discount))
+        self.discounts[t] = np.where(
+            np.logical_or(terminated, life_lost), np.float32(0), np.float32(self.rules.discount)
+        )
         self._observe(t + 1, observations)
         np.logical_or(terminated, truncated, out=self.final[t + 1])
         self.final[t + 1] &= ~dummy

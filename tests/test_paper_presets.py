@@ -1,0 +1,50 @@
+"""The paper's presets: protocol and lengths of the published runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from asyncrl.envs import atari
+from asyncrl.envs.make import describe, find_spec
+from asyncrl.presets import find_preset
+
+ATARI = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm"]
+
+
+@pytest.mark.parametrize("name", ATARI)
+@pytest.mark.parametrize("environment", ["ALE/Breakout-v5", "ale_py:ALE/Breakout-v5", "BreakoutNoFrameskip-v4"])
+def test_atari_games_are_played_by_the_protocol_of_2015(name: str, environment: str) -> None:
+    experiment = find_preset(name).settings(environment, None)
+    assert experiment.zero_discount_on_life_loss
+    arguments = atari.settings(find_spec(environment), experiment.environment_options)
+    assert arguments["repeat_action_probability"] == 0.0
+    assert arguments["frameskip"] == 4
+    assert arguments["noop_max"] == 30
+    assert not arguments["use_fire_reset"]
+    describe(experiment)
+
+
+def test_other_environments_need_no_lives() -> None:
+    experiment = find_preset("paper/atari-57-ff").settings("MinAtar/Breakout-v1", None)
+    assert not experiment.zero_discount_on_life_loss
+    describe(experiment)
+
+
+def test_the_tuned_atari_preset_starts_games_with_fire_as_it_was_measured() -> None:
+    experiment = find_preset("tuned/atari").settings("ALE/Breakout-v5", None)
+    assert atari.settings(find_spec("ALE/Breakout-v5"), experiment.environment_options)["use_fire_reset"]
+    assert not experiment.zero_discount_on_life_loss
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("paper/atari-57-ff", 80_000_000), ("paper/atari-57-lstm", 250_000_000), ("paper/atari-study-ff", 80_000_000)],
+)
+def test_runs_are_as_long_as_the_published_ones(name: str, steps: int) -> None:
+    assert find_preset(name).settings("ALE/Pong-v5", None).steps == steps
+
+
+@pytest.mark.parametrize("name", [*ATARI, "paper/mujoco-state", "paper/mujoco-pixels"])
+def test_deviations_begin_a_line(name: str) -> None:
+    lines = (find_preset(name).make.__doc__ or "").splitlines()
+    assert any(line.strip().startswith("Deviation: ") for line in lines)
