@@ -99,7 +99,7 @@ def test_a_torso_of_own_kernels_is_one_of_torch(torso: str, shape: tuple[int, in
         torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-5 * float(truth.abs().max()))
 
 
-def test_what_is_not_a_number_stays_so() -> None:
+def test_nan_stays_nan() -> None:
     made = cast("ImageTorso", make_torso(Box(0, 255, (10, 10, 4), np.uint8), NetworkSettings(torso="minatar")))
     with torch.no_grad():
         assert made.convolutions[0].bias is not None
