@@ -113,7 +113,7 @@ def test_an_agent_is_seen_while_it_is_trained(page: Any, served: Served) -> None
         wait_for(lambda: page.evaluate(script), SECONDS, what)
 
     page.goto(served.address)
-    holds("document.querySelectorAll('#bars .track i').length === 3", "the first moment")
+    holds("document.querySelectorAll('#bars .track i').length === 3", "the first step")
     pictures = {page.eval_on_selector("#frame", "image => image.src")}
     wait_for(
         lambda: pictures.add(page.eval_on_selector("#frame", "image => image.src")) or len(pictures) > 3,
@@ -126,7 +126,7 @@ def test_an_agent_is_seen_while_it_is_trained(page: Any, served: Served) -> None
     assert abs(sums - 1) < 0.003  # of three numbers with three digits each
 
     def steps() -> int:
-        found = re.match(r"parameters of step ([0-9,]+), \d+ s old", page.inner_text("#parameters"))
+        found = re.match(r"parameters of training step ([0-9,]+), saved \d+ s ago", page.inner_text("#parameters"))
         assert found
         return int(found[1].replace(",", ""))
 

@@ -45,7 +45,7 @@ class Untrained:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latest, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(player, "RELOAD_SECONDS", 0.1)
-    monkeypatch.setattr(events, "STILL_HERE_SECONDS", 0.1)
+    monkeypatch.setattr(events, "KEEPALIVE_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -102,24 +102,25 @@ def test_it_waits_for_the_first_checkpoint_and_takes_up_new_ones(run: RunFolder)
         hidden.rename(run.checkpoints)
         first = step_of(checkpoint_folders(run.checkpoints)[-1])
         assert until(stream, "setup")["kind"] == "probabilities"
-        assert until(stream, "moment")["steps"] == first
+        assert until(stream, "step")["steps"] == first
         later(run, 50_000)
-        seen = until(stream, "moment", lambda data: data["steps"] != first)
+        seen = until(stream, "step", lambda data: data["steps"] != first)
         assert seen["steps"] == 50_000
-        assert sum(until(stream, "moment", lambda data: not data["last"])["preferences"]) == pytest.approx(1, abs=1e-4)
+        assert sum(until(stream, "step", lambda data: not data["last"])["preferences"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_damaged_checkpoint_changes_nothing(run: RunFolder) -> None:
     first = step_of(checkpoint_folders(run.checkpoints)[-1])
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
-        assert until(stream, "moment")["steps"] == first
+        assert until(stream, "step")["steps"] == first
         later(run, 50_000)
-        until(stream, "moment", lambda data: data["steps"] == 50_000)
+        until(stream, "step", lambda data: data["steps"] == 50_000)
         shutil.copytree(checkpoint_folders(run.checkpoints)[-1], run.path / "damaged")
         cut(run.path / "damaged")
         (run.path / "damaged").rename(run.checkpoints / "step-000000060000")
-        seen = until(stream, "moment", lambda data: data["problem"])
+        seen = until(stream, "step", lambda data: data["problem"])
         assert seen["steps"] == 50_000
+        assert seen["problem"].startswith("the newest checkpoint is not in use: ")
         assert "damaged" in seen["problem"]
 
 
@@ -149,10 +150,10 @@ def test_nothing_is_played_when_nobody_looks(run: RunFolder, closed: list[bool])
         assert closed == []
         streams = [playing.broadcast.listen() for _ in range(3)]  # three pages see one game
         for stream in streams:
-            until(stream, "moment")
+            until(stream, "step")
         probes = len(closed)  # environments that were only asked for their speed
         streams[0].close()
-        until(streams[1], "moment")
+        until(streams[1], "step")
         assert len(closed) == probes
         for stream in streams[1:]:
             stream.close()
@@ -161,19 +162,19 @@ def test_nothing_is_played_when_nobody_looks(run: RunFolder, closed: list[bool])
             assert time.monotonic() < deadline
             time.sleep(0.02)
         with closing(playing.broadcast.listen()) as stream:
-            until(stream, "moment")  # and again
+            until(stream, "step")  # and again
 
 
 def test_a_pause(run: RunFolder) -> None:
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
-        until(stream, "moment")
+        until(stream, "step")
         playing.set_speed(0.0)
         assert until(stream, "speed", lambda data: data["speed"] == 0)
         waited = [next(stream) for _ in range(6)]
-        assert "still here" in "".join(waited[2:])
-        assert "moment" not in "".join(waited[2:])
+        assert "keepalive" in "".join(waited[2:])
+        assert "step" not in "".join(waited[2:])
         playing.set_speed(4.0)
-        until(stream, "moment")
+        until(stream, "step")
 
 
 @pytest.mark.parametrize(
@@ -187,13 +188,13 @@ def test_a_pause(run: RunFolder) -> None:
 def test_all_kinds_of_actions(
     monkeypatch: pytest.MonkeyPatch, environment: str, algorithm: str, kind: str, names: int | None, sizes: Any
 ) -> None:
-    monkeypatch.setattr(episode, "_picture", lambda environments: np.zeros((500, 400, 3), np.uint8))
+    monkeypatch.setattr(episode, "_rendered", lambda environments: np.zeros((500, 400, 3), np.uint8))
     with (
         started(Untrained(untrained(small(environment, algorithm)))) as playing,
         closing(playing.broadcast.listen()) as stream,
     ):
         setup = until(stream, "setup")
-        seen = until(stream, "moment", lambda data: not data["last"])
+        seen = until(stream, "step", lambda data: not data["last"])
     assert setup["kind"] == kind
     assert len(setup["names"]) == len(seen["preferences"]) == sum(setup["sizes"])
     if sizes is not None:
@@ -220,9 +221,9 @@ def test_of_an_environment_without_pictures_what_it_observes_is_shown() -> None:
         started(Untrained(untrained(small("test/Levers-v0")))) as playing,
         closing(playing.broadcast.listen()) as stream,
     ):
-        moment = until(stream, "moment")
-        assert "gives no picture of itself: what it observes is shown" in moment["problem"]
-        assert moment["frame"].startswith("data:image/")
+        step = until(stream, "step")
+        assert step["problem"] == "the environment gives no picture of itself: the observation is shown instead"
+        assert step["frame"].startswith("data:image/")
 
 
 def test_a_game_that_fails_is_told_of() -> None:
