@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.agent import Agent
 from asyncrl.algorithms.a3c import A3C
+from asyncrl.analysis.drawing import drawing, to_svg
 from asyncrl.analysis.inspection.chapter import NotShownError, Subject
 from asyncrl.analysis.inspection.embedding import embed
 from asyncrl.analysis.inspection.first_policy import play_untrained
@@ -404,6 +406,14 @@ def test_the_map_is_drawn_over_the_dimensions_that_matter() -> None:
     for kind in ("policy on boards", "large images", "bytes as vectors"):
         with pytest.raises(NotShownError):
             show_map(subject_of(kind))
+
+
+def test_a_logarithmic_axis_has_numbers_for_labels() -> None:
+    with drawing(3, 2) as (figure, [[axes]]):
+        axes.semilogy([0.5, 20, 3000])
+    labels = re.findall(r"<text[^>]*>([^<]+)</text>", to_svg(figure))
+    assert {"10", "100", "1000"} <= set(labels)
+    assert not [label for label in labels if "math" in label]
 
 
 def test_too_few_different_states_have_no_embedding() -> None:

@@ -13,8 +13,8 @@ import pytest
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.cli import main
+from tests.browser import chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TINY = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
 
 
@@ -38,7 +38,7 @@ def test_the_page_needs_nothing_else_and_its_pictures_lie_beside_it(run: Path) -
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert {
         "Remarks",
-        "An episode",
+        "Episodes",
         "What the agent looks at",
         "Comparison with the exact optimum",
         "Not shown",
@@ -103,15 +103,8 @@ def test_bad_input_is_one_line(run: Path, capsys: pytest.CaptureFixture[str], op
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

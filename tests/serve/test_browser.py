@@ -22,12 +22,10 @@ import pytest
 import asyncrl
 from asyncrl.cli import main
 from asyncrl.run_folder import RunFolder
+from tests.browser import chromium
 from tests.runtime.processes import wait_for
 
 TRAIN = ("train", "--resume", "--run-dir", "run", "--steps", "1G", "--checkpoint-seconds", "1")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 SECONDS = 60.0
 LISTENS = "document.querySelector('[data-speed][aria-pressed]') !== null"
 """Whether a page has heard from the stream, also while the game stands still."""
@@ -82,14 +80,8 @@ def served(start: Any, finished: RunFolder) -> Served:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium on this machine")
-    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 INK, ACCENT, MARK = "#41464d", "#2a6fbc", "#d9622c"
@@ -63,6 +64,10 @@ def drawing(
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+        for axes in figure.axes:
+            if axes.get_yscale() == "log":  # the usual labels are mathematical text, which is off
+                axes.yaxis.set_major_formatter(LogFormatter())
+                axes.yaxis.set_minor_formatter(LogFormatter())
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laying out is slow, and would be repeated for each file
 

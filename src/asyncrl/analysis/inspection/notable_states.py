@@ -27,10 +27,10 @@ def show_notable_states(subject: Subject) -> Chapter:
         raise NotShownError("its network has no value output")
     values, advantages = recording.reading.values, recording.returns - recording.reading.values
     kinds = [
-        ("highest value", values, values),
-        ("lowest value", -values, values),
-        ("greatest advantage: the return was better than the value", advantages, advantages),
-        ("least advantage: the return was worse than the value", -advantages, advantages),
+        ("Highest value", values, values),
+        ("Lowest value", -values, values),
+        ("Greatest advantage: the return was better than the value", advantages, advantages),
+        ("Least advantage: the return was worse than the value", -advantages, advantages),
     ]
     pictures = tuple(
         Picture(f"notable_states_{number}", _draw(recording, largest(order), shown), caption)

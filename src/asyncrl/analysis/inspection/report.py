@@ -129,7 +129,7 @@ def inspect(
 
 def _chapters(output: Path) -> list[tuple[str, Callable[[Subject], Chapter]]]:
     return [
-        ("An episode", partial(show_episode, folder=output)),
+        ("Episodes", partial(show_episode, folder=output)),
         ("States that stand out", show_notable_states),
         ("What the agent looks at", show_saliency),
         ("Value and advantage streams", show_streams),

@@ -57,13 +57,10 @@ def show_saliency(subject: Subject) -> Chapter:
         for name, method, how in methods:
             file = f"saliency_{name}" + (f"_{number}" if key else "")
             pictures.append(Picture(file, draw(subject, key, method), f"{key}: {how}" if key else how))
-    names = (
-        "the advantage stream and the value stream, one below the other"
-        if recording.readout.dueling
-        else ("the policy and the value, one below the other" if recording.readout.has_value else "the policy")
-    )
+    outputs = "the policy and to the value" if recording.readout.has_value else "the policy"
+    streams = " (the advantage stream and the value stream)" if recording.readout.dueling else ""
     return Chapter(
-        f"Which parts of the observation matter to {names}. Images are shown for the states of highest and lowest "
+        f"Which parts of the observation matter to {outputs}{streams}. Images are shown for the states of highest and lowest "
         f"value and advantage. For vectors, each bar is a mean over many states.{note}",
         tuple(pictures),
     )
