@@ -1,4 +1,4 @@
-"""What `asyncrl inspect` says of an agent is true of the agent."""
+"""What `asyncrl inspect` shows of an agent is true of that agent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tests.experiments import small
 
 @dataclass(frozen=True)
 class PolicyOnly(A3C):
-    """An algorithm that knows no values."""
+    """An algorithm without values."""
 
     def heads(self, action_space: Any) -> Any:
         return {"policy": policy_head(action_space)}
@@ -67,7 +67,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @cache
 def agent_of(kind: str) -> Agent:
-    """An agent with parameters far from a policy that is the same everywhere."""
+    """An agent with perturbed parameters, whose policy differs between states."""
     experiment = small(**KINDS[kind])
     info = describe(experiment)
     network = make_network(experiment, info)
@@ -100,7 +100,7 @@ def subject_of(kind: str, **changes: Any) -> Subject:
 
 
 def features_of(agent: Agent, decision: Any) -> Any:
-    """What the policy's head, or that of the action values, is given."""
+    """The input of the head for the policy or the action values."""
     network = agent.network
     number = network.body_of["policy" if "policy" in network.heads else "q"]
     body: Any = network.bodies[number]
@@ -145,7 +145,7 @@ def test_the_value_of_a_dueling_network_is_its_value_stream() -> None:
     torch.testing.assert_close(recording.readout.policy(outputs), policy.flatten(0, 1))
 
 
-def test_returns_are_discounted_as_learned_from_and_go_on_where_an_episode_was_cut() -> None:
+def test_returns_are_in_training_units_and_bootstrap_where_an_episode_was_cut() -> None:
     recording = recording_of("policy on boards")
     experiment = replace(recording.agent.experiment, reward_clip=0.5, reward_scale=2.0)
     recording = replace(recording, agent=replace(recording.agent, experiment=experiment))
@@ -195,7 +195,7 @@ def test_a_video_shows_whole_episodes_until_it_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("kind", ["policy on boards", "continuous actions, separate", "bytes as vectors"])
-def test_gradients_are_those_of_finite_differences(kind: str) -> None:
+def test_gradients_agree_with_finite_differences(kind: str) -> None:
     recording = recording_of(kind)
     saliency, readout = by_gradient(recording, 3), recording.readout
     decision, network = recording.steps[3].decision, recording.agent.network
@@ -250,7 +250,7 @@ def test_gradients_reach_the_bytes_of_images() -> None:
     assert saliency.value.max() > 0
 
 
-def test_perturbing_a_cell_says_what_setting_it_to_zero_changes() -> None:
+def test_perturbing_a_pixel_measures_what_setting_it_to_zero_changes() -> None:
     recording = recording_of("policy on boards")
     saliency = by_perturbation(recording, 5)
     decision, network, readout = recording.steps[5].decision, recording.agent.network, recording.readout
@@ -351,7 +351,7 @@ def test_the_table_of_frozen_lake_has_the_known_value() -> None:
     assert table.maps[""].shape == (4, 4)
 
 
-def test_an_agent_that_knows_the_optimum_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_knows_the_optimum_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = subject_of("policy on boards")
     table = catch_table(CatchVectorEnv(1), subject.agent.experiment.algorithm.discount, RewardRule())
     chapter = show_optimum(subject)
@@ -376,12 +376,12 @@ def test_an_agent_that_knows_the_optimum_is_said_to(monkeypatch: pytest.MonkeyPa
         ("dictionaries, several components, gru", "it is recurrent"),
     ],
 )
-def test_where_there_is_no_optimum_the_reason_is_told(kind: str, reason: str) -> None:
+def test_without_an_optimum_the_reason_is_given(kind: str, reason: str) -> None:
     with pytest.raises(NotShownError, match=reason):
         show_optimum(subject_of(kind))
 
 
-def test_of_catch_only_the_plain_game_has_a_table() -> None:
+def test_only_the_plain_game_of_catch_has_a_table() -> None:
     for options in ({"noise": 0.1}, {"balls": 2}, {"memory": True}):
         with pytest.raises(NotShownError, match="plain game"):
             catch_table(CatchVectorEnv(1, **options), 0.99, RewardRule())  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_page_needs_nothing_else_and_its_pictures_lie_beside_it(run: Path) -> None:
+def test_the_page_is_self_contained_and_its_pictures_are_files_beside_it(run: Path) -> None:
     page = (run / "inspect" / "report.html").read_text("utf-8")
     addresses = re.findall(r'(?:src|href)="([^"]{1,60})', page)
     assert addresses
@@ -46,7 +46,7 @@ def test_the_page_needs_nothing_else_and_its_pictures_lie_beside_it(run: Path) -
     assert "<b>Value and advantage streams</b>: its network has no separate streams" in page
 
 
-def test_what_cannot_be_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_shown_is_listed_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert main(["train", "test/Rooms-v0", *TINY, "--memory", "lstm", "--run-dir", str(run)]) == 0
     assert main(["inspect", str(run), "--states", "35", "--output", str(tmp_path / "out")]) == 0
@@ -56,7 +56,7 @@ def test_what_cannot_be_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "<b>Value and policy over two dimensions</b>: its observation is not a vector" in page
 
 
-def test_what_goes_wrong_in_one_chapter_costs_that_chapter_only(
+def test_an_error_in_one_chapter_costs_only_that_chapter(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "run"
@@ -74,7 +74,7 @@ def test_what_goes_wrong_in_one_chapter_costs_that_chapter_only(
     assert (copy / "inspect" / "saliency_gradients.png").exists()
 
 
-def test_pictures_of_an_older_report_are_taken_away(run: Path) -> None:
+def test_pictures_of_an_older_report_are_removed(run: Path) -> None:
     old = run / "inspect" / "streams.png"
     old.write_bytes(b"")
     other = run / "inspect" / "mine.png"

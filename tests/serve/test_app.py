@@ -1,4 +1,4 @@
-"""What the pages' server answers, without a browser."""
+"""The Flask application, tested without a browser."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def parts(run: RunFolder) -> dict[str, str]:
 @pytest.mark.parametrize(
     "path", ["/", "/training", *(f"/static/{name}" for name in ("style.css", "serve.css", "live.js", "training.js"))]
 )
-def test_pages_and_what_they_need(client: FlaskClient, path: str) -> None:
+def test_pages_and_static_files(client: FlaskClient, path: str) -> None:
     response = client.get(path, headers=HOST)
     assert response.status_code == 200
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
@@ -66,7 +66,7 @@ def test_other_paths_are_not_found(client: FlaskClient, path: str) -> None:
     assert client.get(path, headers=HOST).status_code in (404, 308)
 
 
-def test_strangers_are_refused(client: FlaskClient) -> None:
+def test_requests_of_other_sites_and_for_other_hosts_are_refused(client: FlaskClient) -> None:
     assert client.get("/", headers={"Host": "evil.example:6010"}).status_code == 400
     assert client.get("/", headers={"Host": "localhost:9999"}).status_code == 200  # through a tunnel
     foreign = {**HOST, "Origin": "https://evil.example"}
@@ -90,7 +90,7 @@ def test_no_site_can_frame_the_pages(client: FlaskClient) -> None:
         assert client.get("/", headers=frame).status_code == 403
 
 
-def test_a_redirect_says_where_to_and_a_wrong_method_which_are_right(client: FlaskClient) -> None:
+def test_a_redirect_has_its_location_and_a_wrong_method_the_allowed_ones(client: FlaskClient) -> None:
     redirect = client.get("/training//parts", headers=HOST)
     assert (redirect.status_code, redirect.headers["Location"]) == (308, "http://127.0.0.1:6010/training/parts")
     wrong = client.get("/speed", headers=HOST)
@@ -98,7 +98,7 @@ def test_a_redirect_says_where_to_and_a_wrong_method_which_are_right(client: Fla
     assert wrong.mimetype == "text/plain"
 
 
-def test_a_server_that_breaks_down_is_told_of(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_breaks_down_is_reported(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseWSGIServer, "serve_forever", lambda self, poll_interval: self.server_close())
     monkeypatch.setattr(BaseWSGIServer, "shutdown", lambda self: None)  # it would wait for what was put aside here
     with pytest.raises(RunError, match="broke down"):
@@ -115,7 +115,7 @@ def test_the_speed(client: FlaskClient) -> None:
 
 @pytest.fixture
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of a test's time."""
+    """Leaves out the drawing, which takes most of a test's time."""
     monkeypatch.setattr(training_view, "charts", lambda metrics, evaluations: [("drawn", "<svg></svg>")])
 
 
@@ -152,7 +152,7 @@ def test_a_run_that_has_written_nothing_yet(run: RunFolder) -> None:
 
 
 @pytest.mark.usefixtures("no_curves")
-def test_a_damaged_file_is_told_of(run: RunFolder) -> None:
+def test_a_damaged_file_is_reported(run: RunFolder) -> None:
     run.workers_file.write_text("{")
     shown = parts(run)
     assert "workers.json cannot be read" in shown["workers"]
@@ -220,7 +220,7 @@ def test_workers_of_a_run_that_died_are_unknown(run: RunFolder) -> None:
 
 
 @pytest.mark.usefixtures("no_curves")
-def test_over_what_the_workers_time_is(run: RunFolder) -> None:
+def test_which_period_the_workers_time_is_of(run: RunFolder) -> None:
     summary = run.read_summary()
     assert summary is not None
     run.write_summary(summary | {"share_environment": 0.37})

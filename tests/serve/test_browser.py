@@ -1,4 +1,4 @@
-"""The pages in a real browser, beside a real training; and the end of the server."""
+"""The pages in a real browser beside a real training, and how the server ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.runtime.processes import wait_for
 TRAIN = ("train", "--resume", "--run-dir", "run", "--steps", "1G", "--checkpoint-seconds", "1")
 SECONDS = 60.0
 LISTENS = "document.querySelector('[data-speed][aria-pressed]') !== null"
-"""Whether a page has heard from the stream, also while the game stands still."""
+"""Whether a page has received an event of the stream, even while the game is paused."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., su
 
 @pytest.fixture(scope="module")
 def served(start: Any, finished: RunFolder) -> Served:
-    """A training that goes on, and the server of its pages."""
+    """A training that continues during the tests, and the server of its pages."""
     shutil.copytree(finished.path, start.folder / "run")
     start(*TRAIN)
     server = start("watch", "run", "--serve", "--port", "0")
@@ -86,7 +86,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, served: Served) -> Iterator[Any]:
-    """A page of the browser; its requests must stay here, and its scripts without errors."""
+    """A page of the browser, which must request nothing from elsewhere and have no script errors."""
     page = browser.new_page(viewport={"width": 400, "height": 800})
     page.set_default_timeout(1000 * SECONDS)
     errors: list[str] = []

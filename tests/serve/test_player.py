@@ -1,4 +1,4 @@
-"""The agent at play: whose parameters, for how long, and what is told of it."""
+"""The game that the server plays: with which parameters, when, and which events it sends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SECONDS = 30.0
 
 @dataclass
 class Untrained:
-    """An agent as `LatestAgent` has it, without a run."""
+    """Stands in for `LatestAgent`, without a run."""
 
     agent: Agent
     steps: int | None = 0
@@ -50,7 +50,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """An item for each environment that was played in and closed."""
+    """Gets an item for each environment that is closed."""
     found: list[bool] = []
     make = episode.make_environments
 
@@ -71,7 +71,7 @@ def started(source: Any) -> Any:
 
 
 def until(stream: Iterator[str], wanted: str, condition: Callable[[Any], bool] = lambda data: True) -> Any:
-    """The first event of a kind for which something holds."""
+    """The data of the first event of a kind that fulfils a condition."""
     deadline = time.monotonic() + SECONDS
     for text in stream:
         assert time.monotonic() < deadline, f"no such {wanted}"
@@ -83,19 +83,19 @@ def until(stream: Iterator[str], wanted: str, condition: Callable[[Any], bool] =
 
 
 def cut(checkpoint: Path) -> None:
-    """As a bad disk leaves it."""
+    """Truncates a checkpoint, as a bad disk may leave it."""
     tensors = checkpoint / "tensors.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:100])
 
 
 def later(run: RunFolder, steps: int) -> None:
-    """Writes the newest checkpoint again, as if of that step."""
+    """Writes the newest checkpoint again under a later step."""
     checkpoint = load_checkpoint(checkpoint_folders(run.checkpoints)[-1])
     state = replace(checkpoint.state, steps=steps)
     save_checkpoint(run.checkpoints, replace(checkpoint, state=state))
 
 
-def test_it_waits_for_the_first_checkpoint_and_takes_up_new_ones(run: RunFolder) -> None:
+def test_it_waits_for_the_first_checkpoint_and_loads_new_ones(run: RunFolder) -> None:
     hidden = run.checkpoints.rename(run.path / "hidden")
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
         until(stream, "notice", lambda data: "first checkpoint" in data["text"])
@@ -216,7 +216,7 @@ def test_pictures_are_sent_evenly(rate: int, sent: int, longest: float) -> None:
     assert np.diff(times)[5:].max() < longest + 0.003
 
 
-def test_of_an_environment_without_pictures_what_it_observes_is_shown() -> None:
+def test_an_environment_that_cannot_draw_itself_is_shown_by_its_observation() -> None:
     with (
         started(Untrained(untrained(small("test/Levers-v0")))) as playing,
         closing(playing.broadcast.listen()) as stream,
@@ -226,7 +226,7 @@ def test_of_an_environment_without_pictures_what_it_observes_is_shown() -> None:
         assert step["frame"].startswith("data:image/")
 
 
-def test_a_game_that_fails_is_told_of() -> None:
+def test_a_game_that_fails_is_reported() -> None:
     with (
         started(Untrained(untrained(small("test/Crash-v0", environment_options={"after": 5})))) as playing,
         closing(playing.broadcast.listen()) as stream,

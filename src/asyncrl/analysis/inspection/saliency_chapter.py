@@ -60,8 +60,8 @@ def show_saliency(subject: Subject) -> Chapter:
     outputs = "the policy and to the value" if recording.readout.has_value else "the policy"
     streams = " (the advantage stream and the value stream)" if recording.readout.dueling else ""
     return Chapter(
-        f"Which parts of the observation matter to {outputs}{streams}. Images are shown for the states of highest and lowest "
-        f"value and advantage. For vectors, each bar is a mean over many states.{note}",
+        f"Which parts of the observation matter to {outputs}{streams}. Images are shown for the states of highest "
+        f"and lowest value and advantage. For vectors, each bar is a mean over many states.{note}",
         tuple(pictures),
     )
 
