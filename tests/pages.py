@@ -1,4 +1,4 @@
-"""The pages that people read, README and documentation, taken apart."""
+"""Parses the pages that people read: the README and the documentation."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Block:
     """A block of code."""
 
     language: str  # "indented" for a list of commands
-    title: str  # the file that the reader is asked to save it as, or nothing
+    title: str  # the file that the reader should save it as; empty if none
     text: str
-    line: int  # where it begins, from 1
+    line: int  # number of its first line, from 1
 
     def commands(self) -> list[list[str]]:
-        """The words of each command in it; a line may go on after a backslash, and dots part commands on one line."""
+        """The words of each command; a backslash continues a line, and `·` separates commands on one line."""
         lines = self.text.replace("\\\n", " ").replace(" · ", "\n").splitlines()
         return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def blocks(page: str) -> list[Block]:
-    """All blocks of code of a page, in its order."""
+    """All code blocks of a page, in order."""
     return [_block(token) for token in _tokens(page) if token.type in ("fence", "code_block")]
 
 
@@ -47,18 +47,18 @@ def _block(token: Token) -> Block:
 
 
 def inline_code(page: str) -> list[str]:
-    """What stands between backticks in a page's text."""
+    """The inline code of a page, without the backticks."""
     return [part.content for part in _inline(page) if part.type == "code_inline"]
 
 
 def links(page: str) -> list[str]:
-    """Where the links and pictures of a page lead."""
+    """The targets of a page's links and pictures."""
     targets = [part.attrGet("href") or part.attrGet("src") for part in _inline(page)]
     return [str(target) for target in targets if target]
 
 
 def anchors(page: str) -> set[str]:
-    """The names of a page's headings in links, as GitHub makes them and the site does."""
+    """The anchors of a page's headings, as GitHub and the documentation site name them."""
     tokens = _tokens(page)
     texts = [after.content for token, after in itertools.pairwise(tokens) if token.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}

@@ -1,9 +1,10 @@
-"""What `asyncrl inspect` says of an agent is true of the agent."""
+"""What `asyncrl inspect` shows of an agent is true of that agent."""
 
 from __future__ import annotations
 
 import io
 import itertools
+import re
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,13 +18,15 @@ from PIL import Image
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.algorithms.a3c import A3C
+from asyncrl.analysis.drawing import drawing, to_svg
 from asyncrl.analysis.inspection.chapter import NotShownError, Subject
 from asyncrl.analysis.inspection.embedding import embed
 from asyncrl.analysis.inspection.first_policy import play_untrained
-from asyncrl.analysis.inspection.moments import stand_out
+from asyncrl.analysis.inspection.notable_states import largest
 from asyncrl.analysis.inspection.optimum import Table, catch_table, show_optimum, tabular_table
-from asyncrl.analysis.inspection.recording import Recording, record
+from asyncrl.analysis.inspection.recording import RecordedEpisode, RecordedStep, Recording, record
 from asyncrl.analysis.inspection.saliency import by_gradient, by_perturbation, spaces_of
+from asyncrl.analysis.inspection.saliency_chapter import show_saliency
 from asyncrl.analysis.inspection.value_map import most_important, show_map
 from asyncrl.analysis.readout import readout_of
 from asyncrl.envs.catch import CatchVectorEnv
@@ -39,7 +42,7 @@ from tests.experiments import small
 
 @dataclass(frozen=True)
 class PolicyOnly(A3C):
-    """An algorithm that knows no values."""
+    """An algorithm without values."""
 
     def heads(self, action_space: Any) -> Any:
         return {"policy": policy_head(action_space)}
@@ -64,7 +67,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @cache
 def agent_of(kind: str) -> Agent:
-    """An agent with parameters far from a policy that is the same everywhere."""
+    """An agent with perturbed parameters, whose policy differs between states."""
     experiment = small(**KINDS[kind])
     info = describe(experiment)
     network = make_network(experiment, info)
@@ -97,21 +100,22 @@ def subject_of(kind: str, **changes: Any) -> Subject:
 
 
 def features_of(agent: Agent, decision: Any) -> Any:
-    """What the policy's head, or that of the action values, is given."""
+    """The input of the head for the policy or the action values."""
     network = agent.network
     number = network.body_of["policy" if "policy" in network.heads else "q"]
     body: Any = network.bodies[number]
     flat = tree_map(lambda rows: rows.flatten(0, 1), decision.observation)
     flat = flat if network.normalizer is None else network.normalizer(flat)
     with torch.no_grad():
-        return body(flat, decision.state[network.state_parts[number]], decision.first)[0].flatten()
+        return body(flat, decision.state[network.state_parts[number]], decision.first)[0]["core"].flatten()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_recording_is_what_was_played(kind: str) -> None:
     agent, recording = agent_of(kind), recording_of(kind)
     assert len(recording) == 40 == len(recording.rewards) == len(recording.features)
-    for number, decision in enumerate(recording.decisions):
+    for number, step in enumerate(recording.steps):
+        decision = step.decision
         with torch.no_grad():
             outputs, _ = agent.network(decision.observation, decision.state, decision.first)
         reading = recording.readout.read(outputs)
@@ -122,9 +126,10 @@ def test_a_recording_is_what_was_played(kind: str) -> None:
         groups = np.split(recording.reading.preferences, np.cumsum(recording.readout.sizes)[:-1], 1)
         for group in groups:
             np.testing.assert_allclose(group.sum(1), 1, rtol=1e-5)
-    starts = np.flatnonzero(recording.step == 0)
-    assert np.array_equal(recording.episode[starts], np.arange(len(starts)))
-    with Image.open(io.BytesIO(recording.frames[0])) as image:
+    assert recording.lengths.sum() == 40
+    firsts = [bool(step.decision.first) for step in recording.steps]
+    assert np.array_equal(recording.step_numbers == 0, firsts)
+    with Image.open(io.BytesIO(recording.steps[0].frame)) as image:
         assert min(image.size) > 20
 
 
@@ -140,18 +145,22 @@ def test_the_value_of_a_dueling_network_is_its_value_stream() -> None:
     torch.testing.assert_close(recording.readout.policy(outputs), policy.flatten(0, 1))
 
 
-def test_returns_are_discounted_as_learned_from_and_go_on_where_an_episode_was_cut() -> None:
+def test_returns_are_in_training_units_and_bootstrap_where_an_episode_was_cut() -> None:
     recording = recording_of("policy on boards")
     experiment = replace(recording.agent.experiment, reward_clip=0.5, reward_scale=2.0)
     recording = replace(recording, agent=replace(recording.agent, experiment=experiment))
     discount = experiment.algorithm.discount
-    assert recording.ends == (True, True, True, True, False)  # 40 states are no multiple of an episode of 9
-    assert recording.after[:4] == (0, 0, 0, 0)
-    for number in range(len(recording)):
-        same = [other for other in range(number, 40) if recording.episode[other] == recording.episode[number]]
-        total = sum(discount ** (other - number) * 2 * np.clip(recording.rewards[other], -0.5, 0.5) for other in same)
-        total += discount ** len(same) * recording.after[recording.episode[number]]
-        assert recording.returns[number] == pytest.approx(total, rel=1e-5)
+    assert [len(episode.steps) for episode in recording.episodes] == [9, 9, 9, 9, 4]
+    assert [episode.is_whole for episode in recording.episodes] == [True, True, True, True, False]
+    assert [episode.bootstrap for episode in recording.episodes[:4]] == [0, 0, 0, 0]
+    assert recording.episodes[4].bootstrap != 0
+    expected = []
+    for episode in recording.episodes:
+        rewards = [2 * np.clip(step.reward, -0.5, 0.5) for step in episode.steps]
+        for start in range(len(rewards)):
+            terms = [*rewards[start:], episode.bootstrap]
+            expected.append(sum(discount**power * term for power, term in enumerate(terms)))
+    np.testing.assert_allclose(recording.returns, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("truncate", [True, False])
@@ -160,8 +169,8 @@ def test_after_a_time_limit_the_value_counts_and_after_a_terminal_state_nothing(
     info = describe(experiment)
     agent = Agent(experiment, info, make_network(experiment, info), torch.Generator())
     recording = record_of(agent, states=7)
-    assert recording.why_shades  # it draws nothing
-    assert recording.ends == (True, True, False)
+    assert recording.render_problem
+    assert [episode.is_whole for episode in recording.episodes] == [True, True, False]
     assert recording.rewards.tolist() == [1, 2, 3, 1, 2, 3, 1]
 
     def value(episode: int, step: int) -> float:
@@ -171,39 +180,67 @@ def test_after_a_time_limit_the_value_counts_and_after_a_terminal_state_nothing(
             )
         return float(outputs["value"])
 
-    first = int(recording.decisions[0].observation[0, 0, 0])  # the environment counts its episodes
+    first = int(recording.steps[0].decision.observation[0, 0, 0])  # the environment counts its episodes
     expected = [value(first, 3) if truncate else 0.0, value(first + 1, 3) if truncate else 0.0, value(first + 2, 1)]
-    assert recording.after == pytest.approx(expected, abs=1e-5)
+    assert [episode.bootstrap for episode in recording.episodes] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_film_of_short_episodes_goes_on_with_the_next() -> None:
+def test_a_video_shows_whole_episodes_until_it_is_long_enough() -> None:
     recording = recording_of("policy on boards")
-    assert recording.film == slice(0, 40)
-    long = replace(recording, episode=np.repeat(np.arange(8), 100))
-    assert long.film == slice(0, 200)
+    assert (recording.video_episodes, recording.video_steps) == (5, slice(0, 40))
+    episode = replace(recording.episodes[0], steps=tuple(recording.steps[:1] * 70))
+    long = replace(recording, episodes=(episode,) * 8)
+    assert (long.video_episodes, long.video_steps) == (3, slice(0, 210))
+    assert [long.place(number) for number in (69, 70)] == ["episode 1, step 69", "episode 2, step 0"]
 
 
 @pytest.mark.parametrize("kind", ["policy on boards", "continuous actions, separate", "bytes as vectors"])
-def test_gradients_are_those_of_finite_differences(kind: str) -> None:
+def test_gradients_agree_with_finite_differences(kind: str) -> None:
     recording = recording_of(kind)
-    saliency = by_gradient(recording, 3)
-    decision, network = recording.decisions[3], recording.agent.network
+    saliency, readout = by_gradient(recording, 3), recording.readout
+    decision, network = recording.steps[3].decision, recording.agent.network
+    change = 0.25 if decision.observation.dtype == torch.uint8 else 1e-3
 
-    def value(observation: torch.Tensor) -> float:
+    def outputs_at(place: int, change: float) -> Any:
+        moved = decision.observation.float().clone()
+        moved.view(-1)[place] += change
         with torch.no_grad():
-            outputs, _ = network(observation, decision.state, decision.first)
-        return float(recording.readout.value(outputs))
+            return network(moved, decision.state, decision.first)[0]
 
-    assert saliency.value is not None
-    gradients, step = saliency.value.ravel(), 0.25 if decision.observation.dtype == torch.uint8 else 1e-2
-    start = decision.observation.float()
-    for place in np.argsort(-gradients)[:3]:
-        near = []
-        for change in (step, -step):
-            moved = start.clone()
-            moved.view(-1)[place] += change
-            near.append(value(moved))
-        assert abs(near[0] - near[1]) / (2 * step) == pytest.approx(gradients[place], rel=0.1, abs=1e-4)
+    for gradients, output in ((saliency.policy, readout.preferred), (saliency.value, readout.value)):
+        assert gradients is not None
+        for place in np.argsort(-gradients.ravel())[:3]:
+            difference = output(outputs_at(place, change)) - output(outputs_at(place, -change))
+            assert abs(float(difference)) / (2 * change) == pytest.approx(gradients.ravel()[place], rel=0.1, abs=1e-4)
+
+
+def test_the_gradient_of_a_linear_network_is_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = recording_of("policy on boards")
+    generator = torch.Generator().manual_seed(0)
+    value, policy = torch.randn(10, 5, generator=generator), torch.randn(3, 10, 5, generator=generator)
+
+    def linear(rows: torch.Tensor, *rest: Any) -> Any:
+        return {"value": (rows * value).sum((-1, -2)), "policy": (rows[..., None, :, :] * policy).sum((-1, -2))}, ()
+
+    monkeypatch.setattr(recording.agent.network, "forward", linear)
+    saliency = by_gradient(recording, 3)
+    preferred = linear(recording.observations([3])[None])[0]["policy"].argmax()
+    np.testing.assert_allclose(saliency.value, value.abs(), rtol=1e-6)
+    np.testing.assert_allclose(saliency.policy, policy[preferred].abs(), rtol=1e-6)
+
+
+def test_a_network_that_is_not_differentiable_has_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = subject_of("policy on boards")
+    forward = subject.agent.network.forward
+
+    def without_gradient(*arguments: Any) -> Any:
+        with torch.no_grad():
+            return forward(*arguments)
+
+    monkeypatch.setattr(subject.agent.network, "forward", without_gradient)
+    chapter = show_saliency(subject)
+    assert "not differentiable" in chapter.text
+    assert [picture.name for picture in chapter.pictures] == ["saliency_perturbation"]
 
 
 def test_gradients_reach_the_bytes_of_images() -> None:
@@ -213,10 +250,10 @@ def test_gradients_reach_the_bytes_of_images() -> None:
     assert saliency.value.max() > 0
 
 
-def test_perturbing_a_cell_says_what_setting_it_to_zero_changes() -> None:
+def test_perturbing_a_pixel_measures_what_setting_it_to_zero_changes() -> None:
     recording = recording_of("policy on boards")
     saliency = by_perturbation(recording, 5)
-    decision, network, readout = recording.decisions[5], recording.agent.network, recording.readout
+    decision, network, readout = recording.steps[5].decision, recording.agent.network, recording.readout
     with torch.no_grad():
         before, _ = network(decision.observation, (), decision.first)
         for row, column in itertools.product(range(10), range(5)):
@@ -227,7 +264,7 @@ def test_perturbing_a_cell_says_what_setting_it_to_zero_changes() -> None:
             assert saliency.policy[row, column] == pytest.approx(float(expected), abs=1e-6)
             expected = 0.5 * (readout.value(after) - readout.value(before)).square().sum()
             assert saliency.value[row, column] == pytest.approx(float(expected), abs=1e-6)
-    assert np.count_nonzero(saliency.policy) <= 2  # only the ball and the paddle are not zero already
+    assert (saliency.policy > 1e-9).sum() <= 2  # only the ball and the paddle are not zero already; others only round
 
 
 def test_perturbing_large_images_finds_the_place_that_matters() -> None:
@@ -239,7 +276,7 @@ def test_perturbing_large_images_finds_the_place_that_matters() -> None:
             weight = torso.dense.weight.view(-1, 9, 9, torso.convolutions[-1].out_channels)
             weight[:, :7] = 0
             weight[:, :, :7] = 0
-        noisy = replace(recording, decisions=tuple(_with_noise(decision) for decision in recording.decisions))
+        noisy = replace(recording, episodes=tuple(_with_noise(episode) for episode in recording.episodes))
         saliency = by_perturbation(noisy, 3)
         for found in (saliency.policy, saliency.value):
             row, column = np.unravel_index(found.argmax(), found.shape)
@@ -252,9 +289,12 @@ def test_perturbing_large_images_finds_the_place_that_matters() -> None:
                 parameter.copy_(old)
 
 
-def _with_noise(decision: Any) -> Any:
-    noise = torch.randint(0, 256, decision.observation.shape, generator=torch.Generator().manual_seed(0))
-    return replace(decision, observation=noise.to(torch.uint8))
+def _with_noise(episode: RecordedEpisode) -> RecordedEpisode:
+    def noisy(step: RecordedStep) -> RecordedStep:
+        noise = torch.randint(0, 256, step.decision.observation.shape, generator=torch.Generator().manual_seed(0))
+        return replace(step, decision=replace(step.decision, observation=noise.to(torch.uint8)))
+
+    return replace(episode, steps=tuple(map(noisy, episode.steps)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -273,11 +313,11 @@ def test_saliency_of_every_kind_has_a_map_for_each_part(kind: str) -> None:
                     assert (found >= 0).all()
 
 
-def test_moments_that_stand_out_lie_apart() -> None:
-    order = np.zeros(100, np.float32)
-    order[[10, 12, 50, 90]] = [9, 8, 7, 6]
-    assert stand_out(order, 3, 15) == [10, 50, 90]
-    assert len(stand_out(order[:30], 4, 15)) == 2
+def test_states_that_stand_out_are_apart() -> None:
+    numbers = np.zeros(100, np.float32)
+    numbers[[10, 12, 50, 90]] = [9, 8, 7, 6]
+    assert largest(numbers, 3, 15) == [10, 50, 90]
+    assert len(largest(numbers[:30], 4, 15)) == 2
 
 
 def test_the_table_of_catch_is_what_the_game_pays() -> None:
@@ -311,11 +351,11 @@ def test_the_table_of_frozen_lake_has_the_known_value() -> None:
     assert table.maps[""].shape == (4, 4)
 
 
-def test_an_agent_that_knows_the_optimum_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_knows_the_optimum_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = subject_of("policy on boards")
     table = catch_table(CatchVectorEnv(1), subject.agent.experiment.algorithm.discount, RewardRule())
     chapter = show_optimum(subject)
-    assert f"All {5 * (1 + 3 + 7 * 5)} states" in chapter.text
+    assert f"all {5 * (1 + 3 + 7 * 5)} reachable states" in chapter.text
 
     def exact(rows: torch.Tensor, *rest: Any) -> Any:
         values = torch.from_numpy(np.nan_to_num(table.action_values)).float()[None]
@@ -323,25 +363,25 @@ def test_an_agent_that_knows_the_optimum_is_said_to(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(subject.agent.network, "forward", exact)
     perfect = show_optimum(subject)
-    assert "a best one in 100.0%" in perfect.text
-    error = float(perfect.text.split("its value is ")[1].split()[0])
+    assert "optimal in 100.0%" in perfect.text
+    error = float(perfect.text.split("Its value is wrong by ")[1].split()[0])
     assert error < 1e-6
 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("dueling values, lstm", "it remembers"),
+        ("dueling values, lstm", "it is recurrent"),
         ("large images", "no table of states"),
-        ("dictionaries, several components, gru", "it remembers"),
+        ("dictionaries, several components, gru", "it is recurrent"),
     ],
 )
-def test_where_there_is_no_optimum_the_reason_is_told(kind: str, reason: str) -> None:
+def test_without_an_optimum_the_reason_is_given(kind: str, reason: str) -> None:
     with pytest.raises(NotShownError, match=reason):
         show_optimum(subject_of(kind))
 
 
-def test_of_catch_only_the_plain_game_has_a_table() -> None:
+def test_only_the_plain_game_of_catch_has_a_table() -> None:
     for options in ({"noise": 0.1}, {"balls": 2}, {"memory": True}):
         with pytest.raises(NotShownError, match="plain game"):
             catch_table(CatchVectorEnv(1, **options), 0.99, RewardRule())  # type: ignore[arg-type]
@@ -362,10 +402,18 @@ def test_the_map_is_drawn_over_the_dimensions_that_matter() -> None:
             for layer, old in zip(first, kept, strict=True):
                 layer.weight.copy_(old)
     chapter = show_map(subject_of("continuous actions, separate", dimensions=(2, 1)))
-    assert "Over angular velocity and sin angle;" in chapter.text
+    assert "Drawn over angular velocity and sin angle." in chapter.text
     for kind in ("policy on boards", "large images", "bytes as vectors"):
         with pytest.raises(NotShownError):
             show_map(subject_of(kind))
+
+
+def test_a_logarithmic_axis_has_numbers_for_labels() -> None:
+    with drawing(3, 2) as (figure, [[axes]]):
+        axes.semilogy([0.5, 20, 3000])
+    labels = re.findall(r"<text[^>]*>([^<]+)</text>", to_svg(figure))
+    assert {"10", "100", "1000"} <= set(labels)
+    assert not [label for label in labels if "math" in label]
 
 
 def test_too_few_different_states_have_no_embedding() -> None:

@@ -79,7 +79,7 @@ def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[s
 
     assert main(["watch", str(run.path), "--video", "short.gif", "--max-steps", "4"]) == 0
     assert Path("short.gif").read_bytes().startswith(b"GIF8")
-    assert "no episode came to its end" in capsys.readouterr().out
+    assert "no episode ended" in capsys.readouterr().out
     assert main(["plot", str(run.path), str(run.path), "--output", "both.svg", "--x", "wall_seconds"]) == 0
     assert "<svg" in Path("both.svg").read_text()
 

@@ -13,8 +13,8 @@ import pytest
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.cli import main
+from tests.browser import chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TINY = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
 
 
@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_page_needs_nothing_else_and_its_pictures_lie_beside_it(run: Path) -> None:
+def test_the_page_is_self_contained_and_its_pictures_are_files_beside_it(run: Path) -> None:
     page = (run / "inspect" / "report.html").read_text("utf-8")
     addresses = re.findall(r'(?:src|href)="([^"]{1,60})', page)
     assert addresses
@@ -36,40 +36,45 @@ def test_the_page_needs_nothing_else_and_its_pictures_lie_beside_it(run: Path) -
     names = {file.name for file in (run / "inspect").iterdir()}
     assert {"report.html", "episode.mp4", "episode.png", "embedding.png", "optimum_maps.png", "filters_0.png"} <= names
     titles = re.findall(r"<h2>(.*?)</h2>", page)
-    assert {"Remarks", "An episode", "What it looks at", "Against the exact optimum", "Not shown"} <= set(titles)
-    assert "<b>Value and advantage streams</b>: its network has no streams" in page
+    assert {
+        "Remarks",
+        "Episodes",
+        "What the agent looks at",
+        "Comparison with the exact optimum",
+        "Not shown",
+    } <= set(titles)
+    assert "<b>Value and advantage streams</b>: its network has no separate streams" in page
 
 
-def test_what_cannot_be_shown_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_shown_is_listed_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     assert main(["train", "test/Rooms-v0", *TINY, "--memory", "lstm", "--run-dir", str(run)]) == 0
     assert main(["inspect", str(run), "--states", "35", "--output", str(tmp_path / "out")]) == 0
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert "of what it observes: the environment draws none" in page
-    assert "<b>Against the exact optimum</b>: it remembers" in page
-    assert "<b>Value and policy over two dimensions</b>: what it observes is no vector" in page
+    assert "observations, because the environment cannot draw itself" in page
+    assert "<b>Comparison with the exact optimum</b>: it is recurrent" in page
+    assert "<b>Value and policy over two dimensions</b>: its observation is not a vector" in page
 
 
-def test_what_goes_wrong_in_one_chapter_costs_that_chapter_only(
+def test_an_error_in_one_chapter_costs_only_that_chapter(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     shutil.rmtree(copy / "inspect")
     (copy / "metrics.jsonl").write_text("[1, 2]\n{\n")
-    for name in ("sklearn", "sklearn.decomposition", "sklearn.manifold", "captum", "captum.attr"):
+    for name in ("sklearn", "sklearn.decomposition", "sklearn.manifold"):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["inspect", str(copy), "--states", "35"]) == 0
     page = (copy / "inspect" / "report.html").read_text("utf-8")
     assert "Nothing about the run stands out" not in page
-    assert page.count("pip install &#34;asyncrl[analysis]&#34;") == 2  # of gradients, and of the embedding
-    assert "<b>What it takes for alike</b>" in page
-    assert "<b>How it was trained</b>" in page
-    assert "by perturbation" in page
-    assert not (copy / "inspect" / "saliency_gradients.png").exists()
+    assert page.count("pip install &#34;asyncrl[analysis]&#34;") == 1
+    assert "<b>States the agent treats alike</b>" in page
+    assert "<b>Training curves</b>" in page
+    assert (copy / "inspect" / "saliency_gradients.png").exists()
 
 
-def test_pictures_of_an_older_report_are_taken_away(run: Path) -> None:
+def test_pictures_of_an_older_report_are_removed(run: Path) -> None:
     old = run / "inspect" / "streams.png"
     old.write_bytes(b"")
     other = run / "inspect" / "mine.png"
@@ -82,7 +87,7 @@ def test_pictures_of_an_older_report_are_taken_away(run: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--dimensions", "0", "1"], "--dimensions are of a vector"),
+        (["--dimensions", "0", "1"], "--dimensions needs an observation that is a vector"),
         (["--states", "0"], "--states must be from 1 to"),
         (["--checkpoint", "7"], "holds no checkpoint '7'"),
         (["--output", "{run}/experiment.yaml"], "cannot write to"),
@@ -98,19 +103,14 @@ def test_bad_input_is_one_line(run: Path, capsys: pytest.CaptureFixture[str], op
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium."""
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser_the_film_the_curves_and_the_embedding_move_together(run: Path, browser: Any, scheme: str) -> None:
+def test_in_a_browser_the_video_the_curves_and_the_embedding_move_together(
+    run: Path, browser: Any, scheme: str
+) -> None:
     page = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -123,12 +123,12 @@ def test_in_a_browser_the_film_the_curves_and_the_embedding_move_together(run: P
     def probabilities() -> list[float]:
         return [float(text.removesuffix(" %")) for text in bars.all_inner_texts()]
 
-    page.wait_for_function("document.querySelector('.film video').readyState >= 2")
+    page.wait_for_function("document.querySelector('.episode video').readyState >= 2")
     assert shown["step"].inner_text() == "0"
     assert sum(probabilities()) == pytest.approx(100, abs=0.3)
     before = probabilities()
-    box = page.locator(".film-curves svg").bounding_box()
-    page.locator(".film-curves svg").click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.3})
+    box = page.locator(".episode-curves svg").bounding_box()
+    page.locator(".episode-curves svg").click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.3})
     page.wait_for_function("document.querySelector('[data-shows=step]').textContent !== '0'")
     assert probabilities() != before
     assert sum(probabilities()) == pytest.approx(100, abs=0.3)

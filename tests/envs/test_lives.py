@@ -64,9 +64,7 @@ def played(environments: VectorEnv[Any, Any, Any], rollouts: int) -> tuple[list[
     policy, kept = random_policy(gatherer), []
     for _ in range(rollouts):
         rollout = gatherer.collect(policy)
-        kept.append(
-            dataclasses.replace(rollout, observations=rollout.observations.clone(), first=rollout.first.clone())
-        )
+        kept.append(rollout.kept())
         episodes += gatherer.pop_finished()
     environments.close()
     return kept, episodes

@@ -416,7 +416,7 @@ def test_a_sink_that_raises_does_not_end_a_run(tmp_path: Path) -> None:
 
 
 def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncrl.analysis.film.Stage", lambda *_, **__: fail())
+    monkeypatch.setattr("asyncrl.analysis.video.EpisodePlayer", lambda *_, **__: fail())
     outcome, _, recorder = run(tmp_path / "run", steps=2000, eval_every=1000, eval_video=True)
     assert outcome.status == "done"
     assert any("evaluation_return_mean" in line for line in recorder.lines)
@@ -426,15 +426,17 @@ def test_an_episode_that_cannot_be_filmed_costs_its_film_alone(tmp_path: Path, m
 def test_films_of_long_episodes_have_few_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
 
-    from asyncrl.analysis import film
+    from asyncrl.analysis import video as video_files
     from asyncrl.runtime.agent import Agent
     from asyncrl.runtime.networks import make_network
 
-    monkeypatch.setattr(film, "MOST_FRAMES", 4)
+    monkeypatch.setattr(video_files, "MOST_FRAMES", 4)
     experiment = small()
     info = describe(experiment)
     pulse = np.zeros(1, np.int64)
-    video = film.film(Agent(experiment, info, make_network(experiment, info), torch.Generator()), 0, pulse)
+    video = video_files.episode_gif(
+        Agent(experiment, info, make_network(experiment, info), torch.Generator()), 0, pulse
+    )
     with Image.open(io.BytesIO(video.gif)) as gif:
         assert 2 <= gif.n_frames <= 5
     assert (video.length, abs(video.total_reward), pulse[0]) == (9, 1.0, 10)

@@ -204,7 +204,7 @@ def test_an_evaluation_is_told_before_its_film_is_drawn(monkeypatch: pytest.Monk
 
     for name in ("evaluation.end_with_parent", "evaluation.leave_to_parent"):
         monkeypatch.setattr(f"asyncrl.runtime.{name}", lambda *_: None)
-    monkeypatch.setattr("asyncrl.analysis.film.film", abort)
+    monkeypatch.setattr("asyncrl.analysis.video.episode_gif", abort)
     experiment, pipe = small(eval_every=100, eval_video=True, eval_episodes=2), Pipe()
     info, context = describe(experiment), process_context()
     frozen = Frozen.allocate(Learned(experiment, info, context), context)

@@ -1,4 +1,4 @@
-"""A short run that tests of pages share."""
+"""A short run that the tests of the server share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-retu
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that has ended, for reading only."""
+    """A run that has ended; tests must not change it."""
     path = tmp_path_factory.mktemp("serve") / "finished"
     assert main(["train", "Catch", *STEPS, "--eval-episodes", "2", "--run-dir", str(path)]) == 0
     return RunFolder(path)
@@ -23,5 +23,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture
 def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
-    """A copy of it."""
+    """A copy of the run that a test may change."""
     return RunFolder(Path(shutil.copytree(finished.path, tmp_path / "run")))

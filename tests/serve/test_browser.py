@@ -1,4 +1,4 @@
-"""The pages in a real browser, beside a real training; and the end of the server."""
+"""The pages in a real browser beside a real training, and how the server ends."""
 
 from __future__ import annotations
 
@@ -22,15 +22,13 @@ import pytest
 import asyncrl
 from asyncrl.cli import main
 from asyncrl.run_folder import RunFolder
+from tests.browser import chromium
 from tests.runtime.processes import wait_for
 
 TRAIN = ("train", "--resume", "--run-dir", "run", "--steps", "1G", "--checkpoint-seconds", "1")
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
-)
 SECONDS = 60.0
 LISTENS = "document.querySelector('[data-speed][aria-pressed]') !== null"
-"""Whether a page has heard from the stream, also while the game stands still."""
+"""Whether a page has received an event of the stream, even while the game is paused."""
 
 
 @dataclass
@@ -70,7 +68,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., su
 
 @pytest.fixture(scope="module")
 def served(start: Any, finished: RunFolder) -> Served:
-    """A training that goes on, and the server of its pages."""
+    """A training that continues during the tests, and the server of its pages."""
     shutil.copytree(finished.path, start.folder / "run")
     start(*TRAIN)
     server = start("watch", "run", "--serve", "--port", "0")
@@ -82,19 +80,13 @@ def served(start: Any, finished: RunFolder) -> Served:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium on this machine")
-    options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=options)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Any, served: Served) -> Iterator[Any]:
-    """A page of the browser; its requests must stay here, and its scripts without errors."""
+    """A page of the browser, which must request nothing from elsewhere and have no script errors."""
     page = browser.new_page(viewport={"width": 400, "height": 800})
     page.set_default_timeout(1000 * SECONDS)
     errors: list[str] = []
@@ -113,7 +105,7 @@ def test_an_agent_is_seen_while_it_is_trained(page: Any, served: Served) -> None
         wait_for(lambda: page.evaluate(script), SECONDS, what)
 
     page.goto(served.address)
-    holds("document.querySelectorAll('#bars .track i').length === 3", "the first moment")
+    holds("document.querySelectorAll('#bars .track i').length === 3", "the first step")
     pictures = {page.eval_on_selector("#frame", "image => image.src")}
     wait_for(
         lambda: pictures.add(page.eval_on_selector("#frame", "image => image.src")) or len(pictures) > 3,
@@ -126,7 +118,7 @@ def test_an_agent_is_seen_while_it_is_trained(page: Any, served: Served) -> None
     assert abs(sums - 1) < 0.003  # of three numbers with three digits each
 
     def steps() -> int:
-        found = re.match(r"parameters of step ([0-9,]+), \d+ s old", page.inner_text("#parameters"))
+        found = re.match(r"parameters of training step ([0-9,]+), saved \d+ s ago", page.inner_text("#parameters"))
         assert found
         return int(found[1].replace(",", ""))
 

@@ -1,4 +1,4 @@
-"""The agent at play: whose parameters, for how long, and what is told of it."""
+"""The game that the server plays: with which parameters, when, and which events it sends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECONDS = 30.0
 
 @dataclass
 class Untrained:
-    """An agent as `LatestAgent` has it, without a run."""
+    """Stands in for `LatestAgent`, without a run."""
 
     agent: Agent
     steps: int | None = 0
@@ -46,12 +46,12 @@ class Untrained:
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latest, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(player, "RELOAD_SECONDS", 0.1)
-    monkeypatch.setattr(events, "STILL_HERE_SECONDS", 0.1)
+    monkeypatch.setattr(events, "KEEPALIVE_SECONDS", 0.1)
 
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """An item for each environment that was played in and closed."""
+    """Gets an item for each environment that is closed."""
     found: list[bool] = []
     make = episode.make_environments
 
@@ -72,7 +72,7 @@ def started(source: Any) -> Any:
 
 
 def until(stream: Iterator[str], wanted: str, condition: Callable[[Any], bool] = lambda data: True) -> Any:
-    """The first event of a kind for which something holds."""
+    """The data of the first event of a kind that fulfils a condition."""
     deadline = time.monotonic() + SECONDS
     for text in stream:
         assert time.monotonic() < deadline, f"no such {wanted}"
@@ -84,43 +84,44 @@ def until(stream: Iterator[str], wanted: str, condition: Callable[[Any], bool] =
 
 
 def cut(checkpoint: Path) -> None:
-    """As a bad disk leaves it."""
+    """Truncates a checkpoint, as a bad disk may leave it."""
     tensors = checkpoint / "tensors.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:100])
 
 
 def later(run: RunFolder, steps: int) -> None:
-    """Writes the newest checkpoint again, as if of that step."""
+    """Writes the newest checkpoint again under a later step."""
     checkpoint = load_checkpoint(checkpoint_folders(run.checkpoints)[-1])
     state = replace(checkpoint.state, steps=steps)
     save_checkpoint(run.checkpoints, replace(checkpoint, state=state))
 
 
-def test_it_waits_for_the_first_checkpoint_and_takes_up_new_ones(run: RunFolder) -> None:
+def test_it_waits_for_the_first_checkpoint_and_loads_new_ones(run: RunFolder) -> None:
     hidden = run.checkpoints.rename(run.path / "hidden")
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
         until(stream, "notice", lambda data: "first checkpoint" in data["text"])
         hidden.rename(run.checkpoints)
         first = step_of(checkpoint_folders(run.checkpoints)[-1])
         assert until(stream, "setup")["kind"] == "probabilities"
-        assert until(stream, "moment")["steps"] == first
+        assert until(stream, "step")["steps"] == first
         later(run, 50_000)
-        seen = until(stream, "moment", lambda data: data["steps"] != first)
+        seen = until(stream, "step", lambda data: data["steps"] != first)
         assert seen["steps"] == 50_000
-        assert sum(until(stream, "moment", lambda data: not data["last"])["preferences"]) == pytest.approx(1, abs=1e-4)
+        assert sum(until(stream, "step", lambda data: not data["last"])["preferences"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_a_damaged_checkpoint_changes_nothing(run: RunFolder) -> None:
     first = step_of(checkpoint_folders(run.checkpoints)[-1])
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
-        assert until(stream, "moment")["steps"] == first
+        assert until(stream, "step")["steps"] == first
         later(run, 50_000)
-        until(stream, "moment", lambda data: data["steps"] == 50_000)
+        until(stream, "step", lambda data: data["steps"] == 50_000)
         shutil.copytree(checkpoint_folders(run.checkpoints)[-1], run.path / "damaged")
         cut(run.path / "damaged")
         (run.path / "damaged").rename(run.checkpoints / "step-000000060000")
-        seen = until(stream, "moment", lambda data: data["problem"])
+        seen = until(stream, "step", lambda data: data["problem"])
         assert seen["steps"] == 50_000
+        assert seen["problem"].startswith("the newest checkpoint is not in use: ")
         assert "damaged" in seen["problem"]
 
 
@@ -150,10 +151,10 @@ def test_nothing_is_played_when_nobody_looks(run: RunFolder, closed: list[bool])
         assert closed == []
         streams = [playing.broadcast.listen() for _ in range(3)]  # three pages see one game
         for stream in streams:
-            until(stream, "moment")
+            until(stream, "step")
         probes = len(closed)  # environments that were only asked for their speed
         streams[0].close()
-        until(streams[1], "moment")
+        until(streams[1], "step")
         assert len(closed) == probes
         for stream in streams[1:]:
             stream.close()
@@ -162,19 +163,19 @@ def test_nothing_is_played_when_nobody_looks(run: RunFolder, closed: list[bool])
             assert time.monotonic() < deadline
             time.sleep(0.02)
         with closing(playing.broadcast.listen()) as stream:
-            until(stream, "moment")  # and again
+            until(stream, "step")  # and again
 
 
 def test_a_pause(run: RunFolder) -> None:
     with started(LatestAgent(run)) as playing, closing(playing.broadcast.listen()) as stream:
-        until(stream, "moment")
+        until(stream, "step")
         playing.set_speed(0.0)
         assert until(stream, "speed", lambda data: data["speed"] == 0)
         waited = [next(stream) for _ in range(6)]
-        assert "still here" in "".join(waited[2:])
-        assert "moment" not in "".join(waited[2:])
+        assert "keepalive" in "".join(waited[2:])
+        assert "step" not in "".join(waited[2:])
         playing.set_speed(4.0)
-        until(stream, "moment")
+        until(stream, "step")
 
 
 @pytest.mark.parametrize(
@@ -188,13 +189,13 @@ def test_a_pause(run: RunFolder) -> None:
 def test_all_kinds_of_actions(
     monkeypatch: pytest.MonkeyPatch, environment: str, algorithm: str, kind: str, names: int | None, sizes: Any
 ) -> None:
-    monkeypatch.setattr(episode, "_picture", lambda environments: np.zeros((500, 400, 3), np.uint8))
+    monkeypatch.setattr(episode, "_rendered", lambda environments: np.zeros((500, 400, 3), np.uint8))
     with (
         started(Untrained(untrained(small(environment, algorithm)))) as playing,
         closing(playing.broadcast.listen()) as stream,
     ):
         setup = until(stream, "setup")
-        seen = until(stream, "moment", lambda data: not data["last"])
+        seen = until(stream, "step", lambda data: not data["last"])
     assert setup["kind"] == kind
     assert len(setup["names"]) == len(seen["preferences"]) == sum(setup["sizes"])
     if sizes is not None:
@@ -216,17 +217,17 @@ def test_pictures_are_sent_evenly(rate: int, sent: int, longest: float) -> None:
     assert np.diff(times)[5:].max() < longest + 0.003
 
 
-def test_of_an_environment_without_pictures_what_it_observes_is_shown() -> None:
+def test_an_environment_that_cannot_draw_itself_is_shown_by_its_observation() -> None:
     with (
         started(Untrained(untrained(small("test/Levers-v0")))) as playing,
         closing(playing.broadcast.listen()) as stream,
     ):
-        moment = until(stream, "moment")
-        assert "gives no picture of itself: what it observes is shown" in moment["problem"]
-        assert moment["frame"].startswith("data:image/")
+        step = until(stream, "step")
+        assert step["problem"] == "the environment gives no picture of itself: the observation is shown instead"
+        assert step["frame"].startswith("data:image/")
 
 
-def test_a_game_that_fails_is_told_of() -> None:
+def test_a_game_that_fails_is_reported() -> None:
     with (
         started(Untrained(untrained(small("test/Crash-v0", environment_options={"after": 5})))) as playing,
         closing(playing.broadcast.listen()) as stream,

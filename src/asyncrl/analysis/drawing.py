@@ -1,4 +1,4 @@
-"""How drawings on pages look: without a background, so that they stand on a light page and on a dark one."""
+"""The style of drawings on pages: transparent, so that they fit a light page and a dark one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 INK, ACCENT, MARK = "#41464d", "#2a6fbc", "#d9622c"
-"""Of text and lines, and of what stands out; on a page they become the page's own colours, so nothing else has them."""
+"""Colours of text and lines, and of highlights.
+
+`to_svg` replaces them by the page's own colours, so nothing else may use exactly these.
+"""
 PAGE_COLOURS = {INK: "currentColor", ACCENT: "var(--accent)", MARK: "var(--mark)"}
 STYLE: Any = {
     "text.color": INK,
@@ -33,11 +37,11 @@ STYLE: Any = {
     "legend.fontsize": 8,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
-    "text.parse_math": False,  # names of actions may hold dollars
+    "text.parse_math": False,  # names of actions may contain dollar signs
     "font.family": "sans-serif",
     "svg.fonttype": "none",
     "svg.hashsalt": "asyncrl",
-    "image.interpolation": "none",  # a page gets the pixels themselves
+    "image.interpolation": "none",  # the page gets the pixels as they are
 }
 
 
@@ -45,35 +49,50 @@ STYLE: Any = {
 def drawing(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> Iterator[tuple[Figure, NDArray[Any]]]:
-    """A figure of that size in inches, and its axes [rows, columns], in the style of pages; laid out at the end."""
+    """Makes a figure in the style of pages, and lays it out when the context ends.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        rows: Number of rows of axes.
+        columns: Number of columns of axes.
+        options: More arguments of `Figure.subplots`.
+
+    Yields:
+        The figure, and its axes [rows, columns].
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+        for axes in figure.axes:
+            if axes.get_yscale() == "log":  # the usual labels are mathematical text, which is off
+                axes.yaxis.set_major_formatter(LogFormatter())
+                axes.yaxis.set_minor_formatter(LogFormatter())
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # it takes long, and each file would do it again
+        figure.set_layout_engine("none")  # laying out is slow, and would be repeated for each file
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as a part of a page, in the page's colours; equal figures give equal text."""
+    """The figure as SVG for a page, in the page's colours; equal figures give equal text."""
     file = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
-    for colour, of_page in PAGE_COLOURS.items():
-        text = text.replace(colour, of_page)
+    for colour, page_colour in PAGE_COLOURS.items():
+        text = text.replace(colour, page_colour)
     return re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', "", text, count=1)
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as a file on white."""
+    """The figure as a PNG file with a white background."""
     file = io.BytesIO()
     figure.savefig(file, format="png", facecolor="white", dpi=130)
     return file.getvalue()
 
 
 def draw_image(axes: Axes, image: Any, title: str = "", **options: Any) -> Any:
-    """An image without ticks and frame."""
+    """Draws an image without ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -82,7 +101,7 @@ def draw_image(axes: Axes, image: Any, title: str = "", **options: Any) -> Any:
 
 
 def gradient(colours: int = 32) -> list[str]:
-    """The colours of a scale from low to high, as a page names them."""
+    """The colours of a scale from low to high, as CSS colours."""
     from matplotlib.colors import to_hex
 
     return [to_hex(colour) for colour in matplotlib.colormaps["viridis"](np.linspace(0, 1, colours))]

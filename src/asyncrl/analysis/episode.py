@@ -1,10 +1,9 @@
-"""Films of a trained agent: whole episodes as frames, written as mp4 or gif, or shown in a window."""
+"""Plays episodes with an agent and yields each step with its picture and the agent's outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,84 +21,87 @@ from asyncrl.types import Outputs, State
 
 Frame = NDArray[np.uint8]  # [height, width, 3]
 SMALLEST_SIDE = 320
-"""Pictures smaller than this are enlarged by a whole factor, so that Atari's 160 columns can be seen."""
+"""Smaller frames are enlarged by a whole factor until their shorter side has this many pixels."""
 LARGEST_SIDE = 640
-"""Not beyond this, however."""
+"""Enlarged frames have at most this many pixels on their longer side."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What an agent saw, said and chose; one step of one environment, T = B = 1."""
+    """What the agent observed, computed and chose at one step of one environment (T = B = 1)."""
 
     observation: Any  # [1, 1, ...], or that for each key
-    state: State  # recurrent, before it
+    state: State  # recurrent state before the observation
     first: torch.Tensor  # [1, 1] bool, whether the observation is its episode's first
-    outputs: Outputs  # of the heads, each [1, 1, ...]
-    action: NDArray[Any] | None  # as the agent gives it [...]; None at an episode's last observation
+    outputs: Outputs  # the network's heads, each [1, 1, ...]
+    action: NDArray[Any] | None  # in the agent's own units [...]; None at an episode's final observation
 
 
 @dataclass(frozen=True)
-class Moment:
-    """An observation of an episode, from outside and from inside."""
+class Step:
+    """One observation of an episode: its picture, the reward that came with it, and the agent's decision."""
 
     frame: Frame
-    reward: float  # that came with it, unclipped
-    total_reward: float  # of the episode so far
+    reward: float  # unclipped; 0 at the first observation
+    total_reward: float  # sum of the episode's rewards so far
     decision: Decision
-    terminated: bool = False  # the episode ends here, and is worth nothing afterwards
-    truncated: bool = False  # it is cut off here
+    terminated: bool = False  # the episode ended in a terminal state, whose value is 0
+    truncated: bool = False  # a time limit cut the episode off
 
     @property
     def last(self) -> bool:
-        """Whether the episode ends here."""
+        """Whether this is the episode's final observation."""
         return self.terminated or self.truncated
 
 
-class Stage:
-    """One environment that an agent plays in and that can be looked at; close it, or use it in a `with` statement.
+class EpisodePlayer:
+    """Plays episodes in one rendered environment; close it by using it in a `with` statement.
 
-    Of an environment that draws no picture of itself, what is observed is shown as shades.
+    If the environment cannot draw itself, frames show the observation in shades of grey.
 
     Args:
-        agent: Who plays. Its network is used as it is at each step: its parameters may change meanwhile.
+        agent: The agent that plays. Each step uses its current parameters, so they may change between steps.
 
     Raises:
         UserError: The environment cannot be made.
+
+    Attributes:
+        render_problem: Why the environment cannot draw itself; empty if it can.
     """
 
     def __init__(self, agent: Agent) -> None:
-        self.agent, self.why_shades = agent, ""  # why there are no pictures
+        self.agent, self.render_problem = agent, ""
         try:
             self.environments = make_environments(agent.experiment, 1, render=True)
             try:
                 self.environments.reset(seed=0)
-                _picture(self.environments)
+                _rendered(self.environments)
             except UserError:
                 self.environments.close()
                 raise
         except UserError as error:
-            self.why_shades = str(error)
+            self.render_problem = str(error)
             self.environments = make_environments(agent.experiment, 1)
         check_spaces(self.environments, agent.info)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> EpisodePlayer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.environments.close()
 
     @property
-    def rate(self) -> float:
-        """How many steps a second of the environment's own time has."""
+    def fps(self) -> float:
+        """Steps per second at the environment's own speed (`render_fps`, or 30)."""
         return float(self.environments.metadata.get("render_fps") or 30)
 
-    def play(self, episodes: int, deterministic: bool, seed: int) -> Iterator[Moment]:
-        """Plays episodes one after another and yields all there is to see of them.
+    def play(self, episodes: int, deterministic: bool, seed: int) -> Iterator[Step]:
+        """Plays whole episodes one after another and yields their steps, the final observations included.
 
         Args:
-            episodes: How many.
-            deterministic: Take the best known actions.
-            seed: Of environment and actions.
+            episodes: Number of episodes.
+            deterministic: Take the most probable action instead of drawing one.
+            seed: Seed for the environment and the drawn actions.
         """
         agent, environments = self.agent, self.environments
         agent.random.manual_seed(seed)
@@ -110,76 +112,39 @@ class Stage:
             reward, total, terminated, truncated = 0.0, 0.0, False, False
             while not (terminated or truncated):
                 rows = self._rows(observations)
-                outputs, actions, after = agent.decide(rows, state, first, deterministic)
+                outputs, actions, next_state = agent.decide(rows, state, first, deterministic)
                 decision = Decision(rows, state, first, outputs, actions[0, 0].numpy())
-                yield Moment(self._frame(rows), reward, total, decision)
+                yield Step(self._frame(rows), reward, total, decision)
                 chosen = codec.to_environment(actions[0].numpy())
                 observations, rewards, *ends, _ = environments.step(chosen)
                 terminated, truncated = (bool(end[0]) for end in ends)
-                state, first, reward = after, torch.zeros(1, 1, dtype=torch.bool), float(rewards[0])
+                state, first, reward = next_state, torch.zeros(1, 1, dtype=torch.bool), float(rewards[0])
                 total += reward
             rows = self._rows(observations)
             with torch.no_grad():
                 outputs, _ = agent.network(rows, state, first)
             decision = Decision(rows, state, first, outputs, None)
-            yield Moment(self._frame(rows), reward, total, decision, terminated, truncated and not terminated)
-            observations = environments.step(chosen)[0]  # the dummy step that resets it
+            yield Step(self._frame(rows), reward, total, decision, terminated, truncated and not terminated)
+            observations = environments.step(chosen)[0]  # environments reset themselves on the step after an end
 
     def _rows(self, observations: Any) -> Any:
         empty = empty_observations(self.agent.info.observation_space)
         return tree_map(lambda seen, array: torch.from_numpy(np.array(array, seen.dtype))[None], empty, observations)
 
     def _frame(self, rows: Any) -> Frame:
-        return _shades(rows) if self.why_shades else _picture(self.environments)
+        return _observation_image(rows) if self.render_problem else _rendered(self.environments)
 
 
-def write_video(frames: Iterable[Frame], path: Path, fps: float) -> None:
-    """Writes frames to an .mp4 (H.264) or a .gif.
-
-    Raises:
-        UserError: The ending is another, or the file cannot be written.
-    """
-    if path.suffix not in (".mp4", ".gif"):
-        raise UserError(f"videos end in .mp4 or .gif, not {path.name!r}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (_write_gif if path.suffix == ".gif" else _write_mp4)(frames, path, fps)
-    except OSError as error:
-        raise UserError(f"cannot write the video {path}: {error}") from error
-
-
-def _write_mp4(frames: Iterable[Frame], path: Path, fps: float) -> None:
-    import imageio_ffmpeg
-
-    writer: Any = None
-    for frame in frames:
-        frame = frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # H.264 has no odd sizes
-        if writer is None:
-            height, width = frame.shape[:2]
-            writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, quality=7, macro_block_size=2)
-            writer.send(None)
-        writer.send(np.ascontiguousarray(frame))
-    if writer is not None:
-        writer.close()
-
-
-def _write_gif(frames: Iterable[Frame], path: Path, fps: float) -> None:
-    from PIL import Image
-
-    images = [Image.fromarray(frame).quantize(64) for frame in frames]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, optimize=True)
-
-
-def _picture(environments: Any) -> Frame:
+def _rendered(environments: Any) -> Frame:
     try:
         rendered = environments.render()
-    except Exception as error:  # whatever a foreign environment raises where it cannot draw
+    except Exception as error:  # an environment may raise anything where it cannot draw
         reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
         raise UserError(f"the environment gives no picture of itself{reason}") from error
     if rendered is None or rendered[0] is None:
         raise UserError("the environment gives no picture of itself")
     image = np.asarray(rendered[0])
-    if np.issubdtype(image.dtype, np.floating):  # MinAtar's, in [0, 1]
+    if np.issubdtype(image.dtype, np.floating):  # MinAtar draws in [0, 1]
         image = (255 * image).round()
     if image.ndim == 2:
         image = np.repeat(image[..., None], 3, -1)
@@ -188,8 +153,11 @@ def _picture(environments: Any) -> Frame:
     return _enlarged(image[..., :3].astype(np.uint8))
 
 
-def _shades(observation: Any) -> Frame:
-    """What is observed [1, 1, ...] in grey: the newest of an image's channels, or a bar for each number of a vector."""
+def _observation_image(observation: Any) -> Frame:
+    """An observation [1, 1, ...] in grey: the newest channel of an image, or a bar for each number of a vector.
+
+    Of a dictionary, the entry with the most dimensions is drawn.
+    """
     parts = list(observation.values()) if isinstance(observation, Mapping) else [observation]
     shown = max(parts, key=lambda part: part.dim())[0, 0]
     shades = shown.float() / 255 if shown.dtype == torch.uint8 else torch.sigmoid(shown.float())

@@ -1,9 +1,10 @@
-"""What a network's heads say, whatever the algorithm: preferences among actions, and the value of a state."""
+"""Reads the outputs of any network, whatever the algorithm: preferences among actions, and the value of a state."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from gymnasium.spaces import Discrete, MultiDiscrete
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asyncrl.envs.meanings import action_names
+from asyncrl.analysis.labels import action_names
 from asyncrl.errors import UserError
 from asyncrl.networks.heads import ActionValueHead
 from asyncrl.runtime.agent import Agent
@@ -24,31 +25,31 @@ Kind = Literal["probabilities", "action values", "distribution"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was said of N observations."""
+    """The preferences and values at N observations."""
 
-    preferences: NDArray[np.float32]  # [N, K]: probabilities, action values, or means
-    deviations: NDArray[np.float32] | None  # [N], of a Gaussian policy, equal in all dimensions
-    values: NDArray[np.float32] | None  # [N]
+    preferences: NDArray[np.float32]  # [N, K]: probabilities, action values, or means of a Gaussian
+    deviations: NDArray[np.float32] | None  # [N], standard deviation of a Gaussian policy, the same in all dimensions
+    values: NDArray[np.float32] | None  # [N]; None if the network has no value output
 
 
 @dataclass(frozen=True)
 class Readout:
     """Reads the outputs of one agent's network.
 
-    The value is that of a value head, or else the highest action value: what acting greedily is thought to be worth.
+    The value is the output of a value head, or else the highest action value: the value of acting greedily.
     """
 
     kind: Kind
     names: tuple[str, ...]  # of the K preferences
-    sizes: tuple[int, ...]  # of the groups among them that sum to one, or hold one choice: K in all
-    dueling: bool  # whether value and advantage are streams of their own
+    sizes: tuple[int, ...]  # number of preferences for each component of an action; they sum to K
+    dueling: bool  # whether the network has separate streams for value and advantage
     has_value: bool
 
     def policy(self, outputs: Outputs) -> Tensor:
-        """What actions are chosen by [N, K]: logits, advantages or means; differentiable.
+        """The outputs [N, K] that actions are chosen by: logits, advantages or means; differentiable.
 
-        Of action values the mean is taken off: Q - mean_a Q is the advantage stream of a dueling network
-        (Wang et al. 2016, eq. 9), and of others what matters for the choice.
+        For action values these are Q - mean_a Q: the advantage stream of a dueling network (Wang et al. 2016, eq. 9),
+        and in other networks the part of Q that the choice depends on.
         """
         if self.kind == "action values":
             values = outputs["q"].flatten(0, 1)
@@ -57,9 +58,9 @@ class Readout:
         return policy[..., :-1] if self.kind == "distribution" else policy
 
     def preferred(self, outputs: Outputs) -> Tensor:
-        """What speaks for the preferred action [N]: its logit, advantage or largest mean; differentiable.
+        """The logit, advantage or largest mean of the preferred action [N]; differentiable.
 
-        Of an action with several components the sum over them.
+        For an action with several components, it is the sum over them.
         """
         policy = self.policy(outputs)
         if self.kind == "distribution":
@@ -67,9 +68,9 @@ class Readout:
         return torch.stack([part.amax(-1) for part in torch.split(policy, list(self.sizes), -1)]).sum(0)
 
     def value(self, outputs: Outputs) -> Tensor | None:
-        """V(s) [N]; of a dueling network its value stream, of another Q network max_a Q; differentiable.
+        """V(s) [N], the value stream of a dueling network, or max_a Q of another Q network; differentiable.
 
-        None if the network says nothing of values.
+        None if the network has no value output.
         """
         if "value" in outputs:
             return outputs["value"].flatten()
@@ -79,7 +80,7 @@ class Readout:
         return values.mean(-1) if self.dueling else values.amax(-1)
 
     def read(self, outputs: Outputs) -> Reading:
-        """Outputs [T, B, ...] as plain arrays of N = T·B rows."""
+        """Converts outputs [T, B, ...] to arrays of N = T·B rows."""
         with torch.no_grad():
             values = None
             if self.has_value:
@@ -100,10 +101,10 @@ class Readout:
 
 
 def readout_of(agent: Agent) -> Readout:
-    """The readout of an agent.
+    """Makes the readout of an agent.
 
     Raises:
-        UserError: Its network has neither a head `policy` nor a head `q`, or its heads give something else.
+        UserError: Its network has neither a head `policy` nor a head `q`, or their outputs have unknown shapes.
     """
     heads, space = agent.network.heads, agent.info.action_space
     names = action_names(agent.experiment, agent.info)
@@ -113,7 +114,7 @@ def readout_of(agent: Agent) -> Readout:
     elif "q" in heads:
         kind = "action values"
     else:
-        raise UserError(f"nothing is known of a network with the heads {', '.join(heads)}: it needs 'policy' or 'q'")
+        raise UserError(f"cannot read a network with the heads {', '.join(heads)}: it needs a head 'policy' or 'q'")
     sizes = tuple(map(int, space.nvec)) if isinstance(space, MultiDiscrete) else (len(names),)
     head = heads["q"] if kind == "action values" else None
     dueling = isinstance(head, ActionValueHead) and head.value is not None
@@ -122,17 +123,32 @@ def readout_of(agent: Agent) -> Readout:
     return readout
 
 
+def first_outputs(agent: Agent, observations: Any) -> Outputs:
+    """The outputs of an agent's network at episodes' first observations.
+
+    Args:
+        agent: The agent.
+        observations: Arrays [N, ...] of the first observations, or that for each key.
+    """
+    empty = empty_observations(agent.info.observation_space)
+    rows = tree_map(lambda like, array: torch.from_numpy(array.astype(like.dtype))[None], empty, observations)
+    count = len(next(iter(observations.values())) if isinstance(observations, Mapping) else observations)
+    with torch.no_grad():
+        outputs: Outputs = agent.network(
+            rows, agent.network.initial_state(count), torch.ones(1, count, dtype=torch.bool)
+        )[0]
+    return outputs
+
+
 def _check(readout: Readout, agent: Agent) -> None:
-    """Reads the outputs for one observation of nothing.
+    """Reads the outputs for an observation of zeros.
 
     Raises:
-        UserError: They have other shapes than the heads of asyncrl.
+        UserError: They have other shapes than those of asyncrl's heads.
     """
-    rows = tree_map(torch.from_numpy, empty_observations(agent.info.observation_space, 1, 1))
-    with torch.no_grad():
-        outputs, _ = agent.network(rows, agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool))
+    outputs = first_outputs(agent, empty_observations(agent.info.observation_space, 1))
     width = len(readout.names) + (readout.kind == "distribution")
     main = outputs["q" if readout.kind == "action values" else "policy"]
     value = outputs.get("value")
     if main.shape != (1, 1, width) or (value is not None and value.shape != (1, 1)):
-        raise UserError(f"nothing is known of a head that gives {tuple(main.shape[2:])} numbers for {width} actions")
+        raise UserError(f"cannot read a head with outputs of shape {tuple(main.shape[2:])}: expected {width} numbers")

@@ -1,47 +1,55 @@
-"""A window that shows an episode as it is played."""
+"""A window that shows an episode while it is played."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-from asyncrl.analysis.episode import Moment
 from asyncrl.errors import UserError
 
+if TYPE_CHECKING:
+    from asyncrl.analysis.episode import Step  # imports torch
 
-def show(moments: Iterable[Moment], title: str, fps: float) -> None:
-    """Shows moments at `fps` a second until they end or the window is closed.
+ALTERNATIVES = "write a video with --video FILE.mp4, or show the agent in a browser with --serve"
+"""What to do where no window can be opened."""
+
+
+def show(steps: Iterable[Step], title: str, fps: float) -> None:
+    """Shows steps at a speed of `fps` until they end or the window is closed.
 
     Raises:
-        UserError: Python has no window toolkit.
+        UserError: Python has no window toolkit, or no window can be opened.
     """
-    try:
-        import tkinter
+    window = _open_window()
+    import tkinter
 
-        window = tkinter.Tk()
-    except (ImportError, RuntimeError) as error:
-        raise UserError(
-            f"cannot open a window ({error}): write a video with --video FILE.mp4, or take --serve"
-        ) from error
-    except tkinter.TclError as error:
-        raise UserError(
-            f"cannot open a window ({error}): write a video with --video FILE.mp4, or take --serve"
-        ) from error
     from PIL import Image, ImageTk
 
     window.title(title)
     label = tkinter.Label(window)
     label.pack()
-    picture = None
+    picture = None  # tkinter keeps no reference to it
     due = time.monotonic()
     try:
-        for moment in moments:
-            picture = ImageTk.PhotoImage(Image.fromarray(moment.frame))
+        for step in steps:
+            picture = ImageTk.PhotoImage(Image.fromarray(step.frame))
             label.configure(image=picture)
-            window.title(f"{title} · return {moment.total_reward:g}")
+            window.title(f"{title} · return {step.total_reward:g}")
             window.update()
             due += 1 / fps
             time.sleep(max(0.0, due - time.monotonic()))
         window.destroy()
     except tkinter.TclError:
         return  # the window was closed
+
+
+def _open_window() -> Any:
+    try:
+        import tkinter
+    except (ImportError, RuntimeError) as error:
+        raise UserError(f"cannot open a window ({error}): {ALTERNATIVES}") from error
+    try:
+        return tkinter.Tk()
+    except (RuntimeError, tkinter.TclError) as error:
+        raise UserError(f"cannot open a window ({error}): {ALTERNATIVES}") from error

@@ -16,35 +16,36 @@ from asyncrl.config import check_seed
 from asyncrl.errors import UserError
 
 MOST_STATES = 20_000
-"""More would make the page larger than a browser likes."""
+"""With more states, the page would become too large for a browser."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Writes a page that shows what an agent learned: a film with its values, saliency, filters, maps and more."""
+    """Writes a page that shows what an agent learned: a video with values, saliency maps, filters and more."""
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     output: Path | None = None
-    """Folder for the page and its pictures; by default the run's folder inspect."""
+    """Folder for the page and its pictures; the default is RUN/inspect."""
     checkpoint: str = "last"
-    """last, best (of the highest mean return), or the step of a checkpoint."""
+    """Checkpoint to load: last, best (highest mean return), or a step."""
     states: int = 2000
-    """Number of states to look at."""
+    """Number of states to record."""
     seconds: float = 40.0
-    """Play at most this long for them."""
+    """Longest time to play for these states."""
     dimensions: tuple[int, ...] = ()
-    """Two entries of the observation, from 0, to draw value and policy over; by default the two that matter most."""
+    """Two entries of the observation, counted from 0, for the map of value and policy; the default is the two that
+    matter most."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
+    """Modules of your own that the run may import. Nothing else that a run folder names is ever executed."""
     seed: int = 0
-    """Of environment and actions."""
+    """Seed for the environment, the drawn actions and t-SNE."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the page and says where it is."""
+    """Writes the page and prints its path."""
     given = parse(Arguments, "inspect", arguments)
     if not 1 <= given.states <= MOST_STATES or given.seconds <= 0:
         raise UserError(f"--states must be from 1 to {MOST_STATES:,}, and --seconds more than 0")

@@ -18,32 +18,32 @@ from asyncrl.errors import UserError
 
 @dataclass(frozen=True)
 class Arguments:
-    """Shows an agent play: in a window, as a video file, or live in a browser while it is trained."""
+    """Shows an agent at play: in a window, in a video file, or in a browser, also while it trains."""
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     episodes: int = 1
-    """Episodes to play."""
+    """Number of episodes to play."""
     video: Path | None = None
-    """Write this .mp4 or .gif instead of opening a window."""
+    """Video file to write (.mp4 or .gif) instead of opening a window."""
     serve: bool = False
-    """Serve pages for a browser on this machine: the agent at play with its newest parameters, and its training."""
+    """Serve web pages on this machine: the agent at play with its newest parameters, and its training."""
     port: int | None = None
-    """Of --serve; by default the first free one from 6010."""
+    """Port for --serve; the default is the first free port from 6010."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one."""
     checkpoint: str = "last"
-    """last, best (of the highest mean return), or the step of a checkpoint."""
+    """Checkpoint to load: last, best (highest mean return), or a step."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
+    """Modules of your own that the run may import. Nothing else that a run folder names is ever executed."""
     seed: int = 0
-    """Of environment and actions."""
+    """Seed for the environment and the drawn actions."""
     max_steps: int | None = None
     """Stop after this many steps, even in the middle of an episode."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the video or shows the window."""
+    """Shows the window, writes the video or serves the pages."""
     given = parse(Arguments, "watch", arguments)
     if given.episodes < 1 or (given.max_steps is not None and given.max_steps < 1):
         raise UserError("--episodes and --max-steps must be at least 1")
@@ -55,16 +55,17 @@ def main(arguments: Sequence[str]) -> int:
     if given.video is not None and given.video.suffix not in (".mp4", ".gif"):
         raise UserError(f"videos end in .mp4 or .gif, not {given.video.name!r}")
 
+    from asyncrl.analysis.window import ALTERNATIVES, show
     from asyncrl.envs.make import has_display
 
     if given.video is None and not has_display():
-        raise UserError("there is no display to open a window on: write a video with --video FILE.mp4, or take --serve")
+        raise UserError(f"there is no display to open a window on: {ALTERNATIVES}")
 
     import torch
 
     from asyncrl.agent import load
-    from asyncrl.analysis.episode import Moment, Stage, write_video
-    from asyncrl.analysis.window import show
+    from asyncrl.analysis.episode import EpisodePlayer, Step
+    from asyncrl.analysis.video import write_video
 
     torch.set_num_threads(1)
     agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
@@ -72,30 +73,30 @@ def main(arguments: Sequence[str]) -> int:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
     returns: list[float] = []
 
-    def moments() -> Iterator[Moment]:
-        for number, moment in enumerate(stage.play(given.episodes, given.deterministic, given.seed)):
+    def steps() -> Iterator[Step]:
+        for number, step in enumerate(player.play(given.episodes, given.deterministic, given.seed)):
             if given.max_steps is not None and number > given.max_steps:
                 return
-            if moment.last:
-                returns.append(moment.total_reward)
-            yield moment
+            if step.last:
+                returns.append(step.total_reward)
+            yield step
 
-    with Stage(agent) as stage:
-        if stage.why_shades:
-            print(f"warning: {stage.why_shades}: what the agent observes is shown instead", file=sys.stderr)
+    with EpisodePlayer(agent) as player:
+        if player.render_problem:
+            print(f"warning: {player.render_problem}: the observation is shown instead", file=sys.stderr)
         if given.video is None:
-            show(moments(), f"{agent.info.id} · {given.run}", stage.rate)
+            show(steps(), f"{agent.info.id} · {given.run}", player.fps)
         else:
-            write_video((moment.frame for moment in moments()), given.video, stage.rate)
+            write_video((step.frame for step in steps()), given.video, player.fps)
             print(f"wrote {given.video}")
-    print("returns: " + (", ".join(f"{total:g}" for total in returns) or "no episode came to its end"))
+    print("returns: " + (", ".join(f"{total:g}" for total in returns) or "no episode ended"))
     return 0
 
 
 def _serve(given: Arguments) -> int:
     """Serves the pages until Ctrl-C."""
     if given.video is not None or given.max_steps is not None or given.episodes != 1:
-        raise UserError("--serve plays until you end it: leave out --video, --episodes and --max-steps")
+        raise UserError("--serve plays until Ctrl-C: leave out --video, --episodes and --max-steps")
 
     from asyncrl.run_folder import open_run_folder
     from asyncrl.serve.latest import LatestAgent
@@ -104,9 +105,7 @@ def _serve(given: Arguments) -> int:
     folder = open_run_folder(given.run)
     latest = LatestAgent(folder, given.checkpoint, given.imports)
 
-    def tell(address: str) -> None:
-        print(
-            f"{given.run} is shown at {address} (the training alone at {address}training); Ctrl-C ends it", flush=True
-        )
+    def announce(address: str) -> None:
+        print(f"open {address} in a browser (training only: {address}training); Ctrl-C ends the server", flush=True)
 
-    return serve(folder, latest, given.deterministic, given.seed, given.port, tell)
+    return serve(folder, latest, given.deterministic, given.seed, given.port, announce)

@@ -156,9 +156,9 @@ def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> 
         return
 
     try:
-        from asyncrl.analysis.film import film
+        from asyncrl.analysis.video import episode_gif
 
-        filmed = Film(film(agent, experiment.seed, frozen.pulse))
+        filmed = Film(episode_gif(agent, experiment.seed, frozen.pulse))
     except Exception as error:  # no way to draw on this machine, or whatever else drawing may meet
         filmed = Film(None, str(error) or type(error).__name__)
     yield filmed

@@ -1,1 +1,1 @@
-"""Pages that show a run while it goes on, or after it: the agent at play, and its training."""
+"""Web pages that show a run, while it trains or afterwards: the agent at play, and the training."""

@@ -1,4 +1,4 @@
-"""The curves of the training page."""
+"""The learning curves of the training page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ Points = Sequence[tuple[float, float]]
 
 
 def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Titles and SVG of a run's curves over steps, the return first; of those that have a value yet."""
+    """Draws a run's metrics over steps.
+
+    Args:
+        metrics: The lines of metrics.
+        evaluations: The lines of evaluations, which become dots on the curve of the return.
+
+    Returns:
+        Title and SVG of each metric that has a value, the return first.
+    """
     marks = [(line["steps"], line["return_mean"]) for line in evaluations]
     drawn = []
     for name, metric in CURVES.items():
@@ -33,7 +41,7 @@ def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, An
 def _svg(
     curve: NDArray[np.float64], metric: Metric, marks: Points = (), width: float = 4.2, height: float = 1.7
 ) -> str:
-    """One curve [N, 2] with single points above it; width and height in inches, of which a page makes what it likes."""
+    """Draws one curve [N, 2], and single points over it; the page scales the size, which is in inches."""
     with drawing(width, height) as (figure, [[axes]]):
         draw(axes, curve, metric)
         if marks:

@@ -1,4 +1,4 @@
-"""An agent that takes up the checkpoints of its run as they are written."""
+"""An agent that loads each new checkpoint of its run."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ from asyncrl.runtime.checkpoint import (
 )
 
 CHECK_SECONDS = 1.0
-"""Between two looks for a new checkpoint."""
+"""Least time between two looks for a new checkpoint."""
 
 
 class LatestAgent:
-    """The agent of a run, with the parameters of its newest whole checkpoint.
+    """The agent of a run, with the parameters of its newest undamaged checkpoint.
 
     Args:
-        folder: Of the run.
-        which: `last` or `best`, which are followed, or the step of one, which stays.
-        modules: That the run's settings may import.
+        folder: The run folder.
+        which: `last` or `best`, to follow that checkpoint as it is replaced, or the step of one to stay with.
+        modules: Modules that the run's settings may import.
 
     Raises:
         UserError: The settings cannot be used, or there is no checkpoint of that step.
+
+    Attributes:
+        steps: Training step of the parameters in use; None until a checkpoint is loaded.
+        written_at: When these parameters were saved, in seconds since 1970.
+        problem: Why the newest checkpoint is not in use; empty if it is.
     """
 
     def __init__(self, folder: RunFolder, which: str = LAST, modules: Sequence[str] = ()) -> None:
@@ -41,27 +46,27 @@ class LatestAgent:
         if which not in (LAST, BEST):
             load_chosen(self.checkpoints, which)
         self.agent = untrained(folder.read_experiment(modules))
-        self.steps: int | None = None  # of the parameters in use, once there are any
-        self.written_at = 0.0  # when they were, in seconds since 1970
-        self.problem = ""  # why the newest checkpoint is not in use
-        self.looked_at = -CHECK_SECONDS
-        self.stamp: tuple[str, int] | None = None  # of the newest checkpoint seen
+        self.steps: int | None = None
+        self.written_at = 0.0
+        self.problem = ""
+        self.checked_at = -CHECK_SECONDS
+        self.stamp: tuple[str, int] | None = None  # identifies the newest checkpoint seen
 
     def refresh(self) -> None:
-        """Takes up the newest checkpoint, if there is one that was not seen before; looks once a second."""
+        """Loads the newest checkpoint if it has not been seen before; looks for one at most once a second."""
         now = time.monotonic()
-        if now - self.looked_at < CHECK_SECONDS:
+        if now - self.checked_at < CHECK_SECONDS:
             return
-        self.looked_at = now
-        place = self._place()
-        stamp = None if place is None else _stamp(place)
+        self.checked_at = now
+        path = self._path()
+        stamp = None if path is None else _stamp(path)
         if stamp is None or stamp == self.stamp:
             return
         self.stamp = stamp
         try:
             checkpoint, damaged = load_chosen(self.checkpoints, self.which)
             if damaged and self.steps is not None:
-                raise UserError(damaged[0])  # what is in use is no older than what could be had
+                raise UserError(damaged[0])  # the parameters in use are no older than the newest undamaged checkpoint
             load_parameters(self.agent.network, checkpoint, self.agent.info)
         except UserError as error:
             self.problem = str(error)
@@ -69,7 +74,7 @@ class LatestAgent:
         self.steps, self.problem = checkpoint.state.steps, damaged[0] if damaged else ""
         self.written_at = self._written_at(self.steps)
 
-    def _place(self) -> Path | None:
+    def _path(self) -> Path | None:
         if self.which == BEST:
             return self.checkpoints / BEST
         found = checkpoint_folders(self.checkpoints)
@@ -78,17 +83,17 @@ class LatestAgent:
         return found[-1] if found else None
 
     def _written_at(self, steps: int) -> float:
-        places = [self.checkpoints / BEST] if self.which == BEST else checkpoint_folders(self.checkpoints)
-        with suppress(OSError):  # it was deleted meanwhile, because there are newer ones
-            for place in places:
-                if self.which == BEST or step_of(place) == steps:
-                    return (place / STATE).stat().st_mtime
+        paths = [self.checkpoints / BEST] if self.which == BEST else checkpoint_folders(self.checkpoints)
+        with suppress(OSError):  # it was deleted meanwhile because there are newer ones
+            for path in paths:
+                if self.which == BEST or step_of(path) == steps:
+                    return (path / STATE).stat().st_mtime
         return time.time()
 
 
-def _stamp(place: Path) -> tuple[str, int] | None:
-    """What tells a checkpoint from another in its place; None while it is not there."""
+def _stamp(path: Path) -> tuple[str, int] | None:
+    """Identifies the checkpoint in a place, which may be replaced; None while there is none."""
     try:
-        return place.name, (place / STATE).stat().st_mtime_ns
+        return path.name, (path / STATE).stat().st_mtime_ns
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""The agent at play for as many pages as are open: one game, which goes on while anybody looks."""
+"""Plays one game for all pages that are open, and only while there are any."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from asyncrl.analysis.episode import Frame, Moment, Stage
-from asyncrl.analysis.readout import Reading, Readout, readout_of
+from asyncrl.analysis.episode import EpisodePlayer, Frame, Step
+from asyncrl.analysis.json_numbers import json_numbers
+from asyncrl.analysis.readout import Readout, readout_of
 from asyncrl.errors import UserError
 from asyncrl.serve.events import Broadcast
 from asyncrl.serve.latest import LatestAgent
 
 SPEEDS = (0.0, 0.25, 1.0, 4.0)
-"""Times the environment's own speed; 0 is a pause."""
+"""Multiples of the environment's own speed; 0 is a pause."""
 MOST_PICTURES = 30.0
-"""That are sent in a second, whatever the speed."""
+"""Most pictures sent per second, whatever the speed."""
 MOST_LISTENERS = 16
-LARGE = 160_000
-"""Pixels from which on pictures are sent as JPEG; smaller ones are sharp, and soon packed, as PNG."""
+JPEG_PIXELS = 160_000
+"""Pictures with more pixels are sent as JPEG; smaller ones as PNG, which is sharp and fast for them."""
 RELOAD_SECONDS = 1.5
-"""For which a game without listeners is kept, standing still."""
+"""A game without listeners is paused for this long before it ends, for pages that are reloaded."""
 RETRY_SECONDS = 5.0
-"""Until a game that failed is begun anew."""
+"""Time until a game that failed is started again."""
 END_SECONDS = 5.0
-"""How long an environment may take for its last step."""
+"""Longest wait for the environment's last step when the server ends."""
 
 
 class PictureClock:
-    """Says which moments' pictures are sent: no more than `MOST_PICTURES` a second, however unevenly moments come."""
+    """Decides which steps are sent: at most `MOST_PICTURES` per second, however unevenly steps come."""
 
     def __init__(self) -> None:
         self.due = -math.inf
 
     def is_due(self, now: float) -> bool:
-        """Whether one is due; the next one is after 1 / `MOST_PICTURES` seconds, less what this one is late."""
+        """Whether a picture is due; the next one is due 1 / `MOST_PICTURES` seconds after this one was."""
         if now < self.due:
             return False
         self.due = max(self.due, now - 1 / MOST_PICTURES) + 1 / MOST_PICTURES
@@ -51,22 +52,22 @@ class PictureClock:
 
 
 class Player:
-    """Plays in a thread of its own, at the environment's speed, and tells all who listen what there is to see.
+    """Plays in a thread of its own at the environment's speed, and sends what happens to all listeners.
 
     Args:
-        latest: Who plays.
-        deterministic: Take the best known actions.
-        seed: Of environment and actions.
+        latest: The agent that plays.
+        deterministic: Take the most probable action instead of drawing one.
+        seed: Seed for the environment and the drawn actions.
     """
 
     def __init__(self, latest: LatestAgent, deterministic: bool = False, seed: int = 0) -> None:
         self.latest, self.deterministic, self.seed = latest, deterministic, seed
         self.broadcast, self.speed = Broadcast(), 1.0
-        self.readout: Readout | None = None  # once something was played
+        self.readout: Readout | None = None  # made when the first game starts
         self.thread = threading.Thread(target=self._run, name="asyncrl-player", daemon=True)
 
     def start(self) -> None:
-        """Begins to wait for listeners."""
+        """Starts the thread, which waits for listeners."""
         self.set_speed(self.speed)
         self.thread.start()
 
@@ -78,48 +79,48 @@ class Player:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more pages can be served."""
+        """Whether there are as many listeners as can be served."""
         return len(self.broadcast.listeners) >= MOST_LISTENERS
 
     def set_speed(self, speed: float) -> None:
         """Changes the speed for all pages."""
         self.speed = speed
-        self.broadcast.tell("speed", {"speed": speed})
+        self.broadcast.send("speed", {"speed": speed})
 
     def _run(self) -> None:
         torch.set_num_threads(1)  # small batches are no faster on more
         broadcast = self.broadcast
         while True:
             with broadcast.changed:
-                broadcast.changed.wait_for(lambda: broadcast.is_heard or broadcast.closed)
+                broadcast.changed.wait_for(lambda: broadcast.has_listeners or broadcast.closed)
             if broadcast.closed:
                 return
             try:
-                broadcast.tell("notice", {"text": "starting the environment"})
+                broadcast.send("notice", {"text": "starting the environment"})
                 if self._wait_for_parameters():
                     self._play()
-            except Exception as error:  # whatever a foreign environment raises must not end the server
+            except Exception as error:  # an error of the environment must not end the server
                 text = error if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip()
-                broadcast.tell("notice", {"text": f"the game cannot go on: {text}"})
+                broadcast.send("notice", {"text": f"the game cannot go on: {text}"})
                 self._wait(RETRY_SECONDS)
-            broadcast.forget("setup", "moment", "notice")
+            broadcast.forget("setup", "step", "notice")
 
     def _wait(self, seconds: float) -> bool:
-        """Waits so long; whether somebody listens still, or again, as when a page is loaded anew."""
+        """Waits, and returns whether somebody still listens, or listens again, as when a page is reloaded."""
         broadcast, until = self.broadcast, time.monotonic() + seconds
         with broadcast.changed:
-            while broadcast.is_heard and (left := until - time.monotonic()) > 0:
+            while broadcast.has_listeners and (left := until - time.monotonic()) > 0:
                 broadcast.changed.wait(left)
-            return broadcast.changed.wait_for(lambda: broadcast.is_heard or broadcast.closed, RELOAD_SECONDS) and (
+            return broadcast.changed.wait_for(lambda: broadcast.has_listeners or broadcast.closed, RELOAD_SECONDS) and (
                 not broadcast.closed
             )
 
     def _wait_for_parameters(self) -> bool:
-        """Waits for the first checkpoint; whether there is one."""
+        """Waits for the first checkpoint, and returns whether there is one."""
         self.latest.refresh()
         while self.latest.steps is None:
             text = self.latest.problem or "waiting for the run's first checkpoint"
-            self.broadcast.tell("notice", {"text": text})
+            self.broadcast.send("notice", {"text": text})
             if not self._wait(0.3):
                 return False
             self.latest.refresh()
@@ -130,65 +131,64 @@ class Player:
         agent = self.latest.agent
         self.readout = readout = self.readout or readout_of(agent)
         clock, length, episode = PictureClock(), 0, 1
-        with Stage(agent) as stage:
-            self.broadcast.tell("setup", _setup(readout, stage.rate))
-            shades = f"{stage.why_shades}: what it observes is shown" if stage.why_shades else ""
-            for moment in self._paced(stage.play(sys.maxsize, self.deterministic, self.seed), stage.rate):
-                if clock.is_due(time.monotonic()) or moment.last:
-                    self.broadcast.tell(
-                        "moment",
-                        self._parameters(shades) | {"episode": episode, "length": length} | _seen(moment, readout),
-                    )
-                length, episode = (0, episode + 1) if moment.last else (length + 1, episode)
+        with EpisodePlayer(agent) as player:
+            self.broadcast.send("setup", _setup(readout, player.fps))
+            render_problem = player.render_problem and f"{player.render_problem}: the observation is shown instead"
+            for step in self._paced(player.play(sys.maxsize, self.deterministic, self.seed), player.fps):
+                if clock.is_due(time.monotonic()) or step.last:
+                    counts = {"episode": episode, "length": length}
+                    self.broadcast.send("step", self._parameters(render_problem) | counts | _shown(step, readout))
+                length, episode = (0, episode + 1) if step.last else (length + 1, episode)
                 self.latest.refresh()
 
-    def _paced(self, moments: Iterator[Moment], rate: float) -> Iterator[Moment]:
-        """The moments in their time, `rate` a second, until nobody listens."""
+    def _paced(self, steps: Iterator[Step], fps: float) -> Iterator[Step]:
+        """Yields `fps` steps per second, times the speed, until nobody listens."""
         due = time.monotonic()
-        for moment in moments:
+        for step in steps:
             while self.speed == 0:
                 if not self._wait(0.1):
                     return
             if not self._wait(max(0.0, due - time.monotonic())):
                 return
-            yield moment
-            due = max(due + 1 / (rate * (self.speed or 1.0)), time.monotonic() - 1 / rate)  # no hurry after a pause
+            yield step
+            earliest = time.monotonic() - 1 / fps  # steps missed in a pause are not caught up with
+            due = max(due + 1 / (fps * (self.speed or 1.0)), earliest)
 
-    def _parameters(self, problem: str) -> dict[str, Any]:
-        """Which ones are in use, and what is wrong with newer ones, or else with the game."""
-        age = max(0.0, time.time() - self.latest.written_at)
-        return {"steps": self.latest.steps, "age": round(age, 1), "problem": self.latest.problem or problem}
-
-
-def _setup(readout: Readout, rate: float) -> dict[str, Any]:
-    return {"kind": readout.kind, "names": readout.names, "sizes": readout.sizes, "rate": rate}
+    def _parameters(self, render_problem: str) -> dict[str, Any]:
+        """The step and age in seconds of the parameters in use, and a problem to show, if there is one."""
+        latest = self.latest
+        problem = f"the newest checkpoint is not in use: {latest.problem}" if latest.problem else render_problem
+        return {"steps": latest.steps, "age": round(max(0.0, time.time() - latest.written_at), 1), "problem": problem}
 
 
-def _seen(moment: Moment, readout: Readout) -> dict[str, Any]:
-    """What a page shows of a moment; of an episode's last one nothing was said or chosen."""
-    seen = {"frame": _data_url(moment.frame), "reward": _finite(moment.reward), "return": _finite(moment.total_reward)}
-    if moment.decision.action is None:
-        return seen | {"last": True}
-    reading: Reading = readout.read(moment.decision.outputs)
-    return seen | {
-        "last": False,
-        "preferences": [_finite(number) for number in reading.preferences[0]],
-        "deviation": None if reading.deviations is None else _finite(reading.deviations[0]),
-        "value": None if reading.values is None else _finite(reading.values[0]),
-        "chosen": [_finite(number) for number in np.atleast_1d(moment.decision.action)],
+def _setup(readout: Readout, fps: float) -> dict[str, Any]:
+    return {"kind": readout.kind, "names": readout.names, "sizes": readout.sizes, "fps": fps}
+
+
+def _shown(step: Step, readout: Readout) -> dict[str, Any]:
+    """What a page shows of a step; at an episode's final observation, no action is chosen."""
+    shown = {
+        "frame": _data_url(step.frame),
+        "reward": json_numbers(step.reward),
+        "return": json_numbers(step.total_reward),
+        "last": step.last,
     }
-
-
-def _finite(number: Any) -> float | None:
-    """A number as JSON has it, to six digits."""
-    return float(f"{float(number):.6g}") if math.isfinite(number) else None
+    if step.decision.action is None:
+        return shown
+    reading = readout.read(step.decision.outputs)
+    return shown | {
+        "preferences": json_numbers(reading.preferences[0]),
+        "deviation": None if reading.deviations is None else json_numbers(reading.deviations[0]),
+        "value": None if reading.values is None else json_numbers(reading.values[0]),
+        "chosen": json_numbers(np.atleast_1d(step.decision.action)),
+    }
 
 
 def _data_url(frame: Frame) -> str:
     from PIL import Image
 
     buffer, image = io.BytesIO(), Image.fromarray(frame)
-    if frame.shape[0] * frame.shape[1] > LARGE:
+    if frame.shape[0] * frame.shape[1] > JPEG_PIXELS:
         kind = "jpeg"
         image.save(buffer, "JPEG", quality=85)
     else:

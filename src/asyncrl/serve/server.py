@@ -1,4 +1,4 @@
-"""The server behind `asyncrl watch --serve`, on this machine's own address only."""
+"""The server behind `asyncrl watch --serve`, which listens on the loopback address only."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from asyncrl.errors import RunError, UserError
 from asyncrl.run_folder import RunFolder
-from asyncrl.serve.app import Application
+from asyncrl.serve.app import create_app
 from asyncrl.serve.latest import LatestAgent
 from asyncrl.serve.player import Player
 from asyncrl.signals import collected_signals
 
 ADDRESS = "127.0.0.1"
 FIRST_PORT, LAST_PORT = 6010, 6029
-"""Of which the first free one is taken, if no port is named."""
+"""Without --port, the first free port of these is taken."""
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Tells of errors, not of each request."""
+    """Logs errors, but not each request."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def serve(
@@ -34,33 +34,33 @@ def serve(
     deterministic: bool,
     seed: int,
     port: int | None,
-    tell: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> int:
-    """Serves the pages of a run until a signal asks for an end.
+    """Serves the pages of a run until a signal asks for the end.
 
     Args:
-        folder: Of the run.
-        latest: Its agent.
-        deterministic: Take the best known actions.
-        seed: Of environment and actions.
-        port: Where; None takes the first free one of a few.
-        tell: Takes the address, once pages can be opened there.
+        folder: The run folder.
+        latest: The agent of the run.
+        deterministic: Take the most probable action instead of drawing one.
+        seed: Seed for the environment and the drawn actions.
+        port: Port to listen on; None takes the first free one.
+        announce: Is called with the address as soon as pages can be opened.
 
     Returns:
-        128 + the signal.
+        128 + the number of the signal.
 
     Raises:
-        UserError: The port is in use, or may not be used.
-        RunError: The server broke down.
+        UserError: The port is in use or may not be used.
+        RunError: The server ended by itself.
     """
     player = Player(latest, deterministic, seed)
     with _listening(port) as listener, collected_signals() as received:
-        application = Application(folder, player)
-        server = make_server(ADDRESS, 0, application, threaded=True, request_handler=QuietHandler, fd=listener.fileno())
+        app = create_app(folder, player)
+        server = make_server(ADDRESS, 0, app, threaded=True, request_handler=QuietHandler, fd=listener.fileno())
         player.start()
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="asyncrl-server", daemon=True)
         thread.start()
-        tell(f"http://{ADDRESS}:{server.port}/")
+        announce(f"http://{ADDRESS}:{server.port}/")
         while thread.is_alive() and not received:
             thread.join(0.1)
         player.close()

@@ -1,4 +1,4 @@
-"""What the training page shows, from the files of a run folder alone."""
+"""What the training page shows; it is read from the files of the run folder alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import jinja2
+from flask import render_template
 
 from asyncrl.analysis.history import History
 from asyncrl.analysis.rules.speed import where_time_goes
@@ -23,35 +24,38 @@ from asyncrl.serve.charts import charts
 Made = TypeVar("Made")
 
 REFRESH_SECONDS = 2.0
-"""Between two looks at the metrics, and between two drawings of the curves."""
+"""Least time between two readings of the metrics, and between two drawings of the curves."""
 LARGEST_SHARE = 0.1
-"""Of a core that either may take, with metrics that are long."""
+"""Largest share of a core that each of the two may take when there are many metrics."""
 LOG_LINES = 14
 LOG_BYTES = 16_384
+"""The page shows the last lines of the log, looked for in its last bytes."""
 EVALUATIONS = 6
 
 Lines = list[dict[str, Any]]
 
 
 class Throttled(Generic[Made]):
-    """Something made of files that is made anew when they have changed, in its time only; it has a lock.
+    """A result that is computed from files and kept until they change; safe to use from several threads.
+
+    A result that takes long to compute is computed less often.
 
     Args:
-        make: Makes it. What it raises is raised again until the files have changed.
-        made: What there is before.
+        make: Computes the result. If it raises, the error is raised again until the files change.
+        made: The result before the first computation.
     """
 
     def __init__(self, make: Callable[[], Made], made: Made) -> None:
         self.make, self.made = make, made
         self.lock, self.due = threading.Lock(), 0.0
-        self.stamps: Sequence[int] = ()  # of the files it was made of
+        self.stamps: Sequence[int] = ()  # when the files were written that the result is of
         self.problem: Exception | None = None
 
     def get(self, stamps: Sequence[int]) -> Made:
-        """What was made last; what takes long is made less often.
+        """The result, which is computed again if the files have changed and enough time has passed.
 
         Args:
-            stamps: When the files were written.
+            stamps: When the files were last written.
         """
         with self.lock:
             if stamps != self.stamps and time.monotonic() >= self.due:
@@ -72,30 +76,29 @@ class Throttled(Generic[Made]):
 
 
 class TrainingView:
-    """Reads a run folder and fills the parts of the page.
+    """Reads a run folder and renders the parts of the page, within a request of the Flask application.
 
     Args:
-        folder: Of the run, which may be of another process, or have ended.
-        templates: Of the parts.
+        folder: The run folder; the run may belong to another process, or have ended.
     """
 
-    def __init__(self, folder: RunFolder, templates: jinja2.Environment) -> None:
-        self.folder, self.templates = folder, templates
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
         self.lines: Throttled[tuple[Lines, Lines]] = Throttled(self._read_lines, ([], []))
-        self.charts: Throttled[list[tuple[str, str]]] = Throttled(lambda: charts(*self.lines.made), [])
+        self.drawings: Throttled[list[tuple[str, str]]] = Throttled(lambda: charts(*self.lines.made), [])
 
     def parts(self) -> dict[str, str]:
-        """HTML by the part's name; of a file that cannot be read, why. All but the charts."""
+        """The HTML of all parts except the charts, by name; if a file cannot be read, the part says why."""
         return {name: self._part(name) for name in ("status", "workers", "evaluations", "log")}
 
-    def drawings(self) -> dict[str, str]:
-        """The same for the charts."""
+    def charts(self) -> dict[str, str]:
+        """The same for the charts, which take longer."""
         return {"charts": self._part("charts")}
 
     def _part(self, name: str) -> str:
         try:
             values: Mapping[str, Any] = getattr(self, f"_{name}")()
-            return self.templates.get_template(f"training/{name}.html").render(values)
+            return render_template(f"training/{name}.html", **values)
         except UserError as error:
             text = str(error)
         except (
@@ -107,11 +110,11 @@ class TrainingView:
             ValueError,
             jinja2.TemplateError,
         ) as error:
-            text = f"the run's files hold something else than expected ({type(error).__name__}: {error})"
-        return self.templates.get_template("training/problem.html").render(text=text)
+            text = f"the run's files have unexpected contents ({type(error).__name__}: {error})"
+        return render_template("training/problem.html", text=text)
 
     def _metrics(self) -> tuple[Lines, Lines]:
-        """Metrics and evaluations."""
+        """The lines of metrics and of evaluations."""
         files = (self.folder.metrics_file, self.folder.evaluations_file)
         return self.lines.get([file.stat().st_mtime_ns for file in files if file.exists()])
 
@@ -142,7 +145,7 @@ class TrainingView:
 
     def _charts(self) -> dict[str, Any]:
         self._metrics()
-        return {"charts": self.charts.get(self.lines.stamps)}
+        return {"charts": self.drawings.get(self.lines.stamps)}
 
     def _workers(self) -> dict[str, Any]:
         metrics, _ = self._metrics()
@@ -168,7 +171,7 @@ class TrainingView:
 
 
 def _shares(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Of workers' time, by phase."""
+    """The shares of workers' time by phase."""
     return {phase: metrics[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in metrics}
 
 

@@ -1,4 +1,4 @@
-"""The parts that the report is put together from."""
+"""What the report is put together from: chapters, which hold pictures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.run_folder import RunFolder
@@ -21,51 +19,42 @@ class NotShownError(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a chapter is about: a run, and states that its agent met."""
+    """What a report is about: a run, and a recording of its agent."""
 
     run: RunFolder
     recording: Recording
-    dimensions: tuple[int, ...] = ()  # of the observation, that a map is drawn over; empty: the two that matter most
+    dimensions: tuple[int, ...] = ()  # two entries of the observation for the map; empty: the most important two
     seed: int = 0
 
     @property
     def agent(self) -> Agent:
-        """Who met them."""
+        """The agent that was recorded."""
         return self.recording.agent
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether the agent remembers."""
+        """Whether the agent's network has a recurrent core."""
         return bool(self.agent.network.initial_state(1))
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing, which becomes a file beside the report and a part of it."""
+    """A drawing that is shown in the report and written to a file beside it."""
 
     name: str  # of the file, without its ending
     figure: Figure
     caption: str = ""
-    in_page: bool = True  # False where a block of the page shows the same
+    in_page: bool = True  # False where the chapter's interactive block shows the same
 
 
 @dataclass(frozen=True)
 class Chapter:
     """One part of the report.
 
-    `block` names a part of the page's template that shows `data` and moves.
+    `block` names the interactive part of the page's template that shows `data`; it is empty if there is none.
     """
 
-    title: str
     text: str
     pictures: tuple[Picture, ...] = ()
     block: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
-
-
-def plain(array: ArrayLike) -> Any:
-    """An array as lists of numbers that JSON has, to six digits; None for what is not finite."""
-    numbers = np.asarray(array, float)
-    if numbers.ndim > 1:
-        return [plain(row) for row in numbers]
-    return [float(f"{number:.6g}") if np.isfinite(number) else None for number in numbers.tolist()]

@@ -10,19 +10,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asyncrl.analysis.drawing import drawing
-from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject, plain
+from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.recording import Recording
+from asyncrl.analysis.json_numbers import json_numbers
 
 FEWEST = 30
-"""States, below which neighbours mean nothing."""
+"""Least number of different states: among fewer, neighbours mean nothing."""
 COMPONENTS = 50
-"""Principal components that t-SNE starts from."""
+"""Number of principal components that t-SNE starts from."""
 THUMBNAIL, COLUMNS = 84, 50
-"""Longer side of a small picture in pixels, and small pictures side by side in one large one."""
+"""Longer side of a thumbnail in pixels, and number of thumbnails in a row of the sheet that holds them all."""
 
 
 def show_embedding(subject: Subject) -> Chapter:
-    """States that the agent treats alike lie together.
+    """Shows all states as points; states that the agent treats alike are close together.
 
     Raises:
         NotShownError: There are too few states, or all look the same to the network.
@@ -37,14 +38,13 @@ def show_embedding(subject: Subject) -> Chapter:
         figure.colorbar(drawn, label=names[0], pad=0.01)
     sheet, width, height = thumbnails(recording)
     return Chapter(
-        "What it takes for alike",
         f"The last hidden layer ({recording.features.shape[1]} numbers) of {len(recording):,} states in two "
-        "dimensions, by t-SNE: states that lie together are much the same to the agent. Point at one to see it.",
+        "dimensions, by t-SNE. States that are close together look similar to the agent. Point at one to see it.",
         (Picture("embedding", figure, in_page=False),),
         "embedding",
         {
-            "points": plain((points - points.min(0)) / np.maximum(np.ptp(points, 0), 1e-9)),
-            "quantities": {name: plain(values) for name, values in recording.quantities.items()},
+            "points": json_numbers((points - points.min(0)) / np.maximum(np.ptp(points, 0), 1e-9)),
+            "quantities": {name: json_numbers(values) for name, values in recording.quantities.items()},
             "sheet": sheet,
             "columns": COLUMNS,
             "width": width,
@@ -57,16 +57,16 @@ def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Features [N, F] as points [N, 2].
 
     Raises:
-        NotShownError: There are too few states, or all are equal.
+        NotShownError: There are too few different states, or the features are single numbers.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     different = len(np.unique(features, axis=0))
     if different < FEWEST:
-        raise NotShownError(f"only {different} of its states differ: too few for neighbours to mean anything")
+        raise NotShownError(f"only {different} of its states differ, and t-SNE needs at least {FEWEST}")
     if features.shape[1] < 2:
-        raise NotShownError("its last hidden layer has one number only")
+        raise NotShownError("its last hidden layer has only one number")
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
     perplexity = min(30.0, (len(features) - 1) / 3)
@@ -75,17 +75,17 @@ def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 def thumbnails(recording: Recording) -> tuple[str, int, int]:
-    """All states as small pictures in one large one, as a data address, and a small picture's width and height."""
+    """One image with a thumbnail of each state, as a data URL, and a thumbnail's width and height."""
     height, width = recording.frame(0).shape[:2]
     factor = THUMBNAIL / max(height, width)
-    small = max(1, round(width * factor)), max(1, round(height * factor))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
     rows = -(-len(recording) // COLUMNS)
-    sheet = Image.new("RGB", (small[0] * COLUMNS, small[1] * rows))
-    for number in range(len(recording)):
-        with Image.open(io.BytesIO(recording.frames[number])) as frame:
-            frame.draft("RGB", small)
+    sheet = Image.new("RGB", (size[0] * COLUMNS, size[1] * rows))
+    for number, step in enumerate(recording.steps):
+        with Image.open(io.BytesIO(step.frame)) as frame:
+            frame.draft("RGB", size)
             row, column = divmod(number, COLUMNS)
-            sheet.paste(frame.resize(small), (column * small[0], row * small[1]))
+            sheet.paste(frame.resize(size), (column * size[0], row * size[1]))
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=70)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), *small
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), *size

@@ -1,4 +1,4 @@
-"""The weights of the first layer: what the network looks for in what it sees."""
+"""The weights of the first layer: what the network looks for in its observations."""
 
 from __future__ import annotations
 
@@ -12,38 +12,36 @@ from torch import nn
 
 from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
-from asyncrl.envs.meanings import observation_names
+from asyncrl.analysis.labels import observation_names
 from asyncrl.networks.torso import DictTorso, ImageTorso, VectorTorso
 
 MOST_UNITS = 32
-"""Units that are shown: those with the largest weights."""
+"""Number of units shown: the first filters of a convolution, else the units with the largest weights."""
+MOST_INPUTS = 40
+"""With more inputs than this, their names are left out."""
 
 
 def show_filters(subject: Subject) -> Chapter:
-    """A picture for each torso of the network.
+    """Shows a picture for each torso of the network.
 
     Raises:
-        NotShownError: The torsos are of somebody's own kind.
+        NotShownError: All torsos are the user's own.
     """
     pictures: list[Picture] = []
     heads = subject.agent.network.body_of
     for number, body in enumerate(subject.agent.network.bodies):
-        owner = (
-            ""
-            if len(subject.agent.network.bodies) == 1
-            else f" of the {'/'.join(h for h, n in heads.items() if n == number)}"
-        )
+        users = "/".join(head for head, its_body in heads.items() if its_body == number)
         for key, torso in _torsos(body.torso):
             figure = _draw(torso, subject)
             if figure is not None:
-                caption = f"{key}{owner}".strip()
-                pictures.append(Picture(f"filters_{len(pictures)}", figure, caption))
+                parts = [key, "" if len(subject.agent.network.bodies) == 1 else f"used by the {users}"]
+                pictures.append(Picture(f"filters_{len(pictures)}", figure, ", ".join(filter(None, parts))))
     if not pictures:
-        raise NotShownError("it has no first layer, or one of its own kind")
+        raise NotShownError("its network has no torso of asyncrl")
     return Chapter(
-        "First layer",
-        "What each unit of the first layer adds up: orange counts for it, purple against it. Of images each column is "
-        "a filter and each row one of the stacked frames or channels, the oldest on top.",
+        "Each unit of the first layer computes a weighted sum of its inputs. Orange weights are positive, purple ones "
+        "negative. For images, each column is a filter and each row one of the stacked frames or channels, with the "
+        "oldest frame on top.",
         tuple(pictures),
     )
 
@@ -75,7 +73,7 @@ def _draw(torso: Any, subject: Subject) -> Figure | None:
 
 
 def _draw_grid(weights: NDArray[np.float32]) -> Figure:
-    """Weights [units, channels, height, width], each unit's in its own scale."""
+    """Draws weights [units, channels, height, width], each unit in its own colour scale."""
     units, channels = weights.shape[:2]
     columns = min(units, 16)
     rows = -(-units // columns) * channels
@@ -94,14 +92,14 @@ def _draw_grid(weights: NDArray[np.float32]) -> Figure:
 
 
 def _draw_matrix(weights: NDArray[np.float32], names: tuple[str, ...]) -> Figure:
-    """Weights [units, inputs]."""
+    """Draws weights [units, inputs]."""
     limit = np.abs(weights).max() or 1.0
-    few = len(names) <= 40
+    few = len(names) <= MOST_INPUTS
     with drawing(7, min(6.0, 1.2 + 0.2 * len(names)) if few else 4) as (figure, [[axes]]):
         drawn = axes.imshow(weights.T, cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
         if few:
             axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("units, the largest weights first")
+        axes.set_xlabel("units, those with the largest weights first")
         axes.set_ylabel("" if few else "inputs")
         figure.colorbar(drawn, label="weight", pad=0.01)
         return figure

@@ -1,4 +1,4 @@
-"""What the agent did before it learned anything: if that meets no reward, there is nothing to learn from."""
+"""What the untrained agent did: if it never meets a reward, there is nothing to learn from."""
 
 from __future__ import annotations
 
@@ -24,48 +24,47 @@ from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.types import Decision, Episode, Progress, State
 
 ENVIRONMENTS, STEPS = 16, 128
-"""Played side by side, and steps of each."""
+"""Number of environments that are played side by side, and of steps in each."""
 MOST_NAMES = 24
-"""Actions that fit under a drawing."""
+"""With more actions than this, a drawing shows their numbers instead of their names."""
 
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """What an untrained agent did."""
+    """What the untrained agent did."""
 
-    actions: NDArray[np.float32]  # [steps, ...] as the agent gives them
+    actions: NDArray[np.float32]  # [steps, ...] in the agent's own units
     rewards: NDArray[np.float32]  # [steps], unclipped
-    episodes: tuple[Episode, ...]  # that ended
+    episodes: tuple[Episode, ...]  # those that ended
 
 
 def show_first_policy(subject: Subject) -> Chapter:
-    """How the initial network acts, and whether it meets any reward."""
+    """Shows how the initial network acts, and whether it meets any reward."""
     agent, readout = subject.agent, subject.recording.readout
     first = play_untrained(agent)
     paid = int((first.rewards != 0).sum())
     if not paid:
-        found = "it met no reward at all: unless exploration finds one, there is nothing to learn from"
+        found = "it met no reward: unless exploration finds one, there is nothing to learn from"
     elif len(np.unique(first.rewards)) == 1:
-        found = f"each step paid {first.rewards[0]:g}, whatever it did"
+        found = f"every step gave a reward of {first.rewards[0]:g}"
     else:
-        found = f"{paid:,} of them paid something ({first.rewards.min():g} to {first.rewards.max():g})"
+        found = f"{paid:,} of them gave a reward ({first.rewards.min():g} to {first.rewards.max():g})"
     returns = [episode.total_reward for episode in first.episodes]
     ended = (
         f"{len(returns)} episodes ended, with a mean return of {np.mean(returns):.4g}"
         if returns
         else "no episode ended"
     )
-    now = np.stack([np.asarray(decision.action) for decision in subject.recording.decisions])
+    now = np.stack([np.asarray(step.decision.action) for step in subject.recording.steps])
     return Chapter(
-        "Before it learned anything",
-        f"The initial network, drawn from the run's seed, acted for {len(first.rewards):,} steps as it did when "
-        f"training began: {found}; {ended}.",
-        (Picture("first_policy", _draw(readout, agent, first.actions, now), "Actions taken: then, and now"),),
+        f"The network with its initial parameters played {len(first.rewards):,} steps with the exploration of the "
+        f"first training step: {found}; {ended}.",
+        (Picture("first_policy", _draw(readout, agent, first.actions, now), "Actions taken before training and now"),),
     )
 
 
 def play_untrained(agent: Agent) -> FirstSteps:
-    """Lets a network with the run's initial parameters act as a worker does at the first step."""
+    """Plays with the run's initial parameters, acting as a worker does at the first training step."""
     experiment, info = agent.experiment, agent.info
     network, random = make_network(experiment, info), torch.Generator().manual_seed(experiment.seed)
     collector = Collector(

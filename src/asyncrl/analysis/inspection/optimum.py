@@ -1,4 +1,4 @@
-"""The value of every state beside the exact optimum, where an environment is small enough to compute it."""
+"""The agent's values beside the exact optimum, for environments that are small enough to compute it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.picture import COLOURS
+from asyncrl.analysis.readout import first_outputs
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import make_environments
 from asyncrl.runtime.rollout_buffer import RewardRule
 
 Array = NDArray[np.float64]
 SWEEPS, TOLERANCE = 100_000, 1e-9
-"""At most this many sweeps of value iteration, and when it has come to rest."""
+"""Value iteration stops after this many sweeps, or when no value changes by more than the tolerance."""
 MOST_PANELS = 6
 MOST_STATES = 2_000
 
@@ -29,50 +30,48 @@ MOST_STATES = 2_000
 class Table:
     """Every state of an environment with the exact value of each action.
 
-    A map's axes are named after what the environment calls them; its cells are states, -1 where there is none.
+    A map lays states out in a plane, as the environment draws them.
     """
 
     observations: NDArray[Any]  # [S, ...]
-    action_values: Array  # Q* [S, A], of rewards as they are learned from; NaN where the episode is over, or never is
+    action_values: Array  # Q* [S, A] in training units; NaN for states after the end and for unreachable states
     maps: dict[str, NDArray[np.int64]]  # by title, the state of each cell [rows, columns]
-    axes: tuple[str, str] = ("", "")
+    axes: tuple[str, str] = ("", "")  # names of a map's horizontal and vertical axis
 
 
 def show_optimum(subject: Subject) -> Chapter:
-    """What the agent thinks each state is worth, and what it is worth.
+    """Compares the agent's value and preferred action in each state with the optimal ones.
 
     Raises:
-        NotShownError: The environment has no table of its states, or the agent remembers.
+        NotShownError: The environment has no table of its states, or the agent is recurrent or has no value output.
     """
     recording, readout = subject.recording, subject.recording.readout
     if recording.reading.values is None:
-        raise NotShownError("its network says nothing of a state's value")
+        raise NotShownError("its network has no value output")
     if subject.is_recurrent:
-        raise NotShownError("it remembers, so what a state is worth to it depends on what came before")
+        raise NotShownError("it is recurrent, so its value of a state depends on what came before")
     table = table_of(subject)
     network = subject.agent.network
-    count = len(table.observations)
-    rows = torch.from_numpy(table.observations.astype(subject.agent.info.observation_space.dtype))[None]
+    outputs = first_outputs(subject.agent, table.observations)
     with torch.no_grad():
-        outputs, _ = network(rows, network.initial_state(count), torch.ones(1, count, dtype=torch.bool))
         greedy = subject.agent.experiment.algorithm.act_greedily(network, outputs)[0].numpy()
     values = readout.read(outputs).values
     assert values is not None
     alive = ~np.isnan(table.action_values[:, 0])
     best = table.action_values[alive].max(-1)
     taken = np.take_along_axis(table.action_values, greedy[:, None], -1)[alive, 0]
-    right = float((taken >= best - 1e-6).mean())
+    is_best = taken >= best - 1e-6
     error = float(np.abs(values[alive] - best).mean())
-    pictures = [Picture("optimum", _scatter(values[alive], best, taken >= best - 1e-6))]
+    pictures = [Picture("optimum", _scatter(values[alive], best, is_best))]
     if table.maps:
         pictures.insert(
-            0, Picture("optimum_maps", _maps(table, values), "Above: what the agent thinks. Below: the truth.")
+            0, Picture("optimum_maps", _maps(table, values), "Above: the agent's values. Below: the exact values.")
         )
     return Chapter(
-        "Against the exact optimum",
-        f"All {int(alive.sum()):,} states that can be met, by dynamic programming. Its preferred action is a best one "
-        f"in {right:.1%} of them; its value is {error:.3g} off on average, where the exact values lie between "
-        f"{best.min():.3g} and {best.max():.3g}. States that a good agent never meets are among them.",
+        f"Dynamic programming gives the exact value of all {int(alive.sum()):,} reachable states. The agent's "
+        f"preferred action is optimal in {is_best.mean():.1%} of them. Its value is wrong by {error:.3g} on average, "
+        f"where the exact values lie between {best.min():.3g} and {best.max():.3g}. This includes states that a good "
+        "agent never visits.",
         tuple(pictures),
     )
 
@@ -85,7 +84,7 @@ def table_of(subject: Subject) -> Table:
     """
     experiment = subject.agent.experiment
     if experiment.network.last_action_reward:
-        raise NotShownError("it also sees its last action and reward, which no table of states has")
+        raise NotShownError("it also observes its last action and reward, which are not part of a table of states")
     rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
     environments: Any = make_environments(experiment, 1)
     try:
@@ -97,23 +96,25 @@ def table_of(subject: Subject) -> Table:
             return tabular_table(inner, experiment.algorithm.discount, rule)
     finally:
         environments.close()
-    raise NotShownError("its environment has no table of states and transitions (Catch and Gymnasium's toy text have)")
+    raise NotShownError(
+        "its environment has no table of states and transitions (Catch and Gymnasium's toy text environments have one)"
+    )
 
 
 def _has_table(environment: Any) -> bool:
-    """Whether it has the transitions of Gymnasium's toy text: by state and action, lists of four numbers each."""
+    """Whether the environment has a table of transitions by state and action, as Gymnasium's toy text has."""
     table = getattr(environment, "P", None)
     return isinstance(table, Mapping) and all(isinstance(row, Mapping) for row in table.values())
 
 
 def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Table:
-    """Every board of Catch with one ball, from the last row up.
+    """The exact values of every board of Catch with one ball, computed from the last row up.
 
     Raises:
-        NotShownError: The board does not hold the whole state.
+        NotShownError: The game has options with which a board is not the whole state, or too many states.
     """
     if game.memory or game.noise or game.balls > 1:
-        raise NotShownError("of Catch only the plain game with one ball has few enough boards")
+        raise NotShownError("only the plain game of Catch, with one ball, has a table of its states")
     rows, columns, paddles = game.rows, game.columns, game.columns - game.paddle_width + 1
     if rows * columns * paddles > MOST_STATES:
         raise NotShownError(f"it has {rows * columns * paddles:,} states, too many for a table")
@@ -131,7 +132,7 @@ def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Tabl
             values[row, :, :, action] = following[:, after]
     start = (columns - game.paddle_width) // 2
     table = values.reshape(-1, 3)
-    table[np.abs(paddle - start) > time] = np.nan  # the paddle cannot have come so far
+    table[np.abs(paddle - start) > time] = np.nan  # the paddle cannot have moved so far yet
     boards = CatchVectorEnv(len(time), rows=rows, columns=columns, paddle_width=game.paddle_width)
     states = np.arange(len(time)).reshape(rows, columns, paddles)
     shown = np.unique(np.linspace(0, columns - 1, min(columns, MOST_PANELS)).astype(int))
@@ -140,7 +141,11 @@ def catch_table(game: CatchVectorEnv, discount: float, rule: RewardRule) -> Tabl
 
 
 def tabular_table(environment: Any, discount: float, rule: RewardRule) -> Table:
-    """States and transitions of Gymnasium's toy text environments, by value iteration."""
+    """The exact values of a toy text environment of Gymnasium, by value iteration.
+
+    Raises:
+        NotShownError: It has too many states.
+    """
     transitions = environment.P
     states, actions = len(transitions), len(transitions[0])
     if states > MOST_STATES:
@@ -169,28 +174,28 @@ def tabular_table(environment: Any, discount: float, rule: RewardRule) -> Table:
 
 
 def _reachable(environment: Any, probability: Array) -> NDArray[np.bool_]:
-    """Which states can be met [S], by the transitions that go on [S, A, S]."""
+    """Which states [S] can be reached, by the probabilities of transitions that do not end the episode [S, A, S]."""
     starts = getattr(environment, "initial_state_distrib", None)
-    met = np.ones(len(probability), bool) if starts is None else np.asarray(starts) > 0
+    reached = np.ones(len(probability), bool) if starts is None else np.asarray(starts) > 0
     edges = probability.sum(1) > 0
     for _ in range(len(probability)):
-        more = met | edges[met].any(0)
-        if (more == met).all():
+        more = reached | edges[reached].any(0)
+        if (more == reached).all():
             break
-        met = more
-    return met
+        reached = more
+    return reached
 
 
 def _maps(table: Table, values: NDArray[np.float32]) -> Figure:
-    truth = table.action_values.max(-1)
-    known = truth[~np.isnan(truth)]
+    exact = table.action_values.max(-1)
+    known = exact[~np.isnan(exact)]
     low, high = min(known.min(), values.min()), max(known.max(), values.max())
     columns = len(table.maps)
     cells = next(iter(table.maps.values())).shape
     panel = min(4.5, 9 / columns)
     with drawing(panel * columns, 2 * min(3.2, panel * cells[0] / cells[1]) + 0.9, 2, columns) as (figure, grid):
         for column, (title, states) in enumerate(table.maps.items()):
-            for axes, numbers in zip(grid[:, column], (np.where(np.isnan(truth), np.nan, values), truth), strict=True):
+            for axes, numbers in zip(grid[:, column], (np.where(np.isnan(exact), np.nan, values), exact), strict=True):
                 drawn = draw_image(
                     axes, numbers[states], "", vmin=low, vmax=high, aspect="auto" if cells[0] > cells[1] else "equal"
                 )
@@ -202,15 +207,18 @@ def _maps(table: Table, values: NDArray[np.float32]) -> Figure:
         return figure
 
 
-def _scatter(values: NDArray[np.float32], best: Array, right: NDArray[np.bool_]) -> Figure:
+def _scatter(values: NDArray[np.float32], best: Array, is_best: NDArray[np.bool_]) -> Figure:
     with drawing(4.5, 3.6) as (figure, [[axes]]):
-        for chosen, label, colour in ((right, "a best action", COLOURS[0]), (~right, "a worse one", COLOURS[1])):
+        for chosen, label, colour in (
+            (is_best, "an optimal action", COLOURS[0]),
+            (~is_best, "another one", COLOURS[1]),
+        ):
             axes.scatter(
                 best[chosen], values[chosen], s=10, alpha=0.6, linewidths=0, color=colour, label=f"prefers {label}"
             )
         ends = [min(best.min(), values.min()), max(best.max(), values.max())]
         axes.plot(ends, ends, color="0.5", linewidth=0.8, linestyle=":")
-        axes.set_xlabel("exact value of acting best")
+        axes.set_xlabel("exact value of acting optimally")
         axes.set_ylabel("agent's value")
         axes.legend()
         return figure

@@ -1,10 +1,11 @@
-"""States that an agent met, with all it said of them: what every chapter of the report is made from."""
+"""Recorded episodes with all that the agent computed at each step: every chapter of the report reads them."""
 
 from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from asyncrl.analysis.episode import Decision, Frame, Moment, Stage
+from asyncrl.analysis.episode import Decision, EpisodePlayer, Frame, Step
 from asyncrl.analysis.readout import Reading, Readout
 from asyncrl.networks.heads import PolicyHead
 from asyncrl.runtime.agent import Agent
@@ -22,103 +23,164 @@ from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map
 from asyncrl.types import State
 
-Numbers = NDArray[np.float32]  # [N]
+Numbers = NDArray[np.float32]
 MOST_PREFERENCES = 16
-"""Among the quantities: those that vary most."""
-FILM_STEPS = 200
-"""A film of fewer goes on with the next episode."""
+"""Number of preferences among a recording's quantities: those that vary most."""
+VIDEO_STEPS = 200
+"""The report's video shows whole episodes until it has at least this many steps."""
 
 Progress = Callable[[float], None]
-"""Takes the share that is done."""
+"""Is called with the share of the work that is done."""
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """A state, what the agent made of it, and the reward that followed."""
+
+    frame: bytes  # JPEG
+    decision: Decision
+    features: Numbers  # [F], the last hidden layer before the policy or the action values
+    reward: float  # unclipped
+
+
+@dataclass(frozen=True)
+class RecordedEpisode:
+    """The steps of one episode, without its final observation, where no action is chosen."""
+
+    steps: tuple[RecordedStep, ...]
+    is_whole: bool  # False if the recording stopped before the episode ended
+    bootstrap: float  # value of the state after the last step: 0 after a terminal state, else the network's value
+
+    @property
+    def total_reward(self) -> float:
+        """Sum of the unclipped rewards."""
+        return sum(step.reward for step in self.steps)
+
+    def returns(self, rule: RewardRule, discount: float) -> Numbers:
+        """Discounted returns [T] of the rewards as the agent learns from them, with the bootstrap value at the end."""
+        rewards = rule.apply(torch.tensor([step.reward for step in self.steps])).numpy()
+        returns, following = np.zeros_like(rewards), self.bootstrap
+        for number in reversed(range(len(rewards))):
+            following = rewards[number] + discount * following
+            returns[number] = following
+        return returns
 
 
 @dataclass(frozen=True)
 class Recording:
-    """N states in the order in which they were met, without the episodes' last ones, where nothing is chosen."""
+    """Episodes that an agent played; arrays over their N steps are in the order of play."""
 
     agent: Agent
     readout: Readout
-    frames: tuple[bytes, ...]  # [N], JPEG
-    decisions: tuple[Decision, ...]  # [N]
-    features: Numbers  # [N, F], of the last hidden layer before the policy, or before the action values
-    reading: Reading
-    rewards: Numbers  # [N], that followed, unclipped
-    episode: NDArray[np.int64]  # [N], which one a state belongs to, from 0
-    step: NDArray[np.int64]  # [N], in its episode
-    rate: float  # steps a second of the environment's own time
-    why_shades: str  # why the frames are of what is observed; empty if they are the environment's own pictures
-    ends: tuple[bool, ...]  # of each episode: whether it came to its end; the last may have been cut
-    after: tuple[float, ...]  # of each episode: what was still to come: 0 after a terminal state, else the next value
-    seconds: float  # that it took
+    episodes: tuple[RecordedEpisode, ...]
+    fps: float  # steps per second at the environment's own speed
+    render_problem: str  # why frames show the observation; empty if they are the environment's own pictures
+    seconds: float  # that playing took
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.steps)
+
+    @cached_property
+    def steps(self) -> tuple[RecordedStep, ...]:
+        """All steps [N]."""
+        return tuple(step for episode in self.episodes for step in episode.steps)
 
     @property
-    def film(self) -> slice:
-        """The states of the first episodes: as many whole ones as make a film of some length."""
-        lengths = np.bincount(self.episode).cumsum()
-        return slice(0, int(lengths[min(int(np.searchsorted(lengths, FILM_STEPS)), len(lengths) - 1)]))
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of steps of each episode."""
+        return np.array([len(episode.steps) for episode in self.episodes])
 
-    def place(self, number: int) -> str:
-        """Where a state lies, in words."""
-        episode = f"episode {self.episode[number] + 1}, " if self.episode[-1] else ""
-        return f"{episode}step {self.step[number]:,}"
+    @cached_property
+    def step_numbers(self) -> NDArray[np.int64]:
+        """The number [N] of each step in its episode, from 0."""
+        return np.concatenate([np.arange(length) for length in self.lengths])
 
-    def frame(self, number: int) -> Frame:
-        """The picture of a state."""
-        with Image.open(io.BytesIO(self.frames[number])) as image:
-            return np.asarray(image.convert("RGB"))
+    @cached_property
+    def reading(self) -> Reading:
+        """The agent's preferences and values at all steps."""
+        heads = self.steps[0].decision.outputs
+        return self.readout.read({head: self._outputs(head) for head in heads})
 
-    def observations(self, numbers: Any) -> Any:
-        """Observations of some states [N, ...], or that for each key."""
-        chosen = [self.decisions[number].observation for number in np.arange(len(self))[numbers]]
-        return tree_map(lambda *rows: torch.cat(rows, 1)[0], *chosen)
+    @cached_property
+    def features(self) -> Numbers:
+        """The last hidden layer [N, F] before the policy or the action values."""
+        return np.stack([step.features for step in self.steps])
 
-    def states(self, number: int, copies: int) -> State:
-        """The recurrent state before a state of the environment, repeated [copies, H] for each tensor."""
-        return tuple(tensor.expand(copies, -1) for tensor in self.decisions[number].state)
+    @cached_property
+    def rewards(self) -> Numbers:
+        """The unclipped reward [N] that followed each step."""
+        return np.array([step.reward for step in self.steps], np.float32)
 
     @cached_property
     def returns(self) -> Numbers:
-        """Discounted returns of rewards as they are learned from [N]; what was cut off counts with the next value."""
+        """The return [N] that followed each step, in training units: of clipped, scaled and discounted rewards."""
         experiment = self.agent.experiment
         rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
-        rewards = rule.apply(torch.from_numpy(self.rewards)).numpy()
-        returns = np.zeros(len(self), np.float32)
-        for number in reversed(range(len(self))):
-            continues = number + 1 < len(self) and self.episode[number + 1] == self.episode[number]
-            following = float(returns[number + 1]) if continues else self.after[self.episode[number]]
-            returns[number] = rewards[number] + experiment.algorithm.discount * following
-        return returns
+        return np.concatenate([episode.returns(rule, experiment.algorithm.discount) for episode in self.episodes])
+
+    @property
+    def video_episodes(self) -> int:
+        """Number of episodes in the report's video: as few as have `VIDEO_STEPS` steps together, else all."""
+        return min(int(np.searchsorted(self.lengths.cumsum(), VIDEO_STEPS)) + 1, len(self.episodes))
+
+    @property
+    def video_steps(self) -> slice:
+        """The steps of those episodes."""
+        return slice(0, int(self.lengths[: self.video_episodes].sum()))
+
+    def place(self, number: int) -> str:
+        """The episode and step of a state, for people: counted from 1 and 0."""
+        episode = int(np.searchsorted(self.lengths.cumsum(), number, side="right")) + 1
+        return (f"episode {episode}, " if len(self.episodes) > 1 else "") + f"step {self.step_numbers[number]:,}"
+
+    def frame(self, number: int) -> Frame:
+        """The picture of a state."""
+        with Image.open(io.BytesIO(self.steps[number].frame)) as image:
+            return np.asarray(image.convert("RGB"))
+
+    def observations(self, numbers: Any) -> Any:
+        """The observations of some states [n, ...], or that for each key.
+
+        Args:
+            numbers: Their numbers, or a slice.
+        """
+        chosen = [self.steps[number].decision.observation for number in np.arange(len(self))[numbers]]
+        return tree_map(lambda *rows: torch.cat(rows, 1)[0], *chosen)
+
+    def recurrent_state(self, number: int, copies: int) -> State:
+        """The recurrent state before a step, repeated [copies, H] for each tensor."""
+        return tuple(tensor.expand(copies, -1) for tensor in self.steps[number].decision.state)
 
     @cached_property
     def quantities(self) -> dict[str, Numbers]:
-        """All numbers that are known of each state [N], by name."""
+        """Every number [N] that is known of the states, by name."""
         reading, found = self.reading, dict[str, Numbers]()
         if reading.values is not None:
             found["value"] = reading.values
-            found["advantage of what was done"] = self.returns - reading.values
-        found["return from here"] = self.returns
+            found["advantage of the action taken"] = self.returns - reading.values
+        found["return that followed"] = self.returns
         if (entropy := self._entropy()) is not None:
             found["entropy"] = entropy
         if reading.deviations is not None:
             found["deviation"] = reading.deviations
-        found["step of the episode"] = self.step.astype(np.float32)
+        found["step of the episode"] = self.step_numbers.astype(np.float32)
         found["reward"] = self.rewards
-        what = {"probabilities": "π", "action values": "Q", "distribution": "mean of"}[self.readout.kind]
-        for number in np.sort(np.argsort(-self.reading.preferences.std(0))[:MOST_PREFERENCES]):
-            name = self.readout.names[number]
-            found[f"{what}({name})" if what != "mean of" else f"{what} {name}"] = reading.preferences[:, number]
+        names = {"probabilities": "π({})", "action values": "Q({})", "distribution": "mean of {}"}[self.readout.kind]
+        for number in np.sort(np.argsort(-reading.preferences.std(0))[:MOST_PREFERENCES]):
+            found[names.format(self.readout.names[number])] = reading.preferences[:, number]
         return found
 
     def _entropy(self) -> Numbers | None:
         if "policy" not in self.agent.network.heads:
             return None
         policy = cast(PolicyHead, self.agent.network.heads["policy"])
-        if not hasattr(policy, "entropy"):  # a head of somebody's own
+        if not hasattr(policy, "entropy"):  # a user's own head
             return None
-        return torch.cat([policy.entropy(item.outputs["policy"]).flatten() for item in self.decisions]).numpy()
+        return policy.entropy(self._outputs("policy")).flatten().numpy()
+
+    def _outputs(self, head: str) -> torch.Tensor:
+        """A head's outputs [N, 1, ...]."""
+        return torch.cat([step.decision.outputs[head] for step in self.steps])
 
 
 def record(
@@ -131,95 +193,61 @@ def record(
     seed: int,
     progress: Progress,
 ) -> Recording:
-    """Plays until there are enough states, or the time is over.
+    """Plays until enough states are recorded or the time is over.
 
     Args:
-        agent: Who plays.
-        readout: Of its network.
-        states: Number of states wanted.
-        seconds: At most this long; at least one state is recorded.
-        deterministic: Take the best known actions.
-        seed: Of environment and actions.
-        progress: Told how far it is.
+        agent: The agent that plays.
+        readout: Reads the outputs of its network.
+        states: Number of states to record.
+        seconds: Time limit; at least one state is recorded.
+        deterministic: Take the most probable action instead of drawing one.
+        seed: Seed for the environment and the drawn actions.
+        progress: Is called after each step.
 
     Raises:
         UserError: The environment cannot be made.
     """
-    frames: list[bytes] = []
-    decisions: list[Decision] = []
-    features: list[torch.Tensor] = []  # of each decision, and of what followed it
-    kept: list[int] = []  # places among them
-    rewards: list[float] = []
-    episodes: list[int] = []
-    steps: list[int] = []
-    ends: list[bool] = []
-    after: list[float] = []
-    started = time.monotonic()
+    episodes: list[RecordedEpisode] = []
+    steps: list[RecordedStep] = []  # of the episode that is being played
+    count, started = 0, time.monotonic()
+    previous: tuple[Step, Numbers] | None = None  # a step whose reward comes with the next one, and its features
+    with EpisodePlayer(agent) as player, _head_inputs(agent) as features:
+        for step in player.play(states, deterministic, seed):
+            elapsed = (time.monotonic() - started) / seconds
+            if previous is not None:
+                steps.append(_recorded(*previous, reward=step.reward))
+                count += 1
+            is_enough = count >= states or (elapsed >= 1 and count > 0)
+            if steps and (step.last or is_enough):
+                bootstrap = 0.0 if step.terminated else _value(readout, step)
+                episodes.append(RecordedEpisode(tuple(steps), step.last, bootstrap))
+                steps = []
+            if is_enough:
+                break
+            previous = None if step.last else (step, features[-1])
+            progress(max(count / states, elapsed))
+        fps, render_problem = player.fps, player.render_problem
+    return Recording(agent, readout, tuple(episodes), fps, render_problem, time.monotonic() - started)
+
+
+@contextmanager
+def _head_inputs(agent: Agent) -> Iterator[list[Numbers]]:
+    """Collects the features [F] that the head for policy or action values is given at each call."""
     head = agent.network.heads["policy" if "policy" in agent.network.heads else "q"]
-    with Stage(agent) as stage:
-        hook = head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].flatten(0, 1)))
-        try:
-            for moment in stage.play(states, deterministic, seed):
-                starts = len(ends) == len(after)
-                if not starts:
-                    rewards.append(moment.reward)
-                spent = (time.monotonic() - started) / seconds
-                is_enough = len(frames) >= states or (spent >= 1 and bool(frames))
-                if moment.last or is_enough:
-                    if not starts:
-                        ends[-1] = moment.last
-                        after.append(0.0 if moment.terminated else _value(readout, moment))
-                    if is_enough:
-                        break
-                    continue
-                if starts:
-                    ends.append(False)
-                    step = 0
-                frames.append(_jpeg(moment))
-                decisions.append(moment.decision)
-                kept.append(len(features) - 1)
-                episodes.append(len(ends) - 1)
-                steps.append(step)
-                step += 1
-                progress(max(len(frames) / states, spent))
-        finally:
-            hook.remove()
-        rate, why_shades = stage.rate, stage.why_shades
-    return Recording(
-        agent,
-        readout,
-        tuple(frames),
-        tuple(decisions),
-        torch.cat([features[place] for place in kept]).numpy(),
-        _joined([readout.read(decision.outputs) for decision in decisions]),
-        np.array(rewards, np.float32),
-        np.array(episodes),
-        np.array(steps),
-        rate,
-        why_shades,
-        tuple(ends),
-        tuple(after),
-        time.monotonic() - started,
-    )
+    collected: list[Numbers] = []
+    hook = head.register_forward_pre_hook(lambda _, inputs: collected.append(inputs[0].flatten().numpy()))
+    try:
+        yield collected
+    finally:
+        hook.remove()
 
 
-def _value(readout: Readout, moment: Moment) -> float:
-    values = readout.read(moment.decision.outputs).values
-    return 0.0 if values is None else float(values[0])
-
-
-def _joined(readings: list[Reading]) -> Reading:
-    first = readings[0]
-    return Reading(
-        np.concatenate([reading.preferences for reading in readings]),
-        None
-        if first.deviations is None
-        else np.concatenate([r.deviations for r in readings if r.deviations is not None]),
-        None if first.values is None else np.concatenate([r.values for r in readings if r.values is not None]),
-    )
-
-
-def _jpeg(moment: Moment) -> bytes:
+def _recorded(step: Step, features: Numbers, reward: float) -> RecordedStep:
     file = io.BytesIO()
-    Image.fromarray(moment.frame).save(file, "JPEG", quality=92)
-    return file.getvalue()
+    Image.fromarray(step.frame).save(file, "JPEG", quality=92)
+    return RecordedStep(file.getvalue(), step.decision, features, reward)
+
+
+def _value(readout: Readout, step: Step) -> float:
+    values = readout.read(step.decision.outputs).values
+    return 0.0 if values is None else float(values[0])

@@ -1,4 +1,4 @@
-"""Puts the chapters together: one page that needs nothing else, and the pictures beside it."""
+"""Writes the report: one self-contained page, and its pictures as files beside it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from asyncrl.algorithms import algorithm_name
 from asyncrl.analysis.advice import advise
 from asyncrl.analysis.drawing import gradient, to_png, to_svg
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Subject
 from asyncrl.analysis.inspection.embedding import show_embedding
-from asyncrl.analysis.inspection.film import show_film
+from asyncrl.analysis.inspection.episode_chapter import show_episode
 from asyncrl.analysis.inspection.filters import show_filters
 from asyncrl.analysis.inspection.first_policy import show_first_policy
-from asyncrl.analysis.inspection.moments import show_moments
+from asyncrl.analysis.inspection.notable_states import show_notable_states
 from asyncrl.analysis.inspection.optimum import show_optimum
 from asyncrl.analysis.inspection.recording import record
 from asyncrl.analysis.inspection.saliency_chapter import show_saliency
@@ -32,15 +34,15 @@ from asyncrl.runtime.agent import Agent
 
 REPORT = "report.html"
 PICTURES = (
-    *("episode", "moments_*", "saliency_*", "streams", "value_and_policy", "optimum*", "embedding", "filters_*"),
+    *("episode", "notable_states_*", "saliency_*", "streams", "value_and_policy", "optimum*", "embedding", "filters_*"),
     *("training", "first_policy"),
 )
-"""Names of files that an older report may have left."""
+"""Names of the pictures that an older report may have left in the folder."""
 RECORDING_SHARE = 0.4
-"""Of the time that a report takes, roughly."""
+"""Share of the report's time that playing takes, roughly."""
 
 Progress = Callable[[str, float], None]
-"""Takes what is being done, and the share that is done."""
+"""Is called with what is being done, and the share of the work that is done."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +65,24 @@ def inspect(
     seed: int,
     progress: Progress,
 ) -> Path:
-    """Writes the report of an agent and its pictures.
+    """Writes the report on an agent, with its pictures.
 
     Args:
-        run: Whose curves are shown.
-        agent: Its agent.
-        output: Folder to write to; files of an older report there are replaced.
-        states: Number of states to look at.
-        seconds: At most this long is played.
-        deterministic: Take the best known actions.
-        dimensions: Two entries of a vector, for the map of value and policy.
-        seed: Of environment, actions and t-SNE.
-        progress: Told how far it is.
+        run: The run that trained the agent.
+        agent: The agent to inspect.
+        output: Folder to write to; an older report there is replaced.
+        states: Number of states to record.
+        seconds: Time limit for playing.
+        deterministic: Take the most probable action instead of drawing one.
+        dimensions: Two entries of the observation for the map of value and policy; empty: the most important two.
+        seed: Seed for the environment, the drawn actions and t-SNE.
+        progress: Is called as the work goes on.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        UserError: Nothing is known of such a network, or the folder cannot be written to.
+        UserError: The network cannot be read, or the folder cannot be written to.
     """
     started = time.monotonic()
     readout = readout_of(agent)
@@ -99,24 +101,24 @@ def inspect(
         progress=lambda share: progress("playing", RECORDING_SHARE * share),
     )
     subject = Subject(run, recording, tuple(dimensions), seed)
-    shown: list[Chapter] = []
+    shown: list[tuple[str, Chapter]] = []
     missing: list[Missing] = []
     chapters = _chapters(output)
     for number, (title, make) in enumerate(chapters):
         progress(title.lower(), RECORDING_SHARE + (1 - RECORDING_SHARE) * number / len(chapters))
         try:
-            shown.append(make(subject))
+            shown.append((title, make(subject)))
         except (NotShownError, UserError) as reason:
             missing.append(Missing(title, str(reason)))
         except ImportError as error:
             missing.append(Missing(title, f'{error.name} is not installed: pip install "asyncrl[analysis]"'))
-        except Exception as error:  # the other chapters must not be lost for one, after all that playing
-            missing.append(Missing(title, f"a mistake on the way ({type(error).__name__}: {error})"))
+        except Exception as error:  # one chapter must not cost the others
+            missing.append(Missing(title, f"it failed with {type(error).__name__}: {error}"))
     page = _page(subject, shown, missing, time.monotonic() - started)
     try:
         for old in (file for name in PICTURES for file in output.glob(f"{name}.png")):
             old.unlink()
-        for chapter in shown:
+        for _, chapter in shown:
             for picture in chapter.pictures:
                 write_bytes(output / f"{picture.name}.png", to_png(picture.figure))
         write_text(output / REPORT, page)
@@ -128,16 +130,16 @@ def inspect(
 
 def _chapters(output: Path) -> list[tuple[str, Callable[[Subject], Chapter]]]:
     return [
-        ("An episode", partial(show_film, folder=output)),
-        ("Moments that stand out", show_moments),
-        ("What it looks at", show_saliency),
+        ("Episodes", partial(show_episode, folder=output)),
+        ("States that stand out", show_notable_states),
+        ("What the agent looks at", show_saliency),
         ("Value and advantage streams", show_streams),
         ("Value and policy over two dimensions", show_map),
-        ("Against the exact optimum", show_optimum),
-        ("What it takes for alike", show_embedding),
+        ("Comparison with the exact optimum", show_optimum),
+        ("States the agent treats alike", show_embedding),
         ("First layer", show_filters),
-        ("How it was trained", show_training),
-        ("Before it learned anything", show_first_policy),
+        ("Training curves", show_training),
+        ("Before training", show_first_policy),
     ]
 
 
@@ -146,7 +148,9 @@ def _check_dimensions(agent: Agent, dimensions: Sequence[int]) -> None:
         return
     shape: tuple[int, ...] = agent.info.observation_space.shape or ()
     if len(shape) != 1:
-        raise UserError("--dimensions are of a vector, and this agent observes something else: leave them out")
+        raise UserError(
+            "--dimensions needs an observation that is a vector, which this agent does not have: leave it out"
+        )
     if (
         len(dimensions) != 2
         or len(set(dimensions)) != 2
@@ -155,14 +159,14 @@ def _check_dimensions(agent: Agent, dimensions: Sequence[int]) -> None:
         raise UserError(f"--dimensions takes two different numbers from 0 to {shape[0] - 1}")
 
 
-def _page(subject: Subject, shown: Sequence[Chapter], missing: Sequence[Missing], seconds: float) -> str:
+def _page(subject: Subject, shown: Sequence[tuple[str, Chapter]], missing: Sequence[Missing], seconds: float) -> str:
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asyncrl.analysis", "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["svg"] = to_svg
-    environment.policies["json.dumps_kwargs"] = {}  # as they come, not sorted
+    environment.policies["json.dumps_kwargs"] = {}  # keep the order of keys
     page: str = environment.get_template("report.html").render(
         title=subject.run.path.resolve().name.encode("utf-8", "replace").decode(),
         facts=_facts(subject),
@@ -184,20 +188,18 @@ def _remarks(run: RunFolder) -> list[Check]:
 
 def _facts(subject: Subject) -> dict[str, str]:
     experiment, recording = subject.agent.experiment, subject.recording
-    ended = [number for number, end in enumerate(recording.ends) if end]
-    returns = [float(recording.rewards[recording.episode == number].sum()) for number in ended]
+    returns = [episode.total_reward for episode in recording.episodes if episode.is_whole]
     facts = {
         "environment": subject.agent.info.id,
         "algorithm": algorithm_name(experiment.algorithm),
         "trained for": f"{subject.agent.steps:,} steps",
         "memory": experiment.network.memory,
         "parameters": f"{sum(parameter.numel() for parameter in subject.agent.network.parameters()):,}",
-        "looked at": f"{len(recording):,} states, played in {recording.seconds:.0f} s",
+        "recording": f"{len(recording):,} states, played in {recording.seconds:.0f} s",
     }
-    if recording.why_shades:
-        facts["pictures"] = "of what it observes: the environment draws none"
+    if recording.render_problem:
+        facts["pictures"] = "observations, because the environment cannot draw itself"
     if returns:
-        facts["return"] = (
-            f"{sum(returns) / len(returns):.4g} in {len(returns)} episode{'s' if len(returns) > 1 else ''}"
-        )
+        episodes = "one episode" if len(returns) == 1 else f"{len(returns)} episodes"
+        facts["mean return"] = f"{np.mean(returns):.4g} over {episodes}"
     return facts

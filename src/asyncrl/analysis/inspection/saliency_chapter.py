@@ -1,4 +1,4 @@
-"""Saliency laid over what the agent saw."""
+"""The saliency of some states, laid over what the agent saw."""
 
 from __future__ import annotations
 
@@ -11,52 +11,57 @@ from scipy.ndimage import zoom
 
 from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
-from asyncrl.analysis.inspection.moments import stand_out
+from asyncrl.analysis.inspection.notable_states import largest
 from asyncrl.analysis.inspection.recording import Recording
-from asyncrl.analysis.inspection.saliency import Map, Saliency, by_gradient, by_perturbation, spaces_of
+from asyncrl.analysis.inspection.saliency import (
+    Map,
+    Saliency,
+    by_gradient,
+    by_perturbation,
+    is_channels_first,
+    spaces_of,
+)
+from asyncrl.analysis.labels import observation_names
 from asyncrl.analysis.picture import COLOURS
-from asyncrl.envs.meanings import observation_names
-from asyncrl.networks.torso import channels_last, is_image
 
 Method = Callable[[Recording, int, str], Saliency]
 SHADES = {"policy": (0.2, 0.5, 1.0), "value": (1.0, 0.3, 0.1)}
-"""In which the saliency of each is laid over images."""
+"""The colours in which saliency is laid over images."""
 
 STATES = 4
-"""Whose saliency is shown."""
+"""Number of states whose saliency is laid over their images."""
 VECTOR_STATES = 200
-"""States over which the saliency of vectors is averaged."""
+"""Number of states over which the saliency of vectors is averaged."""
 MOST_ENTRIES = 40
+"""Number of a vector's entries that are shown: the most important ones."""
 
 
 def show_saliency(subject: Subject) -> Chapter:
-    """What the policy and the value look at, by perturbation and by gradients."""
+    """Shows what the policy and the value depend on, by perturbation and by gradients."""
     recording = subject.recording
-    methods = [("perturbation", by_perturbation, "by perturbation: what changes if this place is changed")]
+    methods = [
+        ("perturbation", by_perturbation, "By perturbation: how much the outputs change if this place is changed")
+    ]
     note = ""
     try:
         for key in spaces_of(subject.agent):
             by_gradient(recording, 0, key)
-        methods.append(("gradients", by_gradient, "by gradients: what the smallest change would do"))
-    except ImportError:
-        note = ' Gradients need a package that is not installed: pip install "asyncrl[analysis]".'
-    except (RuntimeError, AssertionError) as error:
-        note = f" There is no gradient by what it sees ({str(error).splitlines()[0]})."
+        methods.append(
+            ("gradients", by_gradient, "By gradients: how strongly the outputs react to a very small change")
+        )
+    except RuntimeError as error:
+        note = f" The network is not differentiable by its observation ({str(error).splitlines()[0]})."
     pictures: list[Picture] = []
     for number, (key, space) in enumerate(spaces_of(subject.agent).items()):
         draw = _draw_vector if len(space.shape) == 1 else _draw_maps
         for name, method, how in methods:
             file = f"saliency_{name}" + (f"_{number}" if key else "")
-            pictures.append(Picture(file, draw(subject, key, method), f"{key}, {how}" if key else how))
-    names = (
-        "the advantage stream (what to do) and the value stream"
-        if recording.readout.dueling
-        else ("the policy and the value" if recording.readout.has_value else "the policy")
-    )
+            pictures.append(Picture(file, draw(subject, key, method), f"{key}: {how}" if key else how))
+    outputs = "the policy and to the value" if recording.readout.has_value else "the policy"
+    streams = " (the advantage stream and the value stream)" if recording.readout.dueling else ""
     return Chapter(
-        "What it looks at",
-        f"What matters to {names}, apart. Of images: the states of the highest and lowest value and advantage; of "
-        f"vectors: the mean over many states.{note}",
+        f"Which parts of the observation matter to {outputs}{streams}. Images are shown for the states of highest "
+        f"and lowest value and advantage. For vectors, each bar is a mean over many states.{note}",
         tuple(pictures),
     )
 
@@ -64,7 +69,7 @@ def show_saliency(subject: Subject) -> Chapter:
 def _draw_maps(subject: Subject, key: str, method: Method) -> Figure:
     recording, space = subject.recording, spaces_of(subject.agent)[key]
     numbers = _states(recording)
-    height, width = space.shape[:2] if not is_image(space) or channels_last(space) else space.shape[1:]
+    height, width = space.shape[1:] if is_channels_first(space) else space.shape[:2]
     rows = ("policy", "value") if recording.readout.has_value else ("policy",)
     row_height = min(2.6, 9 / STATES * height / width)
     with drawing(9, len(rows) * row_height + 0.5, len(rows), STATES) as (figure, grid):
@@ -74,17 +79,17 @@ def _draw_maps(subject: Subject, key: str, method: Method) -> Figure:
                     axes.set_visible(False)
                 continue
             maps = method(recording, numbers[column], key)
-            seen = _seen(recording, numbers[column], key)
+            image = _grey_image(recording, numbers[column], key)
             for axes, what in zip(grid[:, column], rows, strict=True):
                 title = recording.place(numbers[column]) if what == "policy" else ""
-                draw_image(axes, overlay(seen, getattr(maps, what), SHADES[what]), title)
+                draw_image(axes, overlay(image, getattr(maps, what), SHADES[what]), title)
                 if not column:
                     axes.set_ylabel(what)
         return figure
 
 
 def overlay(image: NDArray[np.float32], saliency: Map, colour: tuple[float, float, float]) -> NDArray[np.float32]:
-    """A grey image [H, W] in [0, 1] with a map over it, the strongest place in full colour [H, W, 3]."""
+    """Lays a map over a grey image [H, W] in [0, 1]; the most salient place gets the full colour [H, W, 3]."""
     sized = zoom(
         saliency,
         (image.shape[0] / saliency.shape[0], image.shape[1] / saliency.shape[1]),
@@ -98,11 +103,11 @@ def overlay(image: NDArray[np.float32], saliency: Map, colour: tuple[float, floa
     return np.asarray(np.clip(shaded * (1 - 0.9 * share) + np.asarray(colour) * 0.9 * share, 0, 1), np.float32)
 
 
-def _seen(recording: Recording, number: int, key: str) -> NDArray[np.float32]:
-    """The newest frame of an observation, or all channels in one, as a grey image in [0, 1]."""
+def _grey_image(recording: Recording, number: int, key: str) -> NDArray[np.float32]:
+    """An observation as a grey image in [0, 1]: the newest frame of a stack, or all channels in one."""
     space, observation = spaces_of(recording.agent)[key], recording.observations([number])
     array = np.asarray((observation[key] if key else observation)[0], np.float32)
-    if is_image(space) and not channels_last(space):
+    if is_channels_first(space):
         array = np.moveaxis(array, 0, -1)
     if array.ndim > 2:
         channels = array.reshape(*array.shape[:2], -1)
@@ -130,7 +135,7 @@ def _draw_vector(subject: Subject, key: str, method: Method) -> Figure:
 
 
 def mean_saliency(recording: Recording, method: Method, states: int, key: str = "") -> tuple[Map, Map | None]:
-    """Policy's and value's saliency of a vector, the mean over so many states."""
+    """The saliency of a vector for policy and value: the mean over a number of states."""
     numbers = np.unique(np.linspace(0, len(recording) - 1, states).astype(int))
     maps = [method(recording, int(number), key) for number in numbers]
     values = [one.value for one in maps if one.value is not None]
@@ -138,17 +143,17 @@ def mean_saliency(recording: Recording, method: Method, states: int, key: str = 
 
 
 def relative(saliency: Map) -> Map:
-    """The map in units of its largest entry."""
+    """The map divided by its largest entry."""
     return np.asarray(saliency / (saliency.max() or 1.0))
 
 
 def _states(recording: Recording) -> list[int]:
-    """The states of the highest and lowest value and advantage; without values, some that lie apart."""
+    """The states of highest and lowest value and advantage; without values, some that are evenly spaced."""
     if recording.reading.values is None:
         return list(np.linspace(0, len(recording) - 1, STATES).astype(int))
     values = recording.reading.values
     advantages = recording.returns - values
     chosen: list[int] = []
     for order in (values, -values, advantages, -advantages):
-        chosen += [place for place in stand_out(order, STATES) if place not in chosen][:1]
+        chosen += [number for number in largest(order, STATES) if number not in chosen][:1]
     return chosen

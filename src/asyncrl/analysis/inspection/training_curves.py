@@ -1,4 +1,4 @@
-"""How the run went: the metrics that people look at, over its steps."""
+"""The training curves of the run: its metrics over steps."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ COLUMNS = 3
 
 
 def show_training(subject: Subject) -> Chapter:
-    """A small picture for each metric that the run has.
+    """Shows a small curve for each metric that the run has.
 
     Raises:
-        NotShownError: The run has no metrics yet.
+        NotShownError: The run has written no metrics yet.
     """
     lines = subject.run.read_metrics()
     curves = {name: curve for name in CURVES if len(curve := points(lines, name))}
@@ -26,4 +26,4 @@ def show_training(subject: Subject) -> Chapter:
             axes.set_title(CURVES[name].title, fontsize=9)
         for axes in list(grid.flat)[len(curves) :]:
             axes.set_visible(False)
-    return Chapter("How it was trained", "Over steps.", (Picture("training", figure),))
+    return Chapter("All metrics are drawn over training steps.", (Picture("training", figure),))

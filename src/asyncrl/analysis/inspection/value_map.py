@@ -1,11 +1,10 @@
-"""Value and policy over two dimensions of the observation, all others as they usually are."""
+"""Value and policy over two dimensions of the observation, with all others at their median."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium.spaces import Box
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
@@ -16,40 +15,40 @@ from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture,
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import by_perturbation
 from asyncrl.analysis.inspection.saliency_chapter import mean_saliency, relative
+from asyncrl.analysis.labels import observation_names
 from asyncrl.analysis.picture import COLOURS
-from asyncrl.analysis.readout import Reading
-from asyncrl.envs.meanings import observation_names
+from asyncrl.analysis.readout import Reading, first_outputs
 
 CELLS = 80
-"""Along each side."""
+"""Number of cells along each side of the map."""
 STATES = 100
-"""Over which the two dimensions that matter most are found."""
+"""Number of states from which the two most important dimensions are found."""
 MOST_NAMES = 16
-"""Beside the colours of actions."""
+"""Number of actions that are named beside their colours."""
 
 
 def show_map(subject: Subject) -> Chapter:
-    """Value and preferred action over two dimensions.
+    """Shows value and preferred action over two dimensions of the observation.
 
     Raises:
-        NotShownError: Observations are no vectors, or of one dimension.
+        NotShownError: Observations are not vectors of two or more real numbers.
     """
     recording, space = subject.recording, subject.agent.info.observation_space
     if not isinstance(space, Box) or len(space.shape) != 1 or space.shape[0] < 2:
-        raise NotShownError("what it observes is no vector of two or more numbers")
+        raise NotShownError("its observation is not a vector of two or more numbers")
     if not np.issubdtype(space.dtype, np.floating):
-        raise NotShownError("the numbers it observes are whole ones, with nothing in between")
+        raise NotShownError("its observation consists of whole numbers, so there is nothing to draw between them")
     names = observation_names(subject.agent.info, space.shape[0])
     pair = subject.dimensions or most_important(recording)
     observed = recording.observations(slice(None)).numpy().astype(np.float64)  # [N, D]
     grid, sides = plane(observed, pair)
-    reading = _read(recording, grid, space)
-    usual = "" if space.shape[0] == 2 else "; all others are at their median over the states it met"
-    chosen = "" if subject.dimensions else ", the two that matter most"
-    memory = "; as at an episode's start, when it remembers nothing" if subject.is_recurrent else ""
+    reading = recording.readout.read(first_outputs(subject.agent, grid))
+    chosen = "" if subject.dimensions else ", the two dimensions that matter most"
+    others = "" if space.shape[0] == 2 else " All other dimensions are at their median over the states it visited."
+    recurrent = " The recurrent state is that of an episode's start." if subject.is_recurrent else ""
     return Chapter(
-        "Value and policy over two dimensions",
-        f"Over {names[pair[0]]} and {names[pair[1]]}{chosen}{usual}{memory}. Dots are states it met.",
+        f"Drawn over {names[pair[0]]} and {names[pair[1]]}{chosen}.{others}{recurrent} Dots are states that the agent "
+        "visited.",
         (
             Picture(
                 "value_and_policy",
@@ -60,7 +59,7 @@ def show_map(subject: Subject) -> Chapter:
 
 
 def most_important(recording: Recording) -> tuple[int, int]:
-    """The two dimensions that policy and value depend on most, by perturbation, in rising order."""
+    """The numbers of the two dimensions that policy and value depend on most, by perturbation, in rising order."""
     policy, value = mean_saliency(recording, by_perturbation, STATES)
     total = relative(policy) + (0 if value is None else relative(value))
     first, second = sorted(np.argsort(-total)[:2].tolist())
@@ -70,7 +69,7 @@ def most_important(recording: Recording) -> tuple[int, int]:
 def plane(
     observed: NDArray[np.float64], pair: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Vectors [CELLS², D] over the range in which most observed ones [N, D] lie, and the two axes' values [CELLS]."""
+    """Vectors [CELLS², D] that span two dimensions of the observed ones [N, D], and the two axes' values [CELLS]."""
     sides = []
     for dimension in pair:
         low, high = np.quantile(observed[:, dimension], [0.01, 0.99])
@@ -82,20 +81,11 @@ def plane(
     return grid, sides
 
 
-def _read(recording: Recording, grid: NDArray[np.float64], space: Box) -> Reading:
-    network = recording.agent.network
-    rows = torch.from_numpy(grid.astype(space.dtype))[None]
-    first = torch.ones(1, len(grid), dtype=torch.bool)
-    with torch.no_grad():
-        outputs, _ = network(rows, network.initial_state(len(grid)), first)
-    return recording.readout.read(outputs)
-
-
 def _draw(
     recording: Recording,
     reading: Reading,
     sides: list[NDArray[np.float64]],
-    met: NDArray[np.float64],
+    visited: NDArray[np.float64],
     labels: tuple[str, str],
 ) -> Figure:
     panels = 1 + (reading.values is not None)
@@ -119,7 +109,7 @@ def _draw(
             bar.ax.set_yticklabels([recording.readout.names[number] for number in named])
             bar.ax.set_title("preferred", fontsize=8)
         for one in row:
-            one.plot(*met[:: max(1, len(met) // 500)].T, ".", color="white", markersize=1.5, alpha=0.6)
+            one.plot(*visited[:: max(1, len(visited) // 500)].T, ".", color="white", markersize=1.5, alpha=0.6)
             one.set_xlim(extent[:2])
             one.set_ylim(extent[2:])
             one.set_xlabel(labels[0])

@@ -1,9 +1,9 @@
 "use strict";
 const short = (number) => number === null ? "–" : Math.abs(number) >= 1000 ? Math.round(number).toLocaleString("en") : String(+number.toPrecision(3));
 
-function film(data) {
-  const video = document.querySelector(".film video"), bars = document.querySelector(".bars");
-  const cursor = document.querySelector(".cursor"), curves = document.querySelector(".film-curves svg");
+function showEpisode(data) {
+  const video = document.querySelector(".episode video"), bars = document.querySelector(".bars");
+  const cursor = document.querySelector(".cursor"), curves = document.querySelector(".episode-curves svg");
   const steps = data.rewards.length, flat = data.preferences.flat();
   const low = data.kind === "probabilities" ? 0 : Math.min(0, ...range(flat)), high = data.kind === "probabilities" ? 1 : Math.max(0, ...range(flat));
   const place = (number) => 100 * (number - low) / (high - low || 1);
@@ -15,7 +15,7 @@ function film(data) {
   const fields = Object.fromEntries([...document.querySelectorAll("[data-shows]")].map((field) => [field.dataset.shows, field]));
 
   function show() {
-    const step = Math.min(steps - 1, Math.floor(video.currentTime * data.rate + 1e-3));
+    const step = Math.min(steps - 1, Math.floor(video.currentTime * data.fps + 1e-3));
     const preferences = data.preferences[step], best = bestOfGroups(preferences, data.sizes);
     rows.forEach(({ label, number, bar }, index) => {
       const value = preferences[index], [from, to] = [place(Math.min(0, value)), place(Math.max(0, value))];
@@ -32,7 +32,7 @@ function film(data) {
   function loop() { show(); requestAnimationFrame(loop); }
   curves.addEventListener("click", (event) => {
     const box = curves.getBoundingClientRect(), share = ((event.clientX - box.left) / box.width - data.left) / (data.right - data.left);
-    video.currentTime = Math.max(0, Math.min(steps - 1, Math.floor(share * steps)) + .5) / data.rate;
+    video.currentTime = Math.max(0, Math.min(steps - 1, Math.floor(share * steps)) + .5) / data.fps;
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== " " || event.target.closest("video, button, select, a")) return;
@@ -42,7 +42,7 @@ function film(data) {
   loop();
 }
 
-function embedding(data, colours) {
+function showEmbedding(data, colours) {
   const root = document.querySelector(".embedding"), select = root.querySelector("select"), canvas = root.querySelector("canvas");
   const tip = root.querySelector(".thumbnail"), [picture, words] = tip.children, [lowest, ramp, highest] = root.querySelector(".scale").children;
   const names = Object.keys(data.quantities), margin = 12, context = canvas.getContext("2d");
@@ -101,6 +101,6 @@ function range(numbers) {
   return numbers.filter((number) => number !== null).reduce(([low, high], number) => [Math.min(low, number), Math.max(high, number)], [Infinity, -Infinity]);
 }
 
-const filmData = document.getElementById("film-data"), embeddingData = document.getElementById("embedding-data");
-if (filmData) film(JSON.parse(filmData.textContent));
-if (embeddingData) embedding(JSON.parse(embeddingData.textContent), {{ gradient | tojson }});
+const episodeData = document.getElementById("episode-data"), embeddingData = document.getElementById("embedding-data");
+if (episodeData) showEpisode(JSON.parse(episodeData.textContent));
+if (embeddingData) showEmbedding(JSON.parse(embeddingData.textContent), {{ gradient | tojson }});

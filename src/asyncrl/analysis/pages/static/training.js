@@ -1,5 +1,5 @@
 "use strict";
-// Replaces the parts of the page that changed, every few seconds.
+// Fetches the parts of the page every few seconds and replaces those that changed.
 const SECONDS = 3;
 const shown = {};
 

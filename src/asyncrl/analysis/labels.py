@@ -1,4 +1,4 @@
-"""What an environment's actions and the numbers it shows are called."""
+"""Labels for an environment's actions and for the entries of its observations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from asyncrl.config import Experiment
 from asyncrl.types import EnvironmentInfo
 
-ACTIONS = {  # of environments that do not tell, from Gymnasium's documentation
+ACTION_LABELS = {
     "CartPole": ("left", "right"),
     "MountainCar": ("left", "none", "right"),
     "Acrobot": ("torque -1", "none", "torque +1"),
@@ -19,8 +19,10 @@ ACTIONS = {  # of environments that do not tell, from Gymnasium's documentation
     "CliffWalking": ("up", "right", "down", "left"),
     "Taxi": ("south", "north", "east", "west", "pick up", "drop off"),
 }
-MINATAR = {"n": "none", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
-OBSERVED = {  # from Gymnasium's documentation
+"""Action labels from Gymnasium's documentation, by the environment's name without namespace and version."""
+MINATAR_LABELS = {"n": "none", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
+"""Labels for MinAtar's action letters."""
+OBSERVATION_LABELS = {
     "CartPole": ("position", "velocity", "angle", "angular velocity"),
     "MountainCar": ("position", "velocity"),
     "MountainCarContinuous": ("position", "velocity"),
@@ -38,27 +40,27 @@ OBSERVED = {  # from Gymnasium's documentation
         "right leg",
     ),
 }
-"""By the environment's name without namespace and version; MinAtar's letters."""
+"""Observation labels from Gymnasium's documentation, by the environment's name."""
 
 
 def action_names(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
-    """A name for each choice of a discrete action, for each choice of each component, or for each dimension.
+    """A label for each discrete action, for each choice of each component, or for each dimension of an action.
 
     Args:
-        experiment: Whose environment.
-        info: That environment.
+        experiment: The experiment whose environment is asked.
+        info: What is known of that environment.
     """
     space = info.action_space
     if isinstance(space, Discrete):
-        told = _told(experiment, info)
-        return told if len(told) == space.n else tuple(f"action {number}" for number in range(int(space.n)))
+        labels = _discrete_labels(experiment, info)
+        return labels if len(labels) == space.n else tuple(f"action {number}" for number in range(int(space.n)))
     if isinstance(space, MultiDiscrete):
         return tuple(f"{part}: {choice}" for part, choices in enumerate(space.nvec) for choice in range(int(choices)))
     assert isinstance(space, Box)
     return tuple(f"dimension {number}" for number in range(int(space.low.size)))
 
 
-def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
+def _discrete_labels(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
     from asyncrl.envs.make import make_environments
 
     environments = make_environments(experiment, 1)
@@ -68,9 +70,9 @@ def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
             return tuple(action.name for action in base.ale.get_action_set())
         inner = base.envs[0].unwrapped if hasattr(base, "envs") else base
         if info.id.startswith("MinAtar/"):
-            return tuple(MINATAR[inner.game.env.action_map[number]] for number in inner.action_set)
-        tell = getattr(inner, "get_action_meanings", None)
-        return tuple(map(str, tell())) if tell is not None else ACTIONS.get(_short(info), ())
+            return tuple(MINATAR_LABELS[inner.game.env.action_map[number]] for number in inner.action_set)
+        meanings = getattr(inner, "get_action_meanings", None)
+        return tuple(map(str, meanings())) if meanings is not None else ACTION_LABELS.get(_name(info), ())
     except gymnasium.error.Error:
         return ()
     finally:
@@ -78,10 +80,10 @@ def _told(experiment: Experiment, info: EnvironmentInfo) -> tuple[str, ...]:
 
 
 def observation_names(info: EnvironmentInfo, entries: int) -> tuple[str, ...]:
-    """A name for each entry of a vector that is observed."""
-    known = OBSERVED.get(_short(info), ())
+    """A label for each entry of an observation that is a vector."""
+    known = OBSERVATION_LABELS.get(_name(info), ())
     return known if len(known) == entries else tuple(f"entry {number}" for number in range(entries))
 
 
-def _short(info: EnvironmentInfo) -> str:
+def _name(info: EnvironmentInfo) -> str:
     return info.id.rpartition("-")[0]

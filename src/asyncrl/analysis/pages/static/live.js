@@ -1,9 +1,9 @@
 "use strict";
-// Shows the game that the server plays: a picture and what the agent said of it, some times a second.
+// Shows the game that the server plays: pictures, and what the agent computed at each step.
 const at = (id) => document.getElementById(id);
 const number = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
-let kind, sizes, rows = [], low = 0, high = 0, writtenAt = null, steps = null, source = null, again = null;
-const AGAIN_SECONDS = 5; // until a page asks anew that was refused
+let kind, sizes, rows = [], low = 0, high = 0, writtenAt = null, steps = null, source = null, retry = null;
+const RETRY_SECONDS = 5; // after the server refused the stream
 
 function element(parent, tag, name, text = "") {
   const made = parent.appendChild(document.createElement(tag));
@@ -16,7 +16,7 @@ function setUp(data) {
   ({ kind, sizes } = data);
   [low, high] = kind === "distribution" ? [-1.25, 1.25] : [0, kind === "probabilities" ? 1 : 0];
   at("kind").textContent = { probabilities: "Probability of each action", "action values": "Value of each action",
-    distribution: "Mean and deviation of the action, and what was drawn" }[kind];
+    distribution: "Mean and standard deviation of the action, and the action drawn" }[kind];
   const bars = at("bars");
   bars.replaceChildren();
   const starts = sizes.map((_, group) => sizes.slice(0, group).reduce((sum, size) => sum + size, 0));
@@ -38,10 +38,10 @@ function mark(track, name, from, to = null) {
 }
 
 function showBars(data) {
-  const said = data.preferences.map((value) => value ?? 0), spread = data.deviation ?? 0;
+  const preferences = data.preferences.map((value) => value ?? 0), spread = data.deviation ?? 0;
   if (kind !== "probabilities") {
-    low = Math.min(low, ...said.map((value) => value - spread));
-    high = Math.max(high, ...said.map((value) => value + spread));
+    low = Math.min(low, ...preferences.map((value) => value - spread));
+    high = Math.max(high, ...preferences.map((value) => value + spread));
   }
   const chosen = new Set();
   if (kind !== "distribution") {
@@ -52,14 +52,14 @@ function showBars(data) {
     label.classList.toggle("chosen", chosen.has(place));
     track.replaceChildren();
     if (kind === "distribution") {
-      mark(track, "spread", part(said[place] - spread), part(said[place] + spread));
-      mark(track, "mean", part(said[place]));
+      mark(track, "spread", part(preferences[place] - spread), part(preferences[place] + spread));
+      mark(track, "mean", part(preferences[place]));
       mark(track, "drawn", part(data.chosen[place]));
-      value.textContent = `${said[place].toFixed(2)} ± ${spread.toFixed(2)}`;
+      value.textContent = `${preferences[place].toFixed(2)} ± ${spread.toFixed(2)}`;
     } else {
-      const zero = part(0), end = part(said[place]);
+      const zero = part(0), end = part(preferences[place]);
       mark(track, "", Math.min(zero, end), Math.max(zero, end));
-      value.textContent = kind === "probabilities" ? said[place].toFixed(3) : number(said[place]);
+      value.textContent = kind === "probabilities" ? preferences[place].toFixed(3) : number(preferences[place]);
     }
   });
 }
@@ -74,7 +74,7 @@ function show(data) {
   at("reward").textContent = number(data.reward);
   at("episode").textContent = data.episode;
   at("length").textContent = data.length;
-  at("problem").textContent = data.problem && `the newest checkpoint is not in use: ${data.problem}`;
+  at("problem").textContent = data.problem;
   [writtenAt, steps] = [performance.now() - 1000 * data.age, data.steps];
   if (data.last) return;
   at("valued").hidden = data.value === null;
@@ -86,7 +86,7 @@ function showAge() {
   if (writtenAt === null) return;
   const age = Math.round((performance.now() - writtenAt) / 1000);
   const words = age < 120 ? `${age} s` : age < 7200 ? `${Math.round(age / 60)} min` : `${Math.round(age / 3600)} h`;
-  at("parameters").textContent = `parameters of step ${steps.toLocaleString("en")}, ${words} old`;
+  at("parameters").textContent = `parameters of training step ${steps.toLocaleString("en")}, saved ${words} ago`;
 }
 
 function tell(text) {
@@ -98,7 +98,7 @@ function open() {
   source = new EventSource("/stream");
   const on = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
   on("setup", setUp);
-  on("moment", (data) => { show(data); showAge(); });
+  on("step", (data) => { show(data); showAge(); });
   on("notice", (data) => tell(data.text));
   on("speed", (data) => {
     for (const button of document.querySelectorAll("[data-speed]")) {
@@ -106,21 +106,21 @@ function open() {
     }
   });
   source.onerror = () => {
-    if (source.readyState !== EventSource.CLOSED) return tell("the server does not answer"); // the browser asks anew
-    tell("too many pages are open: close some");
-    again = setTimeout(open, 1000 * AGAIN_SECONDS);
+    if (source.readyState !== EventSource.CLOSED) return tell("the server does not answer"); // the browser tries again by itself
+    tell("too many pages are open: close one");
+    retry = setTimeout(open, 1000 * RETRY_SECONDS);
   };
 }
 
-function openIfSeen() { // nothing is played for a page that nobody sees
+function openIfVisible() { // nothing is played for a page in the background
   source?.close();
-  clearTimeout(again);
+  clearTimeout(retry);
   if (!document.hidden) open();
 }
 
 for (const button of document.querySelectorAll("[data-speed]")) {
   button.addEventListener("click", () => fetch("/speed", { method: "POST", body: new URLSearchParams({ speed: button.dataset.speed }) }));
 }
-document.addEventListener("visibilitychange", openIfSeen);
+document.addEventListener("visibilitychange", openIfVisible);
 setInterval(showAge, 1000);
-openIfSeen();
+openIfVisible();
