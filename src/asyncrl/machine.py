@@ -11,11 +11,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from asyncrl import kernels
+from asyncrl.check import Check
 from asyncrl.config import available_cores
 from asyncrl.errors import UserError
 from asyncrl.run_folder import locked
@@ -23,15 +22,6 @@ from asyncrl.run_folder import locked
 SHARED_MEMORY = 64 * 2**20
 SLACK = 2**18
 """Bytes of a folder for shared memory that are left alone: other things lie there too."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at."""
-
-    name: str
-    verdict: Literal["good", "note", "bad"]  # note: training works, but you may want to know
-    text: str
 
 
 def _python() -> Check:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
     runs = list({run.path.resolve(): run for path in given.runs for run in runs_in(path)}.values())
     names, x = [name.replace("-", "_") for name in given.by], given.x.replace("-", "_")
-    is_setting = x not in curves.X_LABELS and not given.sorted
+    is_setting = x not in curves.X_AXES and not given.sorted
     groups = group_runs(runs, names) if names else group_by_differences(runs, apart=x if is_setting else "")
     if given.sorted:
         curves.plot_sorted(groups, given.output)

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from asyncrl import metrics
 from asyncrl.errors import RunError
 from asyncrl.types import Loss, Rollout
 
@@ -63,7 +64,7 @@ class UpdateGuard:
         tensors = {name: tensor.contiguous() for name, tensor in rollout_tensors(rollout).items()}
         file = self.folder / f"not-finite-worker-{self.worker}.safetensors"
         numbers = {name: float(value) for name, value in loss.statistics.items()}
-        numbers |= {"loss": float(loss.total.detach()), "gradient_norm": norm}
+        numbers |= {"loss": float(loss.total.detach()), metrics.GRADIENT_NORM: norm}
         try:
             safetensors.torch.save_file(tensors, file, {"numbers": json.dumps(numbers)})
             place = f"the rollout of the last one is in {file}"

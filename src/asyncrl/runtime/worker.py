@@ -13,6 +13,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from asyncrl import metrics
 from asyncrl.algorithms.base import Algorithm, Memory, Networks
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
@@ -139,7 +140,7 @@ class Worker:
             clock.lap("update")
             self.counter.advance(number, updates=1)
             updates += 1
-            totals["gradient_norm"] += norm
+            totals[metrics.GRADIENT_NORM] += norm
             for name, value in loss.statistics.items():
                 totals[name] += float(value)
             clock.lap("other")
