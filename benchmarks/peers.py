@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Protocol
 
 import plain_loop
+import psutil
 
 from asyncrl.bench.case import Case
-from asyncrl.cli.bench import make_case
+from asyncrl.cli.bench import interrupted_by_sigterm, make_case
 from asyncrl.config import available_cores
 from asyncrl.errors import RunError, UserError
 
@@ -88,10 +89,17 @@ class StableBaselines:
     def _speed(self, seconds: float, vector: str, threads: int) -> float:
         script = Path(__file__).with_name("stable_baselines.py")
         values = self.algorithm, self.environment, str(seconds), vector, str(threads), str(ENVIRONMENTS)
-        done = subprocess.run([sys.executable, str(script), *values], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RunError(f"{self.name} failed:\n{done.stderr.strip()[-2000:]}")
-        speed = float(done.stdout.split()[-1])
+        pipe = subprocess.PIPE
+        process = psutil.Popen([sys.executable, str(script), *values], stdout=pipe, stderr=pipe, text=True)
+        try:
+            output, errors = process.communicate()
+        except KeyboardInterrupt:
+            for one in (*process.children(recursive=True), process):
+                one.kill()
+            raise
+        if process.returncode:
+            raise RunError(f"{self.name} failed:\n{errors.strip()[-2000:]}")
+        speed = float(output.split()[-1])
         say(f"{self.name}, {vector} vector, {threads} threads: {speed:,.0f} steps/s")
         return speed
 
@@ -148,6 +156,9 @@ def say(text: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        with interrupted_by_sigterm():
+            main(sys.argv[1:])
     except (RunError, UserError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

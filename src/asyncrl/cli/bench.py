@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,16 +49,23 @@ class Arguments:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measures and prints. SIGTERM ends all processes that were started, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    """Measures and prints."""
+    with interrupted_by_sigterm():
         return _main(arguments)
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Makes SIGTERM act as Ctrl-C does, so that all processes of a measurement end with it."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _main(arguments: Sequence[str]) -> int:
