@@ -101,7 +101,7 @@ METRICS = {metric.name: metric for metric in _ROWS}
 
 
 def lookup(name: str) -> Metric:
-    """The metric's row of the table; for a statistic that an algorithm of somebody's own adds, a row by default."""
+    """The row of a metric. A statistic that a user's own algorithm adds gets a default row."""
     if name in METRICS:
         return METRICS[name]
     if name.startswith(SHARE):
