@@ -1,4 +1,4 @@
-"""How long a run takes to replace a killed worker, to end, and how much work a crash costs.
+"""Measures how long a run takes to replace a killed worker and to end, and how much work a crash costs.
 
 python benchmarks/recovery.py ENV [REPEATS]
 """
@@ -46,7 +46,7 @@ def show(what: str, values: list[float]) -> None:
 
 
 def restarts(environment: str, repeats: int) -> list[float]:
-    """Seconds from the kill of worker 0 until its successor has finished a rollout."""
+    """Seconds from killing worker 0 until the worker that replaces it has finished a rollout."""
     start = starting_point(environment, None, None)
     changes = {"workers": 2, "steps": 10**11, "until_return": None, "restarts": 10**6}
     experiment = settled(with_settings(start, changes), start, False)
@@ -74,14 +74,14 @@ def steps_of_worker_0(supervisor: Supervisor) -> int:
 
 
 def workers(leader: int) -> set[int]:
-    """Worker processes: children of the fork server."""
+    """Ids of the worker processes, which are children of the fork server."""
     servers = [child for child in psutil.Process(leader).children() if "forkserver" in " ".join(child.cmdline())]
     return {child.pid for server in servers for child in server.children() if child.status() != psutil.STATUS_ZOMBIE}
 
 
 @contextmanager
 def training(environment: str) -> Iterator[tuple[subprocess.Popen[bytes], RunFolder]]:
-    """A training with two workers that has begun to learn."""
+    """A run with two workers that has started to learn."""
     with tempfile.TemporaryDirectory() as name:
         run = RunFolder(Path(name) / "run")
         options = ["--steps", "100G", "--until-return", "None", "--workers", "2", "--run-dir", str(run.path)]
@@ -99,7 +99,7 @@ def steps(run: RunFolder) -> int:
 
 
 def ending(environment: str, number: int) -> float:
-    """Seconds from a signal until no process is left."""
+    """Seconds from a signal until all processes of the run have ended."""
     with training(environment) as (process, run):
         everyone = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
         sent = time.monotonic()
@@ -112,7 +112,11 @@ def ending(environment: str, number: int) -> float:
 
 
 def crash(environment: str, seed: int) -> tuple[float, float, float]:
-    """Seconds until no process is left after a kill of the supervisor at a random moment; steps and seconds lost."""
+    """Kills the supervisor at a random time.
+
+    Returns:
+        Seconds until all processes have ended, and the steps and seconds of work that are lost.
+    """
     with training(environment) as (process, run):
         wait_for(lambda: any(run.checkpoints.glob("step-*")))
         time.sleep(random.Random(seed).uniform(0, CHECKPOINT_SECONDS))

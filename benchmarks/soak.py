@@ -18,9 +18,9 @@ import numpy as np
 import psutil
 
 EVERY = 20.0
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 WARM_UP = 0.2
-"""Share of the time that does not count: libraries are loaded, buffers grow to their size."""
+"""Share of the time at the start that is left out, while libraries are loaded and buffers grow."""
 
 
 def main() -> int:
@@ -39,12 +39,12 @@ def main() -> int:
         writer.writeheader()
         writer.writerows(rows)
     for what, (first, last, slope) in trends(rows).items():
-        print(f"{what:<24}{first:9.2f} MB after the warm-up {last:9.2f} MB at the end {slope:+8.2f} MB an hour")
+        print(f"{what:<24}{first:9.2f} MB after the warm-up {last:9.2f} MB at the end {slope:+8.2f} MB per hour")
     return code - 143
 
 
 def record(process: subprocess.Popen[bytes], run: Path, seconds: float) -> list[dict[str, object]]:
-    """Megabytes over time, in rows of minutes, name and value."""
+    """Memory and file sizes over time: rows of minutes, name and megabytes."""
     rows: list[dict[str, object]] = []
     started = time.monotonic()
     while time.monotonic() - started < seconds:
@@ -72,19 +72,19 @@ def memory(leader: int) -> list[tuple[str, int]]:
 
 
 def files(run: Path) -> list[tuple[str, int]]:
-    """Bytes of the run's files, by folder."""
+    """Bytes of the run's files, by top-level folder or file."""
     sizes = defaultdict[str, int](int)
     for path in run.rglob("*"):
         try:
             if path.is_file():
                 sizes[path.relative_to(run).parts[0]] += path.stat().st_size
-        except FileNotFoundError:  # a checkpoint that was replaced just now
+        except FileNotFoundError:  # a checkpoint that has just been replaced
             continue
     return [(name, size) for name, size in sorted(sizes.items()) if size > 1000]
 
 
 def trends(rows: list[dict[str, object]]) -> dict[str, tuple[float, float, float]]:
-    """Of each series: its value after the warm-up and at the end, and its slope in megabytes an hour."""
+    """For each series, its value after the warm-up, its value at the end, and its slope in megabytes per hour."""
     series = defaultdict[str, list[tuple[float, float]]](list)
     end = max(float(str(row["minutes"])) for row in rows)
     for row in rows:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import json
 import os
+import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -12,12 +16,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
-from asyncrl.bench.peers import PACKAGE, StableBaselines
 from asyncrl.cli import main
+from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.runtime import phases
 from asyncrl.runtime.phases import PHASES, PhaseClock
+from tests.experiments import small
+from tests.pages import REPOSITORY
 
 
 @pytest.mark.timeout(90)
@@ -49,19 +56,44 @@ def test_cost_is_measured_over_the_values_of_a_setting(tmp_path: Path, capsys: p
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets tests import the scripts of the folder `benchmarks`, as they import each other."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+
+
 @pytest.mark.timeout(90)
-def test_the_papers_algorithm_is_measured_beside_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["Catch", "--repeats", "1", "--seconds", "1", "--json", "--workers", "1", "--envs-per-worker", "1"]
-    assert main(["bench", *arguments]) == 0
-    (plain,) = json.loads(capsys.readouterr().out)["peers"]
-    assert plain["name"] == "plain torch loop"
-    assert plain["steps_per_second"] > 10
+def test_training_is_measured_beside_a_plain_loop(benchmarks: None, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["Catch", "--repeats", "1", "--seconds", "1", "--workers", "1", "--envs-per-worker", "1"]
+    importlib.import_module("peers").main(arguments)
+    *_, plain = capsys.readouterr().out.splitlines()
+    assert float(re.fullmatch(r"plain PyTorch loop +([\d,]+) steps/s .*", plain)[1].replace(",", "")) > 10
+    with pytest.raises(UserError, match="no peer can do this"):
+        importlib.import_module("peers").main(["LunarLander-v3", "--memory", "lstm"])
+
+
+def test_the_plain_loop_learns(benchmarks: None) -> None:
+    """A peer that does not learn what training learns would be no peer."""
+    plain_loop = importlib.import_module("plain_loop")
+    board = {"rows": 3, "columns": 3}  # chance gives a mean return of -1/3
+    settings = {"envs_per_worker": 1, "learning_rate": 1e-2, "environment_options": board}
+    experiment = small("Catch-v0", "a3c", **settings)
+    info = describe(experiment)
+    assert plain_loop.fits(experiment, info)
+    torch.manual_seed(0)
+    rollouts = plain_loop.train(experiment, info, plain_loop.make_network(experiment, info), seed=0)
+    returns: list[float] = []
+    for steps in itertools.islice(rollouts, 1000):
+        returns += [sum(steps.rewards)] if steps.has_ended else []
+        if len(returns) > 100 and statistics.fmean(returns[-100:]) > 0.6:
+            return
+    pytest.fail("the plain loop has not learned Catch")
 
 
 def test_a_wrong_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = {"Catchh": "unknown environment", "Catch --repeats 0": "at least 1", "Catch --runtime serial": "processes"}
     wrong |= {"--memory lstm Catch": "comes first", "Catch --steps 10k": "chooses --steps itself"}
-    wrong |= {"LunarLander-v3 --peers": "classic control", "Catch --output a.png": "name a setting to vary"}
+    wrong |= {"Catch --output a.png": "name one with --vary"}
     wrong |= {"Catch --vary hidden": "takes a setting", "Catch --vary envs_per_worker=1,": "takes a setting"}
     wrong |= {
         "Catch --vary steps=1k,2k": "chooses --steps itself",
@@ -71,14 +103,6 @@ def test_a_wrong_benchmark_is_one_line(capsys: pytest.CaptureFixture[str]) -> No
     for arguments, message in ((text.split(), message) for text, message in wrong.items()):
         assert main(["bench", *arguments]) == 2
         assert message in capsys.readouterr().err
-
-
-def test_a_folder_that_is_no_environment_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / PACKAGE).mkdir()
-    (tmp_path / PACKAGE / "work.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds something else"):
-        StableBaselines(tmp_path / PACKAGE, 1)
-    assert (tmp_path / PACKAGE / "work.txt").read_text() == "mine"
 
 
 @pytest.mark.timeout(60)

@@ -1,4 +1,4 @@
-"""What a machine must have for training, checked."""
+"""Checks whether this machine is fit for training."""
 
 from __future__ import annotations
 
@@ -11,27 +11,18 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from asyncrl import kernels
+from asyncrl.check import Check
 from asyncrl.config import available_cores
 from asyncrl.errors import UserError
 from asyncrl.run_folder import locked
 
 SHARED_MEMORY = 64 * 2**20
+"""Bytes of free shared memory that a machine should have."""
 SLACK = 2**18
-"""Bytes of a folder for shared memory that are left alone: other things lie there too."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at."""
-
-    name: str
-    verdict: Literal["good", "note", "bad"]  # note: training works, but you may want to know
-    text: str
+"""Bytes that are left free in a folder for shared memory, because other programs use it too."""
 
 
 def _python() -> Check:
@@ -52,24 +43,23 @@ def _kernels() -> Check:
         warnings.simplefilter("ignore")
         problem = kernels.problem()
     if problem:
-        return Check(
-            "kernels", "note", f'torch\'s own, for {problem}; faster with pip install --upgrade "asyncrl[fast]"'
-        )
+        remedy = 'pip install --upgrade "asyncrl[fast]" makes training faster'
+        return Check("kernels", "note", f"not compiled, because {problem}: {remedy}")
     name = importlib.import_module("llvmlite.binding").get_host_cpu_name()
     return Check("kernels", "good", f"convolutions and updates are compiled for this processor ({name})")
 
 
 def _cores() -> Check:
     cores, total = available_cores(), os.cpu_count() or 1
-    text = f"{cores} of {total} may be used: --workers auto starts {cores} worker{'s' if cores > 1 else ''}"
+    text = f"{cores} of {total} can be used: --workers auto starts {cores} worker{'s' if cores > 1 else ''}"
     return Check("cores", "note" if cores == 1 else "good", text)
 
 
 def allow_open_files(workers: int) -> None:
-    """Makes sure that this process may open the pipes to so many workers.
+    """Makes sure that this process may open enough files for the pipes to so many workers.
 
     Raises:
-        UserError: The system forbids it.
+        UserError: The system does not allow it.
     """
     needed, limits = files_needed(workers), _file_limits()
     if limits is None or min(limits) >= needed:
@@ -77,7 +67,7 @@ def allow_open_files(workers: int) -> None:
     if limits[1] < needed:
         raise UserError(
             f"a process may open {limits[1]:g} files, and {workers} workers need {needed}: "
-            f"run 'ulimit -n {max(4096, needed)}' first, or take fewer --workers"
+            f"run 'ulimit -n {max(4096, needed)}' first, or use fewer --workers"
         )
     import resource
 
@@ -85,12 +75,12 @@ def allow_open_files(workers: int) -> None:
 
 
 def files_needed(workers: int) -> int:
-    """Files that the process which starts so many workers has open, with some to spare."""
+    """Number of files that a process with so many workers opens, with some to spare."""
     return 64 + 4 * workers
 
 
 def _file_limits() -> tuple[float, float] | None:
-    """How many files a process may open, and how far it may raise that; None where there is no such limit."""
+    """The soft and hard limit of open files of this process; None on systems without such limits."""
     try:
         import resource
     except ImportError:  # Windows
@@ -112,16 +102,19 @@ def _open_files() -> Check:
 
 
 def _shared_folders() -> dict[str, int]:
-    """Where multiprocessing puts shared memory, and the bytes free there: the first that has room is taken."""
+    """Folders in which multiprocessing can put shared memory, with their free bytes; it takes the first with room."""
     folders = [folder for folder in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(folder)]
     return {folder: shutil.disk_usage(folder).free for folder in folders}
 
 
 def check_shared_memory(sizes: Iterable[int]) -> None:
-    """Makes sure that vectors of so many bytes find room: the system would end a process that writes beyond.
+    """Makes sure that shared vectors have room; the system would kill a process that writes into missing memory.
+
+    Args:
+        sizes: Bytes of each vector.
 
     Raises:
-        UserError: There is no room.
+        UserError: There is not enough room.
     """
     free, needed = _shared_folders(), list(sizes)
     for size in needed:
@@ -129,8 +122,8 @@ def check_shared_memory(sizes: Iterable[int]) -> None:
         if folder is None:
             places = " or ".join(free)
             raise UserError(
-                f"no room for {sum(needed) / 2**20:,.0f} MB of shared memory in {places}: free some, let TMPDIR name "
-                "another folder, or start the container with --shm-size"
+                f"no room for {sum(needed) / 2**20:,.0f} MB of shared memory in {places}: free some space, set TMPDIR "
+                "to another folder, or start the container with a larger --shm-size"
             )
         free[folder] -= size
 
@@ -140,10 +133,10 @@ def _shared_memory() -> Check:
     best = max(free, key=lambda folder: free[folder])
     text = ", ".join(f"{size / 2**20:,.0f} MB free in {folder}" for folder, size in free.items())
     if free[best] < SHARED_MEMORY:
-        return Check("shared memory", "bad", f"{text}: free some; a container is started with --shm-size=256m")
+        return Check("shared memory", "bad", f"{text}: free some space, or start the container with --shm-size=256m")
     first = next(iter(free))
     if free[first] < SHARED_MEMORY:
-        return Check("shared memory", "note", f"{text}; large networks will lie in {best}")
+        return Check("shared memory", "note", f"{text}; large networks will use {best}")
     return Check("shared memory", "good", text)
 
 
@@ -153,7 +146,9 @@ def _writable() -> Check:
             pass
     except (OSError, UserError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        return Check("run folder", "bad", f"{os.getcwd()} cannot be used ({reason}): use --run-dir elsewhere")
+        return Check(
+            "run folder", "bad", f"{os.getcwd()} cannot be used ({reason}): choose another folder with --run-dir"
+        )
     free = shutil.disk_usage(".").free / 2**30
     return Check("run folder", "note" if free < 1 else "good", f"{free:,.1f} GB free in {os.getcwd()}")
 
@@ -162,14 +157,14 @@ def _home() -> Check:
     home = os.path.expanduser("~")
     if os.access(home, os.W_OK):
         return Check("home", "good", home)
-    return Check("home", "good", f"{home} cannot be written to; nothing is kept there")
+    return Check("home", "good", f"{home} is not writable, but nothing is kept there")
 
 
 def _encoding() -> Check:
     encoding = sys.getfilesystemencoding()
     if encoding.lower() in ("utf-8", "utf8"):
-        return Check("file names", "good", "may have any letters")
-    return Check("file names", "note", f"are in {encoding}: names with other letters fail; set PYTHONUTF8=1")
+        return Check("file names", "good", "may contain any characters")
+    return Check("file names", "note", f"are encoded in {encoding}: names with other characters fail; set PYTHONUTF8=1")
 
 
 def _atari() -> Check:
@@ -185,5 +180,5 @@ CHECKS = (_python, _torch, _kernels, _cores, _open_files, _shared_memory, _writa
 
 
 def check_machine() -> list[Check]:
-    """All checks, in the order in which they matter."""
+    """Runs all checks, the most important first."""
     return [check() for check in CHECKS]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import psutil
 
 from asyncrl.errors import UserError
-from asyncrl.reporting.progress import duration
+from asyncrl.formatting import duration
 from asyncrl.run_folder import RunFolder
 
 SILENT_SECONDS = 30.0

@@ -97,7 +97,7 @@ def test_a_mean_goes_on_where_a_goal_was_reached_and_is_dashed_where_a_run_is_mi
     assert (together.get_linestyle(), alone.get_linestyle()) == ("-", "--")
     assert np.asarray(alone.get_ydata()).max() == 0
     assert legend(drawn[1]) == ["g (2 runs, 1 not finished)"]
-    assert "not all runs" in drawn[1].legends[0].get_title().get_text()
+    assert "some runs ended before" in drawn[1].legends[0].get_title().get_text()
 
 
 def test_each_environment_has_a_panel_and_a_group_its_colour(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -112,7 +112,7 @@ def test_each_environment_has_a_panel_and_a_group_its_colour(tmp_path: Path, dra
     colours = [[line.get_color() for line in axes.lines if line.get_label()[0] != "_"] for axes in drawn[0].axes[:3]]
     assert colours[0] == colours[1] == colours[2]
     assert legend(drawn[0]) == ["a3c (1 run)", "sarsa (1 run)"]
-    assert drawn[0].axes[0].get_xlabel() == "wall-clock seconds"
+    assert drawn[0].axes[0].get_xlabel() == "wall-clock time (seconds)"
 
 
 def test_runs_without_episodes_and_damaged_ones(tmp_path: Path, drawn: list[Figure], capsys: Any) -> None:
@@ -128,7 +128,7 @@ def test_runs_without_episodes_and_damaged_ones(tmp_path: Path, drawn: list[Figu
             == 2
         )
         error = capsys.readouterr().err
-        assert "line 1 is no line of metrics" in error
+        assert "line 1 is not a line of metrics" in error
         assert error.count("\n") == 1
     assert main(["plot", str(silent.path), "--each", "--by", "algorithm"]) == 2
     assert "--each draws every run by itself" in capsys.readouterr().err

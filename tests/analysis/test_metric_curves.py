@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from asyncrl.analysis.drawing import drawing
-from asyncrl.analysis.metric_curves import CURVES, MOST_POINTS, draw, points
+from asyncrl.analysis.metric_curves import MOST_POINTS, draw, points
+from asyncrl.metrics import lookup
 
 
 def lines(values: Any) -> list[dict[str, Any]]:
@@ -51,5 +52,5 @@ def test_what_is_missing_or_not_finite_is_left_out() -> None:
 )
 def test_scales(name: str, values: tuple[float, float], scale: str) -> None:
     with drawing(2, 2) as (_, [[axes]]):
-        draw(axes, np.array([(0, values[0]), (10, values[1])]), CURVES[name])
+        draw(axes, np.array([(0, values[0]), (10, values[1])]), lookup(name))
     assert axes.get_yscale() == scale

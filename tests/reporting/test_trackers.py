@@ -202,7 +202,7 @@ def test_wandb_does_not_ask_in_the_terminal(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(wandb, "setup", lambda: SimpleNamespace(settings=SimpleNamespace(mode="online")))
     monkeypatch.setattr(wandb, "login", lambda prompt: prompt)
-    with pytest.raises(OSError, match="nobody is logged in: 'wandb login'"):
+    with pytest.raises(OSError, match="nobody is logged in: run 'wandb login'"):
         WeightsAndBiases(None).open()  # type: ignore[arg-type]
 
 
@@ -259,8 +259,8 @@ def test_a_line_that_a_tracker_never_takes_is_given_up_for_the_next(monkeypatch:
     while not sink.lost:
         time.sleep(0.001)
     sink.waiting.append(lambda: None)
-    with sink.news:
-        sink.news.notify()
+    with sink.changed:
+        sink.changed.notify()
     while sink.failing:
         time.sleep(0.001)
     sink.write({"steps": 1})
@@ -276,7 +276,7 @@ def test_a_tracker_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     began = time.monotonic()
     for steps in range(100):
         sink.write({"steps": steps})
-    with pytest.raises(OSError, match="it is not done: 100 records or more may be lost"):
+    with pytest.raises(OSError, match="it has not finished: 100 records or more may be lost"):
         sink.close()
     assert time.monotonic() - began < 5
     release.set()
@@ -290,7 +290,7 @@ def test_lines_that_found_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -
     for steps in range(25):
         sink.write({"steps": steps})
     release.set()
-    with pytest.raises(OSError, match="15 records are lost: they came faster than it took them"):
+    with pytest.raises(OSError, match="15 records are lost: they came faster than they could be sent"):
         sink.close()
     assert tracker.lines == list(range(15, 25))
 
@@ -336,7 +336,9 @@ def test_a_second_signal_waits_for_no_tracker(in_tmp: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         asyncrl.train("Catch", run_dir="run", runtime="serial", steps=2000, callbacks=[Interrupted()])
     assert time.monotonic() - began < 10
-    assert Path("run/log.txt").read_text().count("warning: the tracker did not get everything (it is not done") == 2
+    assert (
+        Path("run/log.txt").read_text().count("warning: the tracker did not get everything (it has not finished") == 2
+    )
     release.set()
 
 

@@ -101,7 +101,7 @@ def test_large_networks_lie_elsewhere_when_shared_memory_is_small(tmp_path: Path
     small = f"exec unshare -rm sh -c '{both} && exec \"$@\"' sh"
     code, _, error = asyncrl(tmp_path, *SHORT, *large, "--run-dir", "other", script=small, TMPDIR="/mnt")
     assert code == 2
-    expected = r"error: no room for \d+ MB of shared memory in /dev/shm or /mnt: free some, .*\n"
+    expected = r"error: no room for \d+ MB of shared memory in /dev/shm or /mnt: free some space, .*\n"
     assert re.fullmatch(expected, error), error
     assert not (tmp_path / "other").exists()
 
@@ -111,7 +111,7 @@ def test_too_few_open_files_are_one_line_with_the_remedy(tmp_path: Path) -> None
     assert code == 2
     assert error == (
         "error: a process may open 256 files, and 60 workers need 304: "
-        "run 'ulimit -n 4096' first, or take fewer --workers\n"
+        "run 'ulimit -n 4096' first, or use fewer --workers\n"
     )
     assert not (tmp_path / "run" / "experiment.yaml").exists()
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 256

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from asyncrl.formatting import duration, short
 from asyncrl.reporting.json_lines import JsonLines
-from asyncrl.reporting.progress import LiveProgress, PlainProgress, describe, duration, make_progress, short
+from asyncrl.reporting.progress import LiveProgress, PlainProgress, describe, make_progress
 from asyncrl.runtime.shared import Counts
 from asyncrl.runtime.telemetry import Telemetry
 from asyncrl.types import Episode, Report

@@ -1,7 +1,8 @@
-"""Pictures of runs: learning curves, groups of runs against each other, scores against a setting."""
+"""Pictures of runs: learning curves, mean curves of groups of runs, and scores over a setting."""
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -13,37 +14,38 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from asyncrl.analysis.history import is_number, read_lines
+from asyncrl import metrics
+from asyncrl.analysis.history import read_lines
 from asyncrl.analysis.picture import colour, picture, style
 from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 from asyncrl.config import setting
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 
-X_LABELS = {"steps": "steps", "frames": "frames", "wall_seconds": "wall-clock"}
+X_AXES = tuple(metric.name for metric in metrics.METRICS.values() if metric.is_axis)
+"""Metrics that may be the horizontal axis of learning curves."""
 UNITS = ((7200.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
-"""From how many seconds on a time is told in which unit."""
-RETURN = "mean return\nof the last 100 episodes"
+"""Units of a time axis: least seconds of the longest run, seconds in the unit, name."""
 POINTS = 200
-"""Of a curve over several runs, or of a part of it."""
+"""Points of a mean curve, or of one part of it."""
 NEAR_END = 0.98
-"""Part of the longest run's length: runs end a few steps apart."""
-BAND = "line: mean over runs, of four and more their interquartile mean; band: 95 % bootstrap interval"
-PARTLY = "dashed: not all runs came so far"
+"""A run counts as complete from this share of the longest run on, because runs end a few steps apart."""
+BAND = "line: mean over runs (interquartile mean of four or more); band: 95 % bootstrap interval"
+PARTLY = "dashed: some runs ended before"
 
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Where, and the mean return there; each [N]."""
+"""Horizontal positions and the mean returns there, each [N]."""
 Groups = Mapping[str, Sequence[RunFolder]]
-"""Runs by what they have in common."""
+"""Runs by the name of their group."""
 
 
-def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None:
-    """Draws the mean return of the last 100 training episodes of each run, as it was written: nothing is smoothed.
+def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = metrics.STEPS) -> None:
+    """Draws a learning curve for each run: the mean return of its last 100 training episodes, not smoothed further.
 
     Args:
-        runs: Run folders, one line each.
-        output: Picture file; its ending chooses the format (png, svg, pdf).
-        x: steps, frames or wall_seconds.
+        runs: Run folders.
+        output: Picture file; its suffix chooses the format (png, svg, pdf).
+        x: Horizontal axis, one of `X_AXES`.
 
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
@@ -59,14 +61,14 @@ def plot_runs(runs: Sequence[RunFolder], output: Path, x: str = "steps") -> None
             axes.plot(horizontal, returns, marker=marker, label=text, **style(numbers[name]))
         _finish(axes, x)
 
-    _draw(groups, output, x_label, RETURN, draw)
+    _draw(groups, output, x_label, _return_label(), draw)
 
 
-def plot_groups(groups: Groups, output: Path, x: str = "steps") -> None:
+def plot_groups(groups: Groups, output: Path, x: str = metrics.STEPS) -> None:
     """Draws one curve for each group: the interquartile mean over its runs, with a 95 % bootstrap interval.
 
-    A run that reached its goal and ended counts with its last return from there on. Where another run has ended, the
-    curve is that of those which came further, as long as they are half of them, and dashed.
+    A run that ended because it reached its goal keeps its last return from there on. Where other runs have ended, the
+    curve is dashed and shows the remaining runs; it ends where fewer than half of the runs remain.
 
     Raises:
         UserError: A run has no metrics, or the picture cannot be written.
@@ -83,11 +85,11 @@ def plot_groups(groups: Groups, output: Path, x: str = "steps") -> None:
                 notes.append(PARTLY)
         _finish(axes, x)
 
-    _draw(groups, output, x_label, RETURN, draw, notes)
+    _draw(groups, output, x_label, _return_label(), draw, notes)
 
 
 def _mean_curve(axes: Axes, runs: Sequence[RunFolder], x: str, unit: float, number: int, opacity: float) -> bool:
-    """Draws a group's mean and interval as far as half of its runs came; says whether it is of all of them."""
+    """Draws the mean curve and interval of a group; returns whether no part of it had to be dashed."""
     found = [(curve, _reached_goal(run)) for run in runs if len((curve := _curve(run, x, unit))[0])]
     if not found:
         return True
@@ -107,13 +109,13 @@ def _mean_curve(axes: Axes, runs: Sequence[RunFolder], x: str, unit: float, numb
         if drawn > 1:
             low, high = bootstrap_interval(returns)
             axes.fill_between(grid, low, high, color=colour(number), alpha=opacity, linewidth=0)
-    if not drawn:  # nothing but a point
+    if not drawn:  # a single point
         axes.plot([last], [np.mean([values[-1] for (_, values), _ in found])], marker="o", **style(number))
     return drawn in (0, len(found))
 
 
 def plot_scores(groups: Groups, output: Path, name: str) -> None:
-    """Draws each run's score over one of its settings, such as the learning rate (Mnih et al. 2016, figure 2).
+    """Draws the score of each run over one of its settings, such as the learning rate (Mnih et al. 2016, figure 2).
 
     Raises:
         UserError: A run has no such setting, or the picture cannot be written.
@@ -137,7 +139,9 @@ def plot_scores(groups: Groups, output: Path, name: str) -> None:
 
 
 def plot_sorted(groups: Groups, output: Path) -> None:
-    """Draws each group's scores from the best to the worst (Mnih et al. 2016, figure S5): flat is robust.
+    """Draws the scores of each group, sorted from best to worst (Mnih et al. 2016, figure S5).
+
+    A flat curve shows a method that is robust to its settings.
 
     Raises:
         UserError: The picture cannot be written.
@@ -149,21 +153,21 @@ def plot_sorted(groups: Groups, output: Path) -> None:
             axes.plot(range(1, len(scores) + 1), scores, marker="o", markersize=3.5, label=name, **style(numbers[name]))
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
-    _draw(groups, output, "runs, the best first", _score_label(groups), draw)
+    _draw(groups, output, "runs, best first", _score_label(groups), draw)
 
 
 def score(run: RunFolder) -> float | None:
-    """What a run reached: its evaluation if it has one, else the mean return of its last 100 training episodes.
+    """Score of a run: its mean return in evaluation if it was evaluated, else that of its last 100 training episodes.
 
     None if it has neither.
     """
     evaluation = run.read_evaluation()
     if evaluation is not None:
         try:
-            return float(evaluation["return_mean"])
+            return float(evaluation[metrics.RETURN_MEAN])
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{run.evaluation_file} holds no evaluation: take it away") from error
-    _, returns = _curve(run, "steps")
+            raise UserError(f"{run.evaluation_file} is damaged: delete it") from error
+    _, returns = _curve(run, metrics.STEPS)
     return float(returns[-1]) if len(returns) else None
 
 
@@ -175,7 +179,7 @@ def _draw(
     draw: Callable[[Axes, Groups, Mapping[str, int]], None],
     notes: Sequence[str] = (),
 ) -> None:
-    """One panel for each environment; a group has the same colour in all."""
+    """Draws one panel for each environment; a group has the same colour in all panels."""
     environments = sorted({_environment(run) for run in _all(groups)})
     numbers = {name: number for number, name in enumerate(groups)}
     with picture(output, environments, x_label, y_label, notes) as panels:
@@ -186,7 +190,7 @@ def _draw(
 
 def _finish(axes: Axes, x: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    if x != "wall_seconds":
+    if x != metrics.WALL_SECONDS:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if not any(len(np.asarray(line.get_xdata())) for line in axes.lines):
         axes.text(0.5, 0.5, "no episode has ended yet", ha="center", va="center", transform=axes.transAxes)
@@ -204,17 +208,24 @@ def _score_label(groups: Groups) -> str:
 
 
 def _axis(runs: Sequence[RunFolder], x: str) -> tuple[float, str]:
-    """What to divide the horizontal axis by, and its name."""
-    if x != "wall_seconds":
-        return 1.0, X_LABELS[x]
+    """What to divide the values of the horizontal axis by, and its label."""
+    if x != metrics.WALL_SECONDS:
+        return 1.0, metrics.lookup(x).label
     longest = max((curve[-1] for run in runs if len(curve := _curve(run, x)[0])), default=0.0)
     _, unit, name = next(row for row in UNITS if longest >= row[0])
-    return unit, f"{X_LABELS[x]} {name}"
+    return unit, f"{metrics.lookup(x).title} ({name})"
 
 
 def _curve(run: RunFolder, x: str, unit: float = 1.0) -> Curve:
-    lines = [line for line in read_lines(run) if is_number(line["return_mean"])]
-    return np.array([line[x] for line in lines], float) / unit, np.array([line["return_mean"] for line in lines], float)
+    """The learning curve of a run, over a metric divided by a unit."""
+    lines = [line for line in read_lines(run) if metrics.is_number(line[metrics.RETURN_MEAN])]
+    returns = [line[metrics.RETURN_MEAN] for line in lines]
+    return np.array([line[x] for line in lines], float) / unit, np.array(returns, float)
+
+
+def _return_label() -> str:
+    """The label of the vertical axis of learning curves, short enough for a small panel."""
+    return textwrap.fill(metrics.lookup(metrics.RETURN_MEAN).label, 20)
 
 
 def _all(groups: Groups) -> list[RunFolder]:
@@ -226,13 +237,13 @@ def _environment(run: RunFolder) -> str:
 
 
 def _unique(run: RunFolder, runs: Sequence[RunFolder]) -> str:
-    """The name of a run's folder, or its path if others have the same name."""
+    """The name of a run's folder, or its path if several runs have the same name."""
     name = run.path.resolve().name
     return name if [other.path.resolve().name for other in runs].count(name) == 1 else str(run.path)
 
 
 def _group_label(name: str, runs: Sequence[RunFolder]) -> str:
-    """The name of a group with the number of its runs; of several environments, in each."""
+    """The name of a group with its number of runs per environment."""
     counts = Counter(_environment(run) for run in runs).values()
     least, most = min(counts), max(counts)
     number = f"{most} run{'s' if most > 1 else ''}" if least == most else f"{least} to {most} runs"
@@ -246,8 +257,8 @@ def _reached_goal(run: RunFolder) -> bool:
 
 
 def _state(runs: Sequence[RunFolder]) -> str:
-    """What a legend should say of runs that have not ended, or have nothing to show."""
-    silent = sum(not len(_curve(run, "steps")[0]) for run in runs)
+    """A legend's remark on runs that have not ended or have nothing to show; empty if there are none."""
+    silent = sum(not len(_curve(run, metrics.STEPS)[0]) for run in runs)
     open_ended = sum(run.read_summary() is None for run in runs)
     parts = {"without episodes": silent, "not finished": open_ended}
     return ", ".join(text if len(runs) == 1 else f"{count} {text}" for text, count in parts.items() if count)

@@ -1,4 +1,4 @@
-"""Runs put together by what they have in common, with the names that tell the groups apart."""
+"""Groups runs by their settings, and names the groups by the settings that differ."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.settings import NetworkSettings, OptimizerSettings
 
 IGNORED = ("seed", "preset", "name", "environment", "until_return", "until_seconds")
-"""Settings that make no other method of a run: its seed, where settings came from, when it ends."""
+"""Settings that do not make a run another method: its seed, the origin of its settings, when it ends."""
 FIRST = ("algorithm", "memory", "optimizer", "learning_rate", "workers", "envs_per_worker", "rollout_length")
-"""Settings that are named first where several would do."""
+"""Settings that are preferred in names, if several would tell the groups apart."""
 BY_VALUE = ("algorithm", "optimizer", "schedule", "torso", "activation", "runtime", "initialization")
-"""Settings whose value says by itself what it is of."""
+"""Settings whose value is clear without the setting's name."""
 SHORT = {"learning_rate": "lr", "envs_per_worker": "envs", "max_gradient_norm": "clip"}
+"""Abbreviations of settings in legends."""
 
 
 def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, list[RunFolder]]:
-    """The runs by the values of some of their settings.
+    """Groups runs by the values of some of their settings.
 
     Raises:
         UserError: A run has no such setting.
@@ -33,19 +34,19 @@ def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, lis
 
 
 def group_by_differences(runs: Sequence[RunFolder], apart: str = "") -> dict[str, list[RunFolder]]:
-    """Runs that differ in nothing but their seed together, each group named by what tells it from the others.
+    """Groups runs that differ only in their seed, and names each group by the settings that set it apart.
 
-    Runs of different environments never differ by that: they stand in pictures of their own.
+    The environment does not count as a difference, because each environment has a panel of its own.
 
     Args:
-        runs: To put together.
-        apart: A setting that makes no difference here, because the picture has it as its axis.
+        runs: Runs to group.
+        apart: A setting that does not count as a difference, because it is the axis of the picture.
 
     Raises:
         UserError: Settings cannot be read.
     """
     settings = [flat_settings(run, apart) for run in runs]
-    names = _telling(settings)
+    names = _distinguishing(settings)
     groups: dict[str, list[RunFolder]] = {}
     for run, values in zip(runs, settings, strict=True):
         text = ", ".join(label(name, values[name]) for name in names if name in values)
@@ -54,10 +55,10 @@ def group_by_differences(runs: Sequence[RunFolder], apart: str = "") -> dict[str
 
 
 def flat_settings(run: RunFolder, apart: str = "") -> dict[str, Any]:
-    """The settings of a run that make a difference, by their own names, and its environment.
+    """The settings of a run that count as differences, by their names without group, and its environment.
 
     Raises:
-        UserError: They cannot be read.
+        UserError: The settings cannot be read.
     """
     data = run.read_settings()
     groups = [data[group] for group in GROUPS if group != "supervision" and isinstance(data.get(group), Mapping)]
@@ -65,12 +66,12 @@ def flat_settings(run: RunFolder, apart: str = "") -> dict[str, Any]:
     drawn = setting(data, "learning_rate_range") if "learning_rate_range" in names else None
     ignored = {*IGNORED, apart, *(["learning_rate"] if drawn else [])}
     values = {name: setting(data, name) for name in names - ignored}
-    before = {name: value for name, value in _defaults().items() if name not in ignored}  # settings newer than the run
+    before = {name: value for name, value in _defaults().items() if name not in ignored}  # for runs that are older
     return {"environment": setting(data, "environment"), **before, **values}
 
 
 def _defaults() -> dict[str, Any]:
-    """The settings of network, optimiser and run that have a default, as they are saved."""
+    """The default settings of network, optimiser and run, in the form in which they are saved."""
     network, optimizer = asdict(NetworkSettings()), asdict(OptimizerSettings())
     own = {part.name: part.default for part in fields(Experiment) if part.default is not MISSING}
     data = {**own, "workers": available_cores(), **network, **optimizer}
@@ -78,7 +79,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def label(name: str, value: Any) -> str:
-    """A setting and its value as a legend has room for."""
+    """A setting and its value, short enough for a legend."""
     if name == "memory":
         return "no memory" if value == "none" else str(value)
     if name in BY_VALUE or name == "environment":
@@ -89,8 +90,8 @@ def label(name: str, value: Any) -> str:
     return f"{words} {value:g}" if isinstance(value, int | float) else f"{words} {value}"
 
 
-def _telling(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fewest settings, the best known first, that tell all different runs of each environment apart."""
+def _distinguishing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fewest settings, preferred ones first, that distinguish all different runs of each environment."""
     every = {name for values in settings for name in values} - {"environment"}
     order = sorted(every, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     chosen: list[str] = []
@@ -105,5 +106,5 @@ def _telling(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _kinds(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
-    """How many different runs there are if these settings and the environment are looked at."""
+    """Number of different runs, judged by these settings and the environment only."""
     return len({tuple(repr(values.get(name)) for name in ("environment", *names)) for values in settings})

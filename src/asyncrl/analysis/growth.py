@@ -1,4 +1,4 @@
-"""Picture of how the cost of training grows with a setting."""
+"""A picture of how the cost of training grows with a setting."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from asyncrl.analysis.picture import COLOURS, write_picture
+from asyncrl.metrics import STEPS_PER_SECOND, lookup
 
 
 def plot_growth(name: str, results: Sequence[Mapping[str, Any]], output: Path) -> None:
-    """Draws speed, CPU time of a step by phase and memory, over the values of a setting.
+    """Draws speed, CPU time per step and phase, and memory over the values of a setting.
 
     Args:
-        name: Of the setting.
-        results: Of `asyncrl bench`, one for each value.
-        output: Picture file; its ending chooses the format.
+        name: Name of the setting.
+        results: Results of `asyncrl bench`, one for each value.
+        output: Picture file; its suffix chooses the format.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The picture cannot be written.
     """
     figure = Figure(figsize=(12, 3.4), dpi=120, layout="constrained")
     speed, time, memory = figure.subplots(1, 3)
     values = [str(result["value"]) for result in results]
     for key, label, colour in (("raw", "environments alone", "#999999"), ("training", "training", COLOURS[0])):
-        rates = [result[f"{key}_steps_per_second"] for result in results]
+        rates = [result[f"{key}_{STEPS_PER_SECOND}"] for result in results]
         speed.plot(values, rates, marker="o", color=colour, label=label)
     speed.set_ylim(bottom=0)
     speed.yaxis.set_major_formatter(EngFormatter(sep=""))
-    speed.set_title("steps per second", fontsize=10)
+    speed.set_title(lookup(STEPS_PER_SECOND).label, fontsize=10)
     speed.legend(frameon=False, fontsize=8)
 
     below = [0.0] * len(values)
@@ -39,7 +40,7 @@ def plot_growth(name: str, results: Sequence[Mapping[str, Any]], output: Path) -
         heights = [result["cpu_microseconds_per_step"][phase] for result in results]
         time.bar(values, heights, bottom=below, color=colour, label=phase, width=0.6)
         below = [low + height for low, height in zip(below, heights, strict=True)]
-    time.set_title("CPU time of a step, µs", fontsize=10)
+    time.set_title("CPU time per step, µs", fontsize=10)
     time.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), reverse=True)
 
     for key, label, colour in (

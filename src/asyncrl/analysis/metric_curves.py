@@ -1,9 +1,8 @@
-"""Curves of a run's metrics over its steps, as pages and reports draw them."""
+"""Curves of a run's metrics over steps, as the pages of `asyncrl watch --serve` and `asyncrl inspect` draw them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,52 +10,44 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from asyncrl.analysis.curves import RETURN
+from asyncrl import metrics
 from asyncrl.analysis.drawing import ACCENT, INK
+from asyncrl.metrics import Metric
 
 MOST_POINTS = 400
-"""Of a curve; of more lines each point is the mean of its share of them."""
+"""Points of a curve. Where a run has more lines of metrics, each point is the mean of several."""
 LOG_RANGE = 100.0
-"""Between a curve's lowest and highest point, from which on its axis may be logarithmic."""
+"""A metric's axis becomes logarithmic if its largest value is more than this many times its smallest."""
 
 
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is drawn."""
+def curves(lines: Sequence[Mapping[str, Any]]) -> dict[Metric, NDArray[np.float64]]:
+    """The curves [N, 2] that pages draw, in order: those of the table, then statistics of the user's own algorithm.
 
-    title: str
-    log: bool = False  # may have a logarithmic axis, if its values are positive and far apart
-
-
-CURVES = {
-    "return_mean": Metric(" ".join(RETURN.split())),
-    "steps_per_second": Metric("steps a second"),
-    "length_mean": Metric("length of an episode, in steps"),
-    "entropy": Metric("entropy of the policy, in nats"),
-    "value_mean": Metric("value of the states met"),
-    "value_explained": Metric("returns' variance explained by values"),
-    "value_loss": Metric("squared error of the values", log=True),
-    "gradient_norm": Metric("norm of the gradient", log=True),
-    "learning_rate": Metric("learning rate"),
-}
-"""The metrics that people look at, in this order; one that a run does not have is left out."""
-
-
-def points(lines: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
-    """A metric over steps, [N, 2] with N at most `MOST_POINTS`: step and value; of lines that have a finite one.
+    Metrics without a value are left out.
 
     Raises:
         ValueError: A line holds something else than a number.
     """
-    known = np.array([(line["steps"], line[name]) for line in lines if line.get(name) is not None], float)
+    names = dict.fromkeys([*metrics.METRICS, *(name for line in lines for name in line)])
+    shown = [metric for metric in map(metrics.lookup, names) if metric.is_curve]
+    return {metric: curve for metric in shown if len(curve := points(lines, metric.name))}
+
+
+def points(lines: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    """A metric over steps, from the lines in which it is finite: [N, 2] steps and values, N at most `MOST_POINTS`.
+
+    Raises:
+        ValueError: A line holds something else than a number.
+    """
+    known = np.array([(line[metrics.STEPS], line[name]) for line in lines if line.get(name) is not None], float)
     known = known.reshape(-1, 2)
     known = known[np.isfinite(known).all(1)]
-    shares = np.array_split(known, min(MOST_POINTS, len(known)) or 1)
-    return np.array([share.mean(0) for share in shares if len(share)]).reshape(-1, 2)
+    parts = np.array_split(known, min(MOST_POINTS, len(known)) or 1)
+    return np.array([part.mean(0) for part in parts if len(part)]).reshape(-1, 2)
 
 
 def draw(axes: Axes, curve: NDArray[np.float64], metric: Metric) -> None:
-    """Draws points [N, 2] of a metric, N at least 1; the title is left to the page."""
+    """Draws the curve [N, 2] of a metric, with N at least 1; the caller adds the title."""
     steps, values = curve.T
     axes.plot(steps, values, color=ACCENT, linewidth=1.4, marker="o" if len(curve) < 3 else None)
     axes.grid(alpha=0.15, color=INK)

@@ -1,4 +1,4 @@
-"""The frame of every picture: panels, colours, one legend, and the file."""
+"""The layout shared by all pictures of runs: panels, colours, one legend, and the file."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from asyncrl.errors import UserError
 
 COLOURS = ("#2a6fbb", "#d9622b", "#2e8b57", "#8e5bb5", "#c23b58", "#7a6a53", "#3aa6a6", "#9a9a2e")
 DASHES = ("-", ":", "-.")
-"""Once all colours are taken."""
+"""Line styles; the next one is used once all colours are taken."""
 MOST_LABELS = 16
-"""A longer legend would be more than the picture."""
+"""Entries of a legend; more would take more room than the picture."""
 WIDTH = 8.0
-"""Inches: at 120 dots each, about as wide as a page shows it, so that its letters keep their size."""
+"""Width in inches. At 120 dots per inch this is about as wide as a page shows the picture, so text is not scaled."""
 LETTERS = 100
-"""In a line of that width."""
+"""Characters that fit in a line of that width."""
 
 
 def colour(number: int) -> str:
-    """Of the group of that number."""
+    """The colour of a group, by its number."""
     return COLOURS[number % len(COLOURS)]
 
 
 def style(number: int) -> dict[str, Any]:
-    """Colour and kind of a group's line."""
+    """Colour, width and dashes of a group's line, by its number."""
     return {"color": colour(number), "linewidth": 1.8, "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
 
 
@@ -43,17 +43,17 @@ def style(number: int) -> dict[str, Any]:
 def picture(
     output: Path, titles: Sequence[str], x_label: str, y_label: str, notes: Sequence[str] = ()
 ) -> Iterator[list[Axes]]:
-    """Panels to draw on, one for each title; afterwards the picture is written, with one legend for all.
+    """Makes one panel for each title; when they have been drawn on, writes the picture with one legend for all.
 
     Args:
-        output: Picture file; its ending chooses the format.
-        titles: Of the panels.
-        x_label: Of all panels.
-        y_label: Of all panels.
-        notes: What a reader must know; more may be added while drawing.
+        output: Picture file; its suffix chooses the format.
+        titles: Titles of the panels.
+        x_label: Label of all horizontal axes.
+        y_label: Label of all vertical axes.
+        notes: Remarks below the legend; more may be added while drawing.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The picture cannot be written.
     """
     columns = min(len(titles), 2 if len(titles) in (2, 4) else 3)
     rows = -(-len(titles) // columns)
@@ -77,7 +77,7 @@ def picture(
 
 
 def _legend(figure: Figure, panels: Sequence[Any], notes: Sequence[str]) -> None:
-    """One legend under all panels, where there is more than one thing to name, and the notes."""
+    """Adds one legend below all panels, if there is more than one thing to name, and the notes."""
     entries: dict[str, Any] = {}
     for axes in panels:
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -104,10 +104,10 @@ def _legend(figure: Figure, panels: Sequence[Any], notes: Sequence[str]) -> None
 
 
 def write_picture(figure: Figure, output: Path) -> None:
-    """Saves a figure.
+    """Writes a figure to a file.
 
     Raises:
-        UserError: The file cannot be written, or its ending names no format.
+        UserError: The file cannot be written, or its suffix names no known format.
     """
     try:
         figure.savefig(output)

@@ -8,21 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 2000
+"""Number of bootstrap samples."""
 
 
 def interquartile_mean(scores: Any, axis: int = 0) -> NDArray[np.float64]:
-    """Mean of the middle half of the scores [N, ...] along an axis; of fewer than four, the mean."""
-    import scipy.stats  # takes a second, and most pictures do without
+    """Mean of the middle half of the scores [N, ...] along an axis; the plain mean of fewer than four."""
+    import scipy.stats  # the import takes a second, and most pictures do not need it
 
     return np.asarray(scipy.stats.trim_mean(np.asarray(scores, float), 0.25, axis=axis))
 
 
 def bootstrap_interval(scores: Any, confidence: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Percentile bootstrap interval of the interquartile mean, the N runs drawn with replacement.
+    """Percentile bootstrap interval of the interquartile mean, resampling the N runs with replacement.
 
     Args:
-        scores: [N, ...]; N = 1 gives an interval without width.
-        confidence: Its probability.
+        scores: Scores [N, ...]; N = 1 gives an interval of width zero.
+        confidence: Probability of the interval.
 
     Returns:
         Lower and upper end, each [...].

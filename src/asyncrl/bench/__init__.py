@@ -1,1 +1,1 @@
-"""How fast training is beside the raw environment, and beside other packages."""
+"""Measures how fast training is beside its raw environments."""

@@ -1,4 +1,4 @@
-"""Speed of the raw environments, and of training on them; each a measurement of some seconds."""
+"""Measures the speed of raw environments and of training on them; each measurement takes some seconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from asyncrl import metrics
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import RunError
@@ -29,32 +30,23 @@ if TYPE_CHECKING:
 WARM_UP = 2.0
 """Seconds of training before a measurement begins."""
 START_SECONDS = 120.0
-"""How long a run may take until it trains."""
+"""Longest time that a run may take to start training."""
 END_SECONDS = 20.0
-"""How long it may take to end."""
-
-
-@dataclass
-class Peer:
-    """What training is compared with, and the speeds measured."""
-
-    name: str
-    setting: str = ""
-    steps_per_second: list[float] = field(default_factory=list)
+"""Longest time that a run may take to end after SIGTERM; then it is killed."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What one measurement of training found."""
+    """The results of one measurement of training."""
 
     steps_per_second: float
-    microseconds: dict[str, float]  # CPU time of a step in each phase, over all workers
-    private_bytes: list[int]  # memory of each worker that no other process shares
-    total_bytes: int  # of the run, shared pages counted once
+    microseconds: dict[str, float]  # CPU time per step in each phase, mean over all workers
+    private_bytes: list[int]  # memory of each worker that it shares with no other process
+    total_bytes: int  # memory of all processes of the run, with shared pages counted once
 
 
 def raw_speed(experiment: Experiment, seconds: float) -> float:
-    """Steps per second of the experiment's environments alone: as many processes as workers, random actions.
+    """Steps per second of the environments alone, with random actions and as many processes as the run has workers.
 
     Raises:
         RunError: A process failed.
@@ -63,7 +55,13 @@ def raw_speed(experiment: Experiment, seconds: float) -> float:
 
 
 def run_processes(target: Callable[..., None], arguments: Sequence[Any], number: int) -> float:
-    """The sum of what so many processes measure; each is called with `arguments`, its number, a barrier and a queue.
+    """Runs a measurement in several processes at once and returns the sum of their results.
+
+    Args:
+        target: Called with `arguments`, the number of the process, a barrier to wait at before measuring, and a queue
+            for its result.
+        arguments: The first arguments of `target`.
+        number: Number of processes.
 
     Raises:
         RunError: A process failed.
@@ -80,14 +78,14 @@ def run_processes(target: Callable[..., None], arguments: Sequence[Any], number:
     for process in processes:
         process.join()
     if any(process.exitcode for process in processes):
-        raise RunError("a process of the measurement failed, or the environments in it: see above")
+        raise RunError("a process of the measurement failed: its error is printed above")
     return sum(results.get() for _ in processes)
 
 
 def _step_randomly(
     experiment: Experiment, seconds: float, seed: int, barrier: Barrier, results: SimpleQueue[float]
 ) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
     environments = make_environments(experiment, experiment.environment_count)
     environments.reset(seed=seed)
     environments.action_space.seed(seed)
@@ -101,10 +99,10 @@ def _step_randomly(
 
 
 def training_speed(train: Sequence[str], seconds: float) -> Training:
-    """Starts `asyncrl train` with these arguments, lets it warm up, measures, and stops it.
+    """Starts `asyncrl train` with these arguments, measures it after `WARM_UP` seconds, and stops it.
 
     Raises:
-        RunError: The run ended by itself, or never began to train.
+        RunError: The run ended by itself, or did not start to train.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -128,14 +126,13 @@ def training_speed(train: Sequence[str], seconds: float) -> Training:
             finally:
                 _end(process)
     after = lines[-1]
-    measured = [line for line in lines if line["steps"] > before["steps"]]
-    steps = after["steps"] - before["steps"]
+    measured = [metrics.shares(line) for line in lines if line[metrics.STEPS] > before[metrics.STEPS]]
+    steps = after[metrics.STEPS] - before[metrics.STEPS]
     if not measured:
-        raise RunError(f"no update was made in {seconds:g} s: give more --seconds")
-    rate = steps / (after["wall_seconds"] - before["wall_seconds"])
+        raise RunError(f"training made no update in {seconds:g} s: use more --seconds")
+    rate = steps / (after[metrics.WALL_SECONDS] - before[metrics.WALL_SECONDS])
     cpu_per_step = (cpu - cpu_before) / (rate * seconds) * 1e6
-    shares = {phase: statistics.fmean(line[f"share_{phase}"] for line in measured) for phase in PHASES}
-    microseconds = {phase: cpu_per_step * share for phase, share in shares.items()}
+    microseconds = {phase: cpu_per_step * statistics.fmean(line[phase] for line in measured) for phase in PHASES}
     return Training(rate, microseconds, private, total)
 
 
@@ -152,20 +149,20 @@ def _until_it_trains(process: subprocess.Popen[Any], run: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not _lines(run):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RunError("it did not begin to train")
+            raise RunError("the run did not start to train")
         time.sleep(0.1)
 
 
 def _lines(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics that were written once workers had begun to learn."""
+    """The lines of metrics written since workers made their first updates."""
     path = run / "metrics.jsonl"
     text = path.read_text() if path.exists() else ""
     lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    return [line for line in lines if line["updates"] > 0 and "share_learn" in line]
+    return [line for line in lines if line[metrics.UPDATES] > 0 and metrics.shares(line)]
 
 
 def _workers(pid: int) -> list[psutil.Process]:
-    """The worker processes of a run: the fork server's children, or where there is none the run's own."""
+    """The worker processes of a run: children of the fork server, or of the run itself if there is no fork server."""
     helpers = psutil.Process(pid).children()
     forked = [worker for helper in helpers for worker in helper.children()]
     return forked or [helper for helper in helpers if "resource_tracker" not in " ".join(helper.cmdline())]
@@ -176,6 +173,6 @@ def _cpu_seconds(workers: Sequence[psutil.Process]) -> float:
 
 
 def _memory(process: psutil.Process, kind: str) -> int:
-    """Bytes of memory of a kind, or of its own where the system does not tell (`pss` is Linux's)."""
+    """Bytes of a kind of memory; `uss` if the system does not know that kind (only Linux has `pss`)."""
     memory = process.memory_full_info()
     return int(getattr(memory, kind, memory.uss))

@@ -19,7 +19,7 @@ COMMANDS = {
     "export": "write a trained agent as an ONNX file, which runs without asyncrl and torch",
     "plot": "draw the learning curves of one or many runs",
     "sweep": "make many runs: a grid or random draws of settings, times seeds",
-    "bench": "measure training beside the raw environment, and beside other packages",
+    "bench": "measure the speed of training beside that of the raw environment",
     "presets": "list the named settings",
     "algorithms": "list the algorithms",
     "doctor": "check that this machine is fit for training",

@@ -15,14 +15,15 @@ from asyncrl.cli.arguments import parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Checks that this machine is fit for training and says what to mend; exit code 1 if something must be.
+    """Checks whether this machine is fit for training, and says how to fix what is not.
 
-    Of a run it also says how it ended, what is likely wrong with what it learned, and where its workers' time went.
-    A run that failed is bad; what is said of learning is a note: likely, not certain.
+    With a run folder it also says how the run ended, what is likely wrong with its learning, and where the time of its
+    workers went. A run that failed is bad. Remarks on learning are notes: likely, but not certain. The exit code is 1
+    if anything is bad.
     """
 
     run: Annotated[Positional[Path | None], tyro.conf.arg(metavar="RUN")] = None
-    """Run folder."""
+    """Run folder to diagnose."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,24 +16,24 @@ from asyncrl.errors import UserError
 
 @dataclass(frozen=True)
 class Arguments:
-    """Draws the learning curves of one or many runs, or their scores over a setting; a panel for each environment."""
+    """Draws the learning curves of runs, or their scores over a setting, with a panel for each environment."""
 
     runs: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN")]
-    """Run folders, or folders of sweeps."""
+    """Run folders, or sweep folders, which stand for all their runs."""
     output: Path = Path("learning_curves.png")
-    """Picture to write: .png, .svg or .pdf."""
+    """Picture file to write: .png, .svg or .pdf."""
     x: str = "steps"
-    """Horizontal axis: steps, frames or wall_seconds; or a setting such as learning_rate, for a point for each run."""
+    """Horizontal axis: steps, frames or wall_seconds for curves; a setting such as learning_rate for scores."""
     by: tuple[str, ...] = ()
-    """Put runs with equal values of these settings, such as algorithm, together in one colour."""
+    """Settings to group runs by, such as algorithm. By default, runs that differ only in their seed are a group."""
     each: bool = False
-    """Draw each run by itself; else runs that differ in nothing but the seed are one curve, with an interval."""
+    """Draw one curve for each run instead of one for each group."""
     sorted: bool = False
-    """Draw the scores of each group from the best to the worst instead."""
+    """Draw the scores of each group from best to worst instead of learning curves."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the picture."""
+    """Writes the picture and prints its name."""
     given = parse(Arguments, "plot", arguments)
     if not given.runs:
         raise UserError("which runs? for example: asyncrl plot runs/CartPole-v1-a3c-1")
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"pictures end in .png, .svg or .pdf, not {given.output.name!r}")
 
     if given.each and given.by:
-        raise UserError("--each draws every run by itself, --by puts runs together: leave one of them out")
+        raise UserError("--each draws every run by itself, but --by groups runs: leave one of them out")
 
     from asyncrl.analysis import curves
     from asyncrl.analysis.grouping import group_by_differences, group_runs
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
     runs = list({run.path.resolve(): run for path in given.runs for run in runs_in(path)}.values())
     names, x = [name.replace("-", "_") for name in given.by], given.x.replace("-", "_")
-    is_setting = x not in curves.X_LABELS and not given.sorted
+    is_setting = x not in curves.X_AXES and not given.sorted
     groups = group_runs(runs, names) if names else group_by_differences(runs, apart=x if is_setting else "")
     if given.sorted:
         curves.plot_sorted(groups, given.output)

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from asyncrl import metrics
 from asyncrl.cli.arguments import parse, split
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder, locked
@@ -170,11 +171,11 @@ def _cores_allow(sweep: Sweep) -> int:
 def _outcome(ended: Ended) -> str:
     summary, evaluation = ended.run.read_summary(), ended.run.read_evaluation()
     assert summary is not None
-    mean = summary["return_mean"]
+    mean = summary[metrics.RETURN_MEAN]
     parts = [f"return {mean:.2f}" if mean is not None else "no episode"]
     if evaluation is not None:
-        parts.append(f"evaluation {evaluation['return_mean']:.2f}")
-    return ", ".join([*parts, f"{summary['steps']:,} steps", f"{summary['wall_seconds']:.0f} s"])
+        parts.append(f"evaluation {evaluation[metrics.RETURN_MEAN]:.2f}")
+    return ", ".join([*parts, f"{summary[metrics.STEPS]:,} steps", f"{summary[metrics.WALL_SECONDS]:.0f} s"])
 
 
 def _print_table(summaries: Sequence[Summary]) -> None:
@@ -208,7 +209,7 @@ def _draw(folder: Path, sweep: Sweep) -> list[Path]:
         groups.setdefault(", ".join(trial.settings[name] for name in sweep.grid) or "all", []).append(run)
     pictures = [folder / "curves.png", folder / "curves_seconds.png"]
     curves.plot_groups(groups, pictures[0])
-    curves.plot_groups(groups, pictures[1], "wall_seconds")
+    curves.plot_groups(groups, pictures[1], metrics.WALL_SECONDS)
     for name in sweep.draw:
         pictures.append(folder / f"score_{name}.png")
         curves.plot_scores(groups, pictures[-1], name)

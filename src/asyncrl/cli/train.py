@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from asyncrl import metrics
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
 from asyncrl.config import Experiment, named_modules, to_dict
@@ -22,7 +23,6 @@ from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
 from asyncrl.reporting.progress import TrainingConsole
-from asyncrl.runtime.phases import PHASES
 from asyncrl.runtime.processes import start_fork_server
 
 DESCRIPTION = (
@@ -140,8 +140,8 @@ def _headline(experiment: Experiment) -> str:
 
 
 def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str:
-    mean = summary["return_mean"]
-    result = "no episode was finished" if mean is None else f"mean return of the last 100 episodes: {mean:.2f}"
+    mean = summary[metrics.RETURN_MEAN]
+    result = "no episode was finished" if mean is None else f"{metrics.lookup(metrics.RETURN_MEAN).title}: {mean:.2f}"
     match summary["ended_by"]:
         case "steps":
             end = "done"
@@ -154,7 +154,7 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
     command = _own_command()
     imports = "".join(f" --import {module}" for module in sorted(named_modules(to_dict(experiment))))
     lines = [
-        f"{end} after {summary['steps']:,} steps and {summary['wall_seconds']:.1f} s; {result}",
+        f"{end} after {summary[metrics.STEPS]:,} steps and {summary[metrics.WALL_SECONDS]:.1f} s; {result}",
         f"  run:    {run}",
         f"  curve:  {run / 'learning_curve.png'}",
         *_time_line(summary),
@@ -169,8 +169,7 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
 
 def _time_line(summary: dict[str, Any]) -> list[str]:
     """Where workers' time went, if any was measured."""
-    shares = {phase: summary.get(f"share_{phase}") for phase in PHASES}
-    parts = [f"{phase} {share:.0%}" for phase, share in shares.items() if share is not None]
+    parts = [f"{phase} {share:.0%}" for phase, share in metrics.shares(summary).items()]
     return [f"  time:   {', '.join(parts)}"] if parts else []
 
 

@@ -55,7 +55,8 @@ class Network(nn.Module):
         self.normalizer = normalizer if settings.normalize_observations and normalizer.size else None
         self.bodies = nn.ModuleList(Body(space, settings) for _ in (heads if settings.separate else [None]))
         self.heads = nn.ModuleDict()
-        self.head_settings = dict(heads)
+        self.fed_by = {name: head.fed_by for name, head in heads.items()}
+        self.acting_heads = {name for name, head in heads.items() if head.acting}
         self.body_of: dict[str, int] = {}
         for number, (name, head) in enumerate(heads.items()):
             self.body_of[name] = number if settings.separate else 0
@@ -150,9 +151,9 @@ class Network(nn.Module):
             for number, (body, part) in enumerate(zip(self.bodies, self.state_parts, strict=True))
         ]
         outputs = {}
-        for name, settings in self.head_settings.items():
-            if settings.acting or not acting:
-                outputs[name] = self.heads[name](passed[self.body_of[name]][0][settings.fed_by])
+        for name, head in self.heads.items():
+            if name in self.acting_heads or not acting:
+                outputs[name] = head(passed[self.body_of[name]][0][self.fed_by[name]])
         return outputs, tuple(tensor for _, after in passed for tensor in after)
 
 

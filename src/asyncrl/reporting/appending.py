@@ -1,4 +1,4 @@
-"""A file that whole records are added to, also on a disk that fills up."""
+"""A file that records are appended to, which stays readable when the disk fills up."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from io import FileIO
 from pathlib import Path
 
 MOST_WAITING = 10_000
+"""Records kept in memory while the disk is full; beyond that the oldest are dropped."""
 
 
 class AppendedFile:
-    """Records go to the file whole or not at all; those that find no room wait for the next time.
+    """Appends records whole or not at all. Records that do not fit on the disk are kept and written later.
 
     Args:
-        path: The file; it is made with the first record if it is not there.
+        path: The file; it is created with the first record if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -25,19 +26,19 @@ class AppendedFile:
         self.waiting: deque[bytes] = deque(maxlen=MOST_WAITING)
 
     def append(self, record: bytes) -> None:
-        """Adds a record, after those that wait.
+        """Appends a record, after those that were kept.
 
         Raises:
-            OSError: There is no room; it waits, and nothing of it is in the file.
+            OSError: The record could not be written. It is kept, and no part of it is in the file.
         """
         self.waiting.append(record)
         self.flush()
 
     def flush(self) -> None:
-        """Writes the records that wait.
+        """Writes the records that were kept.
 
         Raises:
-            OSError: There is still no room.
+            OSError: They still cannot be written.
         """
         if self.file is None:
             self.file = self.path.open("ab", buffering=0)
@@ -53,7 +54,7 @@ class AppendedFile:
             self.waiting.popleft()
 
     def close(self) -> None:
-        """Closes the file; what still finds no room is lost."""
+        """Closes the file; records that still cannot be written are lost."""
         with suppress(OSError):
             if self.waiting:
                 self.flush()

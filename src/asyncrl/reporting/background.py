@@ -1,4 +1,4 @@
-"""A sink for services that may be slow or out of reach: a thread of its own talks to them."""
+"""A sink for trackers: a background thread talks to the service, which may be slow or unreachable."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from asyncrl.reporting.sink import HistogramSink, SummarySink, VideoSink
 from asyncrl.types import Video
 
 MOST_WAITING = 10_000
+"""Records in the queue; beyond that the oldest are dropped."""
 RETRY_SECONDS = 30.0
-"""Between two attempts, after one that failed."""
+"""Time between two attempts after a failure."""
 ATTEMPTS = 3
-"""To hand over a record, before it is given up for the next one."""
+"""Attempts to send a record before it is dropped."""
 CLOSE_SECONDS = 30.0
-"""After the end of a run, how long is waited for what has not been handed over; for all trackers together."""
+"""Time to wait at the end of a run for records not sent yet, for all trackers together."""
 
 
 class Tracker(Protocol):
-    """A service that keeps the metrics of runs, for people to look at and compare.
+    """A service that stores the metrics of runs, so that people can look at them and compare them.
 
-    All its methods are called in one thread, may take their time, and may raise anything. One that shows histograms,
-    videos or summaries has the methods of `HistogramSink`, `VideoSink` or `SummarySink` too.
+    All methods are called in one thread. They may take long and may raise anything. A tracker that shows histograms,
+    videos or summaries also has the methods of `HistogramSink`, `VideoSink` or `SummarySink`.
     """
 
     name: str
 
     def open(self) -> None:
-        """Begins the run at the service, or goes on with it; tried again until it succeeds."""
+        """Creates the run at the service or resumes it; called again until it succeeds."""
         ...
 
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Hands over one line of metrics."""
+    def write(self, line: dict[str, Any]) -> None:
+        """Sends one line of metrics."""
         ...
 
     def close(self) -> None:
@@ -45,87 +46,87 @@ class Tracker(Protocol):
 
 
 class BackgroundSink:
-    """Hands what it is given to a tracker without ever waiting for it.
+    """Sends records to a tracker without ever making the caller wait.
 
     Args:
-        tracker: Who gets it.
+        tracker: The service that gets the records.
     """
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker, self.name = tracker, tracker.name
         self.waiting: deque[Callable[[], None]] = deque(maxlen=MOST_WAITING)
-        self.news = threading.Condition()  # something waits, or it is closed
+        self.changed = threading.Condition()  # notified when a record is added or the sink is closed
         self.closing = False
-        self.done = threading.Event()  # the thread has no more to do
-        self.lost = 0  # records given up, or pushed out by newer ones
+        self.done = threading.Event()  # the thread has finished
+        self.lost = 0  # records dropped, after failures or because the queue was full
         self.failing = False  # the last attempt failed
-        self.reason = ""  # for which one failed last
+        self.reason = ""  # why the last failed attempt failed
         self.thread = threading.Thread(target=self._work, name=f"asyncrl-{self.name}", daemon=True)
         self.thread.start()
 
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Lets a line of metrics wait for its turn.
+    def write(self, line: dict[str, Any]) -> None:
+        """Queues a line of metrics.
 
         Raises:
-            OSError: The last attempt to hand something over failed; this one waits all the same.
+            OSError: The last attempt to send a record failed. This line is queued all the same.
         """
-        self._add(partial(self.tracker.write, metrics))
+        self._add(partial(self.tracker.write, line))
 
     def write_histograms(self, histograms: Mapping[str, Histogram], steps: int) -> None:
-        """Lets histograms wait for their turn, if the tracker shows any; raises as `write`."""
+        """Queues histograms if the tracker can show them; raises as `write` does."""
         if isinstance(self.tracker, HistogramSink):
             self._add(partial(self.tracker.write_histograms, histograms, steps))
 
     def write_video(self, video: Video, steps: int) -> None:
-        """Lets a video wait for its turn, if the tracker shows any; raises as `write`."""
+        """Queues a video if the tracker can show it; raises as `write` does."""
         if isinstance(self.tracker, VideoSink):
             self._add(partial(self.tracker.write_video, video, steps))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Lets the summary wait for its turn, if the tracker keeps any; raises as `write`."""
+        """Queues the summary if the tracker keeps one; raises as `write` does."""
         if isinstance(self.tracker, SummarySink):
             self._add(partial(self.tracker.write_summary, summary))
 
     def finish(self) -> None:
-        """Says that no more will come, and does not wait."""
-        with self.news:
+        """Tells the thread that no more records will come, and returns at once."""
+        with self.changed:
             self.closing = True
-            self.news.notify()
+            self.changed.notify()
 
     def is_done_at(self, deadline: float) -> bool:
-        """Whether all is handed over or given up, waiting for it until then (of `time.monotonic`)."""
+        """Waits for the thread until a deadline of `time.monotonic`, and returns whether it has finished."""
         return self.done.wait(max(0.0, deadline - time.monotonic()))
 
     def close(self, seconds: float | None = None) -> None:
-        """Waits for what has not been handed over, so many seconds at most; by default `CLOSE_SECONDS`.
+        """Waits until the queue is empty, at most so many seconds; by default `CLOSE_SECONDS`.
 
         Raises:
-            OSError: It takes longer, or failed.
+            OSError: Records are lost, or may be.
         """
         self.finish()
         is_done = self.is_done_at(time.monotonic() + (CLOSE_SECONDS if seconds is None else seconds))
         left = len(self.waiting) + self.lost
         if not is_done:
-            raise OSError(f"it is not done: {left} records or more may be lost")
+            raise OSError(f"it has not finished: {left} records or more may be lost")
         if left or self.failing:
-            raise OSError(f"{left} records are lost: {self.reason or 'they came faster than it took them'}")
+            raise OSError(f"{left} records are lost: {self.reason or 'they came faster than they could be sent'}")
 
     def _add(self, record: Callable[[], None]) -> None:
-        with self.news:
+        with self.changed:
             if len(self.waiting) == self.waiting.maxlen:
                 self.lost += 1  # the oldest
             self.waiting.append(record)
-            self.news.notify()
+            self.changed.notify()
         if self.failing:
             raise OSError(self.reason)
 
     def _work(self) -> None:
         try:
-            self._hand_over()
+            self._send_all()
         finally:
             self.done.set()
 
-    def _hand_over(self) -> None:
+    def _send_all(self) -> None:
         while not self._succeeds(self.tracker.open):
             if self._is_closed_within(RETRY_SECONDS):
                 return
@@ -135,20 +136,20 @@ class BackgroundSink:
                     break
                 self._is_closed_within(RETRY_SECONDS)
             else:
-                with self.news:
+                with self.changed:
                     self.lost += 1
         self._succeeds(self.tracker.close)
 
     def _next(self) -> Callable[[], None] | None:
-        """What has waited longest; None when it is closed and nothing waits."""
-        with self.news:
-            self.news.wait_for(lambda: self.waiting or self.closing)
+        """Waits for the oldest record and returns it; None when the sink is closed and the queue empty."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting or self.closing)
             return self.waiting.popleft() if self.waiting else None
 
     def _succeeds(self, action: Callable[[], None]) -> bool:
         try:
             action()
-        except BaseException as error:  # also where a service wants to end the program
+        except BaseException as error:  # a service may even call sys.exit
             lines = str(error).strip().splitlines()
             self.reason = lines[0] if lines else type(error).__name__
             self.failing = True
@@ -157,5 +158,5 @@ class BackgroundSink:
         return True
 
     def _is_closed_within(self, seconds: float) -> bool:
-        with self.news:
-            return self.news.wait_for(lambda: self.closing, seconds)
+        with self.changed:
+            return self.changed.wait_for(lambda: self.closing, seconds)

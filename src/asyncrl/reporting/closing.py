@@ -1,4 +1,4 @@
-"""The end of all reporting of a run."""
+"""Closing all sinks at the end of a run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from asyncrl.reporting.background import BackgroundSink
 from asyncrl.reporting.sink import Sink
 
 QUIET_SECONDS = 1.0
-"""Waited for trackers before a word is said of it."""
+"""Time to wait for trackers before telling the user about it."""
 
 
 def close_all(
     sinks: Sequence[Sink], trackers: Sequence[BackgroundSink], tell: Callable[[str], None], at_once: bool
 ) -> None:
-    """Closes all, and tells of those that did not get everything.
+    """Closes all sinks, and warns about those that lost something.
 
     Args:
-        sinks: Closed first, so that neither a file nor the terminal waits for a tracker.
-        trackers: Waited for together.
-        tell: Takes what people should know.
-        at_once: Trackers are not waited for.
+        sinks: Files and the terminal. They are closed first, so that they do not wait for trackers.
+        trackers: They share one time limit, `background.CLOSE_SECONDS`.
+        tell: Shows a message to people.
+        at_once: Do not wait for trackers.
     """
     for sink in sinks:
         _close(sink, sink.close, tell)
@@ -32,7 +32,7 @@ def close_all(
     try:
         if not at_once:
             _wait(trackers, tell)
-    except KeyboardInterrupt:  # of somebody who has waited long enough
+    except KeyboardInterrupt:  # the user does not want to wait any longer
         pass
     for tracker in trackers:
         _close(tracker, partial(tracker.close, seconds=0.0), tell)

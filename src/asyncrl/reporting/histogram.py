@@ -1,4 +1,4 @@
-"""How the numbers of a parameter tensor are distributed."""
+"""Histograms of parameter tensors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 50
+"""Number of bins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Counts in bins of equal width, and what is needed for mean and deviation."""
+    """Counts in bins of equal width, with the sums that give mean and standard deviation."""
 
     counts: NDArray[np.int64]  # [N]
     edges: NDArray[np.float64]  # [N+1]
@@ -24,7 +25,7 @@ class Histogram:
 
 
 def histogram_of(values: NDArray[Any]) -> Histogram | None:
-    """The histogram of the finite entries; None if there is no such entry."""
+    """The histogram of the finite entries; None if no entry is finite."""
     numbers = np.asarray(values, np.float64).ravel()
     numbers = numbers[np.isfinite(numbers)]
     if not numbers.size:

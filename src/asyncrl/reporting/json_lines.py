@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object a line."""
+"""Files of JSON lines: one object per line, such as metrics.jsonl."""
 
 import json
 from pathlib import Path
@@ -8,14 +8,14 @@ from asyncrl.reporting.appending import AppendedFile
 
 
 class JsonLines:
-    """Appends to a file, so that a resumed run goes on where it stopped."""
+    """Appends lines to a file; a resumed run continues the file of the session before."""
 
     def __init__(self, path: Path) -> None:
         self.name, self.file = path.name, AppendedFile(path)
 
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Writes one line, for readers at once."""
-        self.file.append(json.dumps(metrics).encode() + b"\n")
+    def write(self, line: dict[str, Any]) -> None:
+        """Writes one line, which readers see at once."""
+        self.file.append(json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
         """Closes the file."""

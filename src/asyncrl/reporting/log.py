@@ -1,4 +1,4 @@
-"""log.txt: what happened to a run, for whoever looks at it on Monday."""
+"""log.txt: the messages of a run, for people who look at it later."""
 
 import time
 from contextlib import suppress
@@ -8,13 +8,13 @@ from asyncrl.reporting.appending import AppendedFile
 
 
 class RunLog:
-    """Lines with the time before them."""
+    """Messages with the time they were written."""
 
     def __init__(self, path: Path) -> None:
         self.file = AppendedFile(path)
 
     def tell(self, text: str) -> None:
-        """Adds a message; on a full disk it waits for the next one."""
+        """Appends a message. If the disk is full, the message is written together with a later one."""
         with suppress(OSError):
             self.file.append(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n".encode())
 

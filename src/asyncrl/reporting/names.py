@@ -1,38 +1,34 @@
-"""Under which names metrics are shown."""
+"""The names under which TensorBoard and trackers show what a run gives them."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from asyncrl.runtime.phases import PHASES
-
-GROUPS = {
-    "return_mean": "episodes",
-    "length_mean": "episodes",
-    "episodes": "episodes",
-    "steps_per_second": "speed",
-    "wall_seconds": "speed",
-    "updates": "speed",
-    "frames": "speed",
-    "workers": "speed",
-    "restarts": "speed",
-    **{f"share_{phase}": "speed" for phase in PHASES},
-    "evaluation_return_mean": "evaluation",
-    "evaluation_steps": "evaluation",
-}
-"""Where a metric stands; all others are under `learning`."""
+from asyncrl import metrics
+from asyncrl.types import Video
 
 VIDEO = "evaluation/episode"
+"""Name of the video of an evaluated episode."""
+SUMMARY = ("status", "ended_by", metrics.BEST_RETURN_MEAN)
+"""Entries of summary.json that trackers keep with the run."""
 
 
-def grouped(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Those metrics of a line that have a value, by group and name such as `episodes/return_mean`; without `steps`."""
+def grouped(line: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a line by group and name, such as `episodes/return_mean`.
+
+    Metrics without a value are left out, and so are `steps`, which are the horizontal axis.
+    """
     return {
-        f"{GROUPS.get(name, 'learning')}/{name}": float(value)
-        for name, value in metrics.items()
-        if value is not None and name != "steps"
+        metrics.lookup(name).path: float(value)
+        for name, value in line.items()
+        if value is not None and name != metrics.STEPS
     }
 
 
 def parameter(name: str) -> str:
-    """Under which name the histogram of a parameter tensor is shown: TensorBoard groups by what is before the slash."""
+    """The name of a parameter tensor's histogram; TensorBoard groups by what stands before the slash."""
     return f"parameters/{name}"
+
+
+def caption(video: Video) -> str:
+    """The text below the video of an episode."""
+    return f"return {video.total_reward:g} in {video.length} steps"

@@ -1,9 +1,10 @@
-"""Live progress in the terminal, or one plain line every few seconds where there is none."""
+"""Progress of a training: a live bar on a terminal, elsewhere one plain line every few seconds."""
 
 from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -12,34 +13,37 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from asyncrl import metrics
+from asyncrl.formatting import duration, short
 from asyncrl.reporting.sink import Sink
 
 PLAIN_SECONDS = 5.0
+"""Least time between two plain lines."""
 
 
 class TrainingConsole(Console):
-    """A console whose reader may go away without ending the program."""
+    """A console that raises `BrokenPipeError` when its reader has gone, where rich would end the program."""
 
     def on_broken_pipe(self) -> None:
-        """Called where rich would end the program."""
+        """Raises the error instead of ending the program."""
         raise BrokenPipeError(errno.EPIPE, "nobody reads it")
 
 
 class Progress(Sink, Protocol):
-    """What people see of a run while it goes on."""
+    """A sink that people watch while a run goes on."""
 
     def tell(self, text: str) -> None:
-        """Shows a message for good."""
+        """Prints a message that stays on the screen."""
         ...
 
 
 def make_progress(console: Console, steps: int) -> Progress:
-    """A live bar on a terminal, plain lines elsewhere."""
+    """A live bar if the console is a terminal, plain lines if not."""
     return LiveProgress(console, steps) if console.is_terminal else PlainProgress(console, steps)
 
 
 class LiveProgress:
-    """A bar over the steps, and below it the numbers people watch; long lines wrap on narrow terminals."""
+    """A progress bar with the most important metrics below it; long lines wrap on narrow terminals."""
 
     name = "the terminal"
 
@@ -48,17 +52,17 @@ class LiveProgress:
         self.live = Live(self._view("starting workers"), console=console, refresh_per_second=4)
         self.live.start()
 
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Moves the bar."""
-        self.bar.update(min(metrics["steps"], self.steps))
-        self.live.update(self._view(describe(metrics, self.steps)))
+    def write(self, line: dict[str, Any]) -> None:
+        """Updates the bar and the metrics."""
+        self.bar.update(min(line[metrics.STEPS], self.steps))
+        self.live.update(self._view(describe(line, self.steps)))
 
     def tell(self, text: str) -> None:
         """Prints a message above the bar."""
         self.live.console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
-        """Leaves the bar where it stands."""
+        """Stops updating; the bar stays on the screen."""
         self.live.stop()
 
     def _view(self, text: str) -> Table:
@@ -75,59 +79,48 @@ class PlainProgress:
 
     def __init__(self, console: Console, steps: int) -> None:
         self.console, self.steps, self.written_at = console, steps, 0.0
-        self.last: dict[str, Any] | None = None
+        self.last: dict[str, Any] | None = None  # a line that was not printed yet
 
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Prints a line, if the last was some seconds ago."""
-        self.last = metrics
+    def write(self, line: dict[str, Any]) -> None:
+        """Prints the line if the previous one is at least `PLAIN_SECONDS` old."""
+        self.last = line
         if time.monotonic() - self.written_at >= PLAIN_SECONDS:
-            self._print(metrics)
+            self._print(line)
 
     def tell(self, text: str) -> None:
         """Prints a message."""
         self.console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
-        """Prints the last line."""
+        """Prints the last line, unless it has been printed."""
         if self.last is not None:
             self._print(self.last)
 
-    def _print(self, metrics: dict[str, Any]) -> None:
+    def _print(self, line: dict[str, Any]) -> None:
         self.written_at, self.last = time.monotonic(), None
-        self.console.print(describe(metrics, self.steps), soft_wrap=True, highlight=False)
+        self.console.print(describe(line, self.steps), soft_wrap=True, highlight=False)
 
 
 def _style(text: str) -> str:
     return "yellow" if text.startswith("warning") else ""
 
 
-def describe(metrics: dict[str, Any], total: int) -> str:
-    """The numbers people watch, in one line."""
-    parts = [f"steps {short(metrics['steps'])}/{short(total)} ({100 * min(1.0, metrics['steps'] / total):.0f} %)"]
-    if metrics["frames"] != metrics["steps"]:
-        parts.append(f"frames {short(metrics['frames'])}")
-    parts.append(f"{short(metrics['steps_per_second'])} steps/s")
-    mean = metrics["return_mean"]
-    parts.append("return -" if mean is None else f"return {mean:.2f}")
-    if "entropy" in metrics:
-        parts.append(f"entropy {metrics['entropy']:.2f}")
-    speed = metrics["steps_per_second"]
-    if speed > 0 and metrics["steps"] < total:
-        parts.append(f"{duration((total - metrics['steps']) / speed)} left")
+def describe(line: Mapping[str, Any], total: int) -> str:
+    """The most important metrics of a line as text.
+
+    Args:
+        line: A line of metrics.
+        total: Steps of the whole run.
+    """
+    steps, frames, speed = line[metrics.STEPS], line[metrics.FRAMES], line[metrics.STEPS_PER_SECOND]
+    parts = [f"steps {short(steps)}/{short(total)} ({100 * min(1.0, steps / total):.0f} %)"]
+    if frames != steps:
+        parts.append(f"frames {short(frames)}")
+    parts.append(f"{short(speed)} steps/s")
+    for metric in metrics.METRICS.values():
+        if metric.terminal and metric.name in line:
+            value = line[metric.name]
+            parts.append(f"{metric.terminal} -" if value is None else f"{metric.terminal} {value:.2f}")
+    if speed > 0 and steps < total:
+        parts.append(f"{duration((total - steps) / speed)} left")
     return " · ".join(parts)
-
-
-def short(number: float) -> str:
-    """1234567 as 1.23M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
-            return f"{number / size:.3g}{letter}" if abs(number) < 999.5 * size else f"{number / size:.0f}{letter}"
-    return f"{number:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """3700 as 1 h 02 min."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,4 +1,4 @@
-"""The protocols of everything that is told of a run; who can show more than metrics has more than one."""
+"""The protocols of sinks: everything that a run reports to."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -8,52 +8,55 @@ from asyncrl.types import Video
 
 
 class Sink(Protocol):
-    """Takes a line of metrics every few seconds."""
+    """Takes a line of metrics every few seconds.
+
+    A sink that can show more also has the methods of `HistogramSink`, `VideoSink` or `SummarySink`.
+    """
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name that messages to people use."""
         ...
 
-    def write(self, metrics: dict[str, Any]) -> None:
-        """Takes one line.
+    def write(self, line: dict[str, Any]) -> None:
+        """Writes one line of metrics.
 
         Raises:
-            OSError: It could not be written; training goes on, and the next line is tried.
+            OSError: The line could not be written. Training continues, and the next line is tried.
         """
         ...
 
     def close(self) -> None:
-        """Called once, when the run ends.
+        """Closes the sink; called once, when the run ends.
 
         Raises:
-            OSError: What it had been given is lost, or a part of it.
+            OSError: Some of what the sink was given is lost.
         """
         ...
 
 
 @runtime_checkable
 class HistogramSink(Protocol):
-    """A sink that shows distributions of parameters."""
+    """A sink that shows how parameters are distributed."""
 
     def write_histograms(self, histograms: Mapping[str, Histogram], steps: int) -> None:
-        """Takes one histogram for each parameter tensor, by name; raises as `write`."""
+        """Writes one histogram for each parameter tensor, by the tensor's name; raises as `write` does."""
         ...
 
 
 @runtime_checkable
 class VideoSink(Protocol):
-    """A sink that shows films of episodes."""
+    """A sink that shows videos of episodes."""
 
     def write_video(self, video: Video, steps: int) -> None:
-        """Takes an episode of the agent as it was at that global step; raises as `write`."""
+        """Writes an episode of the agent as it was at that global step; raises as `write` does."""
         ...
 
 
 @runtime_checkable
 class SummarySink(Protocol):
-    """A sink that keeps how a run ended."""
+    """A sink that records how a run ended."""
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Takes what summary.json holds, once, before it is closed; raises as `write`."""
+        """Takes the contents of summary.json, once, before `close`; raises as `write` does."""
         ...

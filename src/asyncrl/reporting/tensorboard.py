@@ -12,6 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from asyncrl import metrics
 from asyncrl.reporting import names
 from asyncrl.reporting.appending import AppendedFile
 from asyncrl.reporting.histogram import Histogram
@@ -21,13 +22,13 @@ RGB = 3
 
 
 class TensorBoard:
-    """Every metric as a scalar over steps; histograms of parameters; episodes as animated images.
+    """Writes metrics as scalars over steps, histograms of parameters, and episodes as animated images.
 
-    TensorBoard's own writer has a thread that dies when the disk is full, and then makes its caller wait for ever.
+    TensorBoard's own writer is not used: its thread dies when the disk is full, and the next call then blocks for ever.
 
     Args:
-        folder: Of the event files; each session of a run has its own.
-        steps: That earlier sessions did; TensorBoard forgets what they wrote beyond.
+        folder: Folder of the event files; each session of a run writes a file of its own.
+        steps: Steps of the earlier sessions. TensorBoard discards what they wrote for later steps.
     """
 
     name = "TensorBoard's file"
@@ -40,20 +41,20 @@ class TensorBoard:
         if steps:
             self._add(Event(wall_time=now, step=steps + 1, session_log=SessionLog(status=SessionLog.START)))
 
-    def write(self, metrics: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
         """Adds one point to each curve."""
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in names.grouped(metrics).items()]
-        self._add_values(values, metrics["steps"])
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in names.grouped(line).items()]
+        self._add_values(values, line[metrics.STEPS])
 
     def write_histograms(self, histograms: Mapping[str, Histogram], steps: int) -> None:
-        """Adds a histogram of each parameter tensor."""
+        """Adds a histogram for each parameter tensor."""
         values = [
             Summary.Value(tag=names.parameter(name), histo=_proto(histogram)) for name, histogram in histograms.items()
         ]
         self._add_values(values, steps)
 
     def write_video(self, video: Video, steps: int) -> None:
-        """Adds an episode: TensorBoard shows an image that is an animated gif as what it is."""
+        """Adds an episode as an animated gif, which TensorBoard plays."""
         image = Summary.Image(width=video.width, height=video.height, colorspace=RGB, encoded_image_string=video.gif)
         self._add_values([Summary.Value(tag=names.VIDEO, image=image)], steps)
 

@@ -12,6 +12,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from asyncrl import metrics
 from asyncrl.errors import RunError
 from asyncrl.types import Activations, Loss
 
@@ -63,7 +64,7 @@ class UpdateGuard:
         tensors = {name: tensor.detach().contiguous() for name, tensor in named_tensors(experience)}
         file = self.folder / f"not-finite-worker-{self.worker}.safetensors"
         numbers = {name: float(value) for name, value in loss.statistics.items()}
-        numbers |= {"loss": float(loss.total.detach()), "gradient_norm": norm}
+        numbers |= {"loss": float(loss.total.detach()), metrics.GRADIENT_NORM: norm}
         try:
             safetensors.torch.save_file(tensors, file, {"numbers": json.dumps(numbers)})
             place = f"what the last one was learned from is in {file}"

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from asyncrl import callbacks as views
+from asyncrl import metrics
 from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError
@@ -77,11 +78,11 @@ class Reporters:
         for sink in [*self.sinks]:
             self.write(sink, partial(sink.write, line))
         view = views.MetricsWritten(
-            steps=line["steps"],
-            updates=line["updates"],
-            episodes=line["episodes"],
-            wall_seconds=line["wall_seconds"],
-            return_mean=line["return_mean"],
+            steps=line[metrics.STEPS],
+            updates=line[metrics.UPDATES],
+            episodes=line[metrics.EPISODES],
+            wall_seconds=line[metrics.WALL_SECONDS],
+            return_mean=line[metrics.RETURN_MEAN],
             line=MappingProxyType(line),
         )
         self._call("on_metrics", view)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asyncrl import metrics
 from asyncrl.algorithms.base import Every, Towards
 from asyncrl.config import Experiment
 from asyncrl.functional import schedules
@@ -166,7 +167,7 @@ class SharedMemoryStore:
         self.clock.lap("update")
         self.counter.advance(self.worker, updates=1)
         self.updates += 1
-        self.totals["gradient_norm"] += norm
+        self.totals[metrics.GRADIENT_NORM] += norm
         for name, value in loss.statistics.items():
             self.totals[name] += float(value)
         self.clock.lap("other")

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from asyncrl import metrics
 from asyncrl.algorithms import algorithm_name
 from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment
@@ -346,7 +347,7 @@ class Supervisor:
         self.last_line = self.telemetry.line(counts, learning_rate(self.experiment, counts.steps), workers)
         if self.evaluation is not None:
             steps, result = self.evaluation
-            self.last_line |= {"evaluation_return_mean": result.return_mean, "evaluation_steps": steps}
+            self.last_line |= {metrics.EVALUATION_RETURN_MEAN: result.return_mean, metrics.EVALUATION_STEPS: steps}
             self.evaluation = None
         self.reporters.metrics(self.last_line)
 
@@ -415,7 +416,7 @@ class Supervisor:
             "seed": self.experiment.seed,
             "workers": self.experiment.worker_count,
             "envs_per_worker": self.experiment.environment_count,
-            "best_return_mean": self.telemetry.best_return_mean,
+            metrics.BEST_RETURN_MEAN: self.telemetry.best_return_mean,
         }
 
 

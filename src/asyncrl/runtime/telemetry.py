@@ -1,4 +1,4 @@
-"""From workers' reports to lines of metrics."""
+"""Adds up the reports of workers and makes lines of metrics from them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from asyncrl import metrics
+from asyncrl.metrics import WINDOW
 from asyncrl.runtime.shared import Counts
 from asyncrl.types import Report
 
 Metrics = dict[str, Any]
-"""One line of metrics.jsonl: plain numbers, None where there is none yet."""
+"""One line of metrics.jsonl: a number for each metric, or None where there is no value yet."""
 
-EPISODES = 100
-"""`return_mean` is over this many latest training episodes."""
 ROUNDING = 1e-10
-"""Variances smaller than this beside the mean square are nothing but rounding of single-precision targets."""
+"""A variance below this share of the mean square is only rounding error of single-precision targets."""
 SPEED_WINDOW = 10.0
 """Seconds over which `steps_per_second` is measured."""
 
 
 @dataclass(frozen=True)
 class TelemetryState:
-    """What a later session needs to go on counting, as plain data."""
+    """The counts that a resumed run continues, as plain data."""
 
     episodes: int = 0
     best_return_mean: float | None = None
@@ -34,65 +34,65 @@ class TelemetryState:
 
 
 class Telemetry:
-    """Adds up what workers report; one line of metrics at a time comes out.
+    """Adds up what workers report, and makes a line of metrics when asked.
 
     Args:
         frames_per_step: Emulator frames per agent decision.
-        steps: That the run has done before.
-        state: What `state()` returned when the run was last saved, for one that is resumed.
+        steps: Steps that earlier sessions of the run did.
+        state: What `state()` returned when the run was saved; for a run that is resumed.
     """
 
     def __init__(self, frames_per_step: int, steps: int = 0, state: TelemetryState | None = None) -> None:
         state = state or TelemetryState()
         self.frames_per_step = frames_per_step
-        self.reported = state.episodes  # episodes that reports told of
+        self.reported = state.episodes  # episodes in all reports so far
         self.best_return_mean = state.best_return_mean
-        self.recent: deque[tuple[float, float]] = deque(state.recent_episodes, EPISODES)
-        self.total = sum(episode[0] for episode in self.recent)  # of the recent returns
+        self.recent: deque[tuple[float, float]] = deque(state.recent_episodes, WINDOW)
+        self.total = sum(episode[0] for episode in self.recent)  # sum of the recent returns
         self.seconds_before = state.wall_seconds
         self.restarts, self.dropped_updates = state.restarts, state.dropped_updates
         self.started = time.monotonic()
         self.speed: deque[tuple[float, int]] = deque([(self.started, steps)])  # seconds, steps
         self.pending = Report(worker=-1)  # statistics since the last line
-        self.seconds = Report(worker=-1)  # of workers' phases, in this session
+        self.seconds = Report(worker=-1)  # time in each phase in this session
 
     def add(self, report: Report) -> None:
-        """Takes in what a worker did."""
+        """Adds a report."""
         self.pending += Report(report.worker, report.updates, (), report.totals, report.seconds)
         self.seconds += Report(report.worker, seconds=report.seconds)
         self.dropped_updates += report.dropped
         for episode in report.episodes:
             self.reported += 1
-            self.total += episode.total_reward - (self.recent[0][0] if len(self.recent) == EPISODES else 0.0)
+            self.total += episode.total_reward - (self.recent[0][0] if len(self.recent) == WINDOW else 0.0)
             self.recent.append((episode.total_reward, episode.length))
-            if self.reported % EPISODES == 0:
-                self.total = sum(episode[0] for episode in self.recent)  # forgets what rounding left
-            if len(self.recent) == EPISODES:
-                mean = self.total / EPISODES
+            if self.reported % WINDOW == 0:
+                self.total = sum(episode[0] for episode in self.recent)  # removes rounding errors
+            if len(self.recent) == WINDOW:
+                mean = self.total / WINDOW
                 if self.best_return_mean is None or mean > self.best_return_mean:
                     self.best_return_mean = mean
 
     @property
     def wall_seconds(self) -> float:
-        """Seconds of training, over all sessions of the run."""
+        """Seconds of training in all sessions of the run."""
         return self.seconds_before + time.monotonic() - self.started
 
     def reached(self, until_return: float | None) -> bool:
-        """Whether the mean return of the last 100 episodes has reached a goal."""
+        """Whether the mean return of the last 100 episodes has reached the goal; False without a goal."""
         mean = self.return_mean
         return until_return is not None and mean is not None and mean >= until_return
 
     @property
     def return_mean(self) -> float | None:
-        """Of the last 100 training episodes; None before there are so many."""
-        return self._mean(0) if len(self.recent) == EPISODES else None
+        """Mean return of the last 100 training episodes; None before there are that many."""
+        return self._mean(0) if len(self.recent) == WINDOW else None
 
     def shares(self) -> Metrics:
-        """Where workers' time went in this session, by phase."""
+        """The share of the workers' time that each phase took in this session, as metrics."""
         return _shares(self.seconds)
 
     def state(self, episodes: int) -> TelemetryState:
-        """What a later session needs to go on counting, with the number of all episodes so far."""
+        """The counts that a resumed run continues; `episodes` is the number of all episodes so far."""
         return TelemetryState(
             episodes,
             self.best_return_mean,
@@ -103,32 +103,32 @@ class Telemetry:
         )
 
     def line(self, counts: Counts, learning_rate: float, workers: int) -> Metrics:
-        """Metrics at this moment, with the mean of each statistic since the last line.
+        """Makes a line of metrics. Statistics and shares of time are over the updates since the last line.
 
         Args:
-            counts: Of all workers.
-            learning_rate: At present.
-            workers: That are at work.
+            counts: Counts of all workers.
+            learning_rate: The current learning rate.
+            workers: Number of running workers.
         """
         count = max(1, self.pending.updates)
         means = {name: total / count for name, total in self.pending.totals.items()}
         shares = _shares(self.pending)
         self.pending = Report(worker=-1)
         return {
-            "wall_seconds": round(self.wall_seconds, 3),
-            "steps": counts.steps,
-            "frames": counts.steps * self.frames_per_step,
-            "updates": counts.updates,
-            "episodes": counts.episodes,
-            "return_mean": self._mean(0),
-            "length_mean": self._mean(1),
-            "steps_per_second": round(self._steps_per_second(counts.steps), 1),
-            "learning_rate": learning_rate,
-            "workers": workers,
-            "restarts": self.restarts,
-            "dropped_updates": self.dropped_updates,
+            metrics.WALL_SECONDS: round(self.wall_seconds, 3),
+            metrics.STEPS: counts.steps,
+            metrics.FRAMES: counts.steps * self.frames_per_step,
+            metrics.UPDATES: counts.updates,
+            metrics.EPISODES: counts.episodes,
+            metrics.RETURN_MEAN: self._mean(0),
+            metrics.LENGTH_MEAN: self._mean(1),
+            metrics.STEPS_PER_SECOND: round(self._steps_per_second(counts.steps), 1),
+            metrics.LEARNING_RATE: learning_rate,
+            metrics.WORKERS: workers,
+            metrics.RESTARTS: self.restarts,
+            metrics.DROPPED_UPDATES: self.dropped_updates,
             **_with_value_explained(means),
-            **shares,  # of workers' time, by phase
+            **shares,
         }
 
     def _mean(self, column: int) -> float | None:
@@ -145,19 +145,20 @@ class Telemetry:
 
 
 def _with_value_explained(means: Metrics) -> Metrics:
-    """The statistics with `value_explained` = 1 - Var[target - V] / Var[target] in the place of the targets' squares.
+    """Replaces the mean squared target by `value_explained` = 1 - Var[target - V] / Var[target].
 
-    The variances are over all targets since the last line, not means of what each rollout has. It is 1 for perfect
-    values, 0 for constant ones, negative for worse; None where the targets do not vary.
+    The variances are over all targets since the last line, not means over rollouts. The result is 1 for perfect values,
+    0 for constant ones, and negative for worse ones. It is None if the targets do not vary.
     """
-    if not means.keys() >= {"value_loss", "value_mean", "target_mean", "target_square"}:
+    if not means.keys() >= {metrics.VALUE_LOSS, metrics.VALUE_MEAN, metrics.TARGET_MEAN, metrics.TARGET_SQUARE}:
         return means
-    mean, square = means["target_mean"], means.pop("target_square")
+    mean, square = means[metrics.TARGET_MEAN], means.pop(metrics.TARGET_SQUARE)
     variance = square - mean**2
-    unexplained = means["value_loss"] - (mean - means["value_mean"]) ** 2
-    return means | {"value_explained": 1 - unexplained / variance if variance > ROUNDING * square else None}
+    unexplained = means[metrics.VALUE_LOSS] - (mean - means[metrics.VALUE_MEAN]) ** 2
+    explained = 1 - unexplained / variance if variance > ROUNDING * square else None
+    return means | {metrics.VALUE_EXPLAINED: explained}
 
 
 def _shares(report: Report) -> Metrics:
     worked = sum(report.seconds.values())
-    return {f"share_{phase}": round(part / worked, 3) for phase, part in report.seconds.items() if worked}
+    return {f"{metrics.SHARE}{phase}": round(part / worked, 3) for phase, part in report.seconds.items() if worked}

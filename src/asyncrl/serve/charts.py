@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asyncrl.analysis.drawing import MARK, drawing, to_svg
-from asyncrl.analysis.metric_curves import CURVES, Metric, draw, points
+from asyncrl.analysis.metric_curves import curves, draw
+from asyncrl.metrics import RETURN_MEAN, STEPS, Metric
 
 Points = Sequence[tuple[float, float]]
 
@@ -24,17 +25,14 @@ def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, An
     Returns:
         Title and SVG of each metric that has a value, the return first.
     """
-    marks = [(line["steps"], line["return_mean"]) for line in evaluations]
+    marks = [(line[STEPS], line[RETURN_MEAN]) for line in evaluations]
     drawn = []
-    for name, metric in CURVES.items():
-        curve = points(metrics, name)
-        if not len(curve):
-            continue
-        if name == "return_mean":
-            title = f"{metric.title}, over steps" + ("; dots: evaluations" if marks else "")
+    for metric, curve in curves(metrics).items():
+        if metric.name == RETURN_MEAN:
+            title = f"{metric.label}, over steps" + ("; dots: evaluations" if marks else "")
             drawn.append((title, _svg(curve, metric, marks, width=6.0, height=2.6)))
         else:
-            drawn.append((metric.title, _svg(curve, metric)))
+            drawn.append((metric.label, _svg(curve, metric)))
     return drawn
 
 

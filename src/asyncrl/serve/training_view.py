@@ -12,10 +12,11 @@ from typing import Any, Generic, TypeVar
 import jinja2
 from flask import render_template
 
+from asyncrl import metrics
 from asyncrl.analysis.history import History
 from asyncrl.analysis.rules.speed import where_time_goes
 from asyncrl.errors import UserError
-from asyncrl.reporting.progress import duration, short
+from asyncrl.formatting import duration, short
 from asyncrl.run_folder import RunFolder
 from asyncrl.run_state import state_of
 from asyncrl.runtime.phases import PHASES
@@ -119,28 +120,28 @@ class TrainingView:
         return self.lines.get([file.stat().st_mtime_ns for file in files if file.exists()])
 
     def _read_lines(self) -> tuple[Lines, Lines]:
-        metrics = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
-        return metrics, self.folder.read_evaluations()
+        lines = self.folder.read_metrics() if self.folder.metrics_file.exists() else []
+        return lines, self.folder.read_evaluations()
 
     def _last(self) -> dict[str, Any]:
-        metrics, _ = self._metrics()
-        return metrics[-1] if metrics else {}
+        lines, _ = self._metrics()
+        return lines[-1] if lines else {}
 
     def _status(self) -> dict[str, Any]:
         line, settings, summary = self._last(), self.folder.read_settings(), self.folder.read_summary()
         state = state_of(self.folder)
-        total = line.get("steps", 0) if state.kind == "done" else settings.get("steps") or line.get("steps", 0)
-        steps, speed = line.get("steps", 0), line.get("steps_per_second", 0)
+        steps, speed = line.get(metrics.STEPS, 0), line.get(metrics.STEPS_PER_SECOND, 0)
+        total = steps if state.kind == "done" else settings.get("steps") or steps
         left = (total - steps) / speed if state.is_live and speed else None
         return {
             "state": state,
             "share": min(1.0, steps / total) if total else 0.0,
             "steps": f"{short(steps)} of {short(total)}" if summary is None else short(steps),
             "left": None if left is None or left <= 0 else duration(left),
-            "wall": duration(line.get("wall_seconds", 0)),
+            "wall": duration(line.get(metrics.WALL_SECONDS, 0)),
             "speed": short(speed),
             "line": line,
-            "best": (summary or {}).get("best_return_mean"),
+            "best": (summary or {}).get(metrics.BEST_RETURN_MEAN),
         }
 
     def _charts(self) -> dict[str, Any]:
@@ -148,11 +149,11 @@ class TrainingView:
         return {"charts": self.drawings.get(self.lines.stamps)}
 
     def _workers(self) -> dict[str, Any]:
-        metrics, _ = self._metrics()
+        lines, _ = self._metrics()
         summary, data = self.folder.read_summary(), self.folder.read_workers()
-        of_session = _shares(summary or {})
-        shares = of_session or next((found for line in reversed(metrics) if (found := _shares(line))), {})
-        checks = where_time_goes(History(self.folder, {}, metrics, summary)) if shares else ()
+        of_session = metrics.shares(summary or {})
+        shares = of_session or next((found for line in reversed(lines) if (found := metrics.shares(line))), {})
+        checks = where_time_goes(History(self.folder, {}, lines, summary)) if shares else ()
         return {
             "shares": shares,
             "of_session": bool(of_session),
@@ -168,11 +169,6 @@ class TrainingView:
 
     def _log(self) -> dict[str, Any]:
         return {"lines": _last_lines(self.folder.log_file)}
-
-
-def _shares(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The shares of workers' time by phase."""
-    return {phase: metrics[f"share_{phase}"] for phase in PHASES if f"share_{phase}" in metrics}
 
 
 def _last_lines(file: Path) -> list[str]:

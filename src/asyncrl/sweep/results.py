@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from asyncrl import metrics
 from asyncrl.run_folder import RunFolder
 from asyncrl.sweep.specification import Sweep, Trial, run_of
 
@@ -70,12 +71,12 @@ def write_results(folder: Path, sweep: Sweep) -> list[Result]:
         results.append(
             Result(
                 trial,
-                score=summary["return_mean"] if evaluation is None else evaluation["return_mean"],
-                return_mean=summary["return_mean"],
-                best_return_mean=summary["best_return_mean"],
+                score=(summary if evaluation is None else evaluation)[metrics.RETURN_MEAN],
+                return_mean=summary[metrics.RETURN_MEAN],
+                best_return_mean=summary[metrics.BEST_RETURN_MEAN],
                 ended_by=summary["ended_by"],
-                steps_done=summary["steps"],
-                seconds=summary["wall_seconds"],
+                steps_done=summary[metrics.STEPS],
+                seconds=summary[metrics.WALL_SECONDS],
             )
         )
     if results:

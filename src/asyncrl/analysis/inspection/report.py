@@ -26,9 +26,9 @@ from asyncrl.analysis.inspection.streams import show_streams
 from asyncrl.analysis.inspection.training_curves import show_training
 from asyncrl.analysis.inspection.value_map import show_map
 from asyncrl.analysis.readout import readout_of
+from asyncrl.check import Check
 from asyncrl.errors import UserError
 from asyncrl.files import write_bytes, write_text
-from asyncrl.machine import Check
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.agent import Agent
 

@@ -1,4 +1,4 @@
-"""What the policy's entropy says."""
+"""Rules about the policy's entropy."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from asyncrl import metrics
 from asyncrl.analysis.history import History
-from asyncrl.analysis.rules import returns
-from asyncrl.machine import Check
+from asyncrl.analysis.rules.returns import MOVED, SLIGHT, TIME_TO_LEARN
+from asyncrl.check import Check
 
 NAME = "entropy"
 COLLAPSED = 0.05
-"""Part of the first entropy: two actions at this one are chosen 99.5 to 0.5."""
+"""Discrete actions: entropy below this share of its first value has collapsed. Of two actions, one is then chosen with
+99.5 % probability."""
 COLLAPSED_BELOW = -2.0
-"""Times the first entropy, where actions are continuous: each σ has then shrunk to a fortieth."""
+"""Continuous actions: entropy below this many times its first value has collapsed. Each σ is then a fortieth of what it
+was."""
 BEGINNING = 0.1
-"""Part of the run: whoever stops exploring in it has seen little."""
+"""A collapse counts only in this first part of the run, when the agent has not explored much yet."""
 RANDOM = 0.99
-"""Part of the first entropy from which on a policy is as good as random; learning moves it by a tenth at least."""
+"""A policy with at least this share of its first entropy is still random; learning lowers it by a tenth or more."""
 HALF = 0.5
 
 
 def entropy_collapsed(history: History) -> Iterator[Check]:
-    """The policy became deterministic at the run's beginning, and the return did not rise afterwards."""
-    entropy = history.series("entropy")
+    """Early in the run the policy became deterministic, and the return did not rise afterwards."""
+    entropy = history.series(metrics.ENTROPY)
     if history.solved or len(entropy.values) < 3:
         return
     first = float(entropy.values[0])
@@ -40,24 +43,24 @@ def entropy_collapsed(history: History) -> Iterator[Check]:
     fell = f"from {first:.3g} to {now:.3g}" if history.continuous else f"to {now / first:.1%} of its first value"
     text = (
         f"fell {fell} within the first {max(at / planned, 0.001):.1%} of the run, by step {at:,.0f}: the policy "
-        f"stopped exploring before it was good. A lower --learning-rate, or a higher --entropy-weight than "
+        "stopped exploring before it was good. Try a lower --learning-rate, or a higher --entropy-weight than "
         f"{history.number('entropy_weight', 0):g}"
     )
     yield Check(NAME, "note", text)
 
 
 def entropy_never_moved(history: History) -> Iterator[Check]:
-    """The policy is still as random as it was, and the return has not risen."""
-    entropy, share = history.series("entropy"), history.share
-    if history.solved or share < returns.TIME_TO_LEARN or not history.has_learned or not (entropy.values[:1] > 0).any():
+    """The policy is as random as at the start, and the return has not risen."""
+    entropy, share = history.series(metrics.ENTROPY), history.share
+    if history.solved or share < TIME_TO_LEARN or not history.has_learned or not (entropy.values[:1] > 0).any():
         return
     first, now = float(entropy.values[0]), entropy.median(HALF, 1.0)
     if abs(now - first) > (1 - RANDOM) * first or _rose_after(history, 0.0):
         return
     text = (
-        f"{now:.3g} after {min(share, 1):.0%} of the run, {first:.3g} at its start: the policy is still random. A "
-        f"higher --learning-rate, a lower --entropy-weight than {history.number('entropy_weight', 0):g}, or a larger "
-        "--reward-scale, if rewards were found at all"
+        f"was {first:.3g} at the start and is {now:.3g} after {min(share, 1):.0%} of the run: the policy is still "
+        "random. If the agent finds any reward, try a higher --learning-rate, a lower --entropy-weight than "
+        f"{history.number('entropy_weight', 0):g}, or a larger --reward-scale"
     )
     yield Check(NAME, "note", text)
 
@@ -70,5 +73,5 @@ def _rose_after(history: History, step: float) -> bool:
     before = found.values[found.steps <= step]
     start = float(before[-1] if len(before) else found.values[0])
     after = found.values[found.steps > step]
-    least = max(returns.MOVED * found.noise, returns.SLIGHT * abs(start))
+    least = max(MOVED * found.noise, SLIGHT * abs(start))
     return bool(len(after)) and float(np.max(after)) - start > least

@@ -1,41 +1,42 @@
-"""What a run's workers waited for, and what would make it faster."""
+"""Rules about speed: where the time of the workers goes, and what would make a run faster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from asyncrl.analysis.history import History, is_number
+from asyncrl import metrics
+from asyncrl.analysis.history import History
+from asyncrl.check import Check
 from asyncrl.config import available_cores
-from asyncrl.machine import Check
 
 TIME = "workers' time"
 NEAR = 0.6
-"""Share of time in the environment from which on training is near the environment's own speed."""
+"""From this share of time in the environment on, training is about as fast as the environment allows."""
 LARGE = {"act": 0.3, "learn": 0.45, "update": 0.12, "other": 0.15}
-"""Shares from which on something can be said about a phase."""
+"""A phase gets a hint if it takes at least this share of the time."""
 HINTS = {
-    "act": "more --envs-per-worker let one forward pass serve more of them",
-    "learn": "this is the network's arithmetic: a smaller network, or a --torso with fewer layers, takes less",
-    "update": "longer rollouts (--rollout-length) or more --envs-per-worker make fewer updates",
-    "other": "more --envs-per-worker spread the cost of a step over more environments",
+    "act": "with more --envs-per-worker one forward pass chooses more actions",
+    "learn": "this is the network's arithmetic: a smaller network, or a --torso with fewer layers, is faster",
+    "update": "a longer --rollout-length or more --envs-per-worker make fewer updates",
+    "other": "more --envs-per-worker share the cost of a step among more environments",
 }
 SLOWER = 3.0
-"""Times: shared machines drift by a factor of two within an hour."""
+"""A run has slowed down if it was this many times as fast before. The speed of shared machines drifts by a factor of
+two within an hour."""
 SPEED_SECONDS = 60.0
-"""Speeds of shorter runs are their start's."""
+"""Shorter runs are not judged, because they are slow at the start."""
 
 
 def where_time_goes(history: History) -> Iterator[Check]:
-    """By phase, in the run's last session."""
-    shares = _shares(history.summary or {})
-    shares = shares or next((found for line in reversed(history.lines) if (found := _shares(line))), {})
+    """The share of the workers' time that each phase took in the last session."""
+    shares = metrics.shares(history.summary or {})
+    shares = shares or next((found for line in reversed(history.lines) if (found := metrics.shares(line))), {})
     if "environment" not in shares:
-        yield Check(TIME, "note", "nothing is known of it yet: the run has not trained long enough")
+        yield Check(TIME, "note", "not measured yet: the run has not trained long enough")
         return
     environment = shares.pop("environment")
     if environment >= NEAR:
-        text = f"{environment:.0%} in the environment: fine, training is not far from its speed"
+        text = f"{environment:.0%} in the environment: fine, training is about as fast as the environment allows"
     else:
         text = f"{environment:.0%} in the environment; the rest is training"
     yield Check(TIME, "good", text)
@@ -45,42 +46,33 @@ def where_time_goes(history: History) -> Iterator[Check]:
 
 
 def more_workers_than_cores(history: History) -> Iterator[Check]:
-    """Each worker is a process of one thread; more of them than cores take turns."""
+    """There are more workers, each a process with one thread, than cores to run them."""
     workers, cores = int(history.number("workers", 1)), available_cores()
     if workers <= cores or history.setting("runtime") == "serial":
         return
     text = (
-        f"{workers} of them, each with one thread, share the {cores} cores of this machine: they take turns, and the "
-        f"parameters change while they wait. --workers {cores} with more --envs-per-worker does more steps a second"
+        f"{workers} of them share the {cores} core{'s' if cores > 1 else ''} of this machine: they take turns, and the "
+        f"parameters change while they wait. --workers {cores} with more --envs-per-worker is faster"
     )
     yield Check("workers", "note", text)
 
 
 def slowed_down(history: History) -> Iterator[Check]:
-    """Far fewer steps a second at the end than in the first half."""
-    speed = history.series("steps_per_second")
+    """The run did far fewer steps per second at the end than in its first half."""
+    speed = history.series(metrics.STEPS_PER_SECOND)
     first, last = speed.median(0.1, 0.5), speed.median(0.8, 1.0)
-    if float(history.last["wall_seconds"]) < SPEED_SECONDS or not first > SLOWER * last:
+    if float(history.last[metrics.WALL_SECONDS]) < SPEED_SECONDS or not first > SLOWER * last:
         return
     text = (
-        f"fell from {first:,.0f} to {last:,.0f} steps a second: other programs had the cores, memory ran out, or the "
-        "environment is slower where the agent now is"
+        f"fell from {first:,.0f} to {last:,.0f} steps per second: other programs used the cores, memory ran "
+        "out, or the environment is slower in the states that the agent now visits"
     )
     yield Check("speed", "note", text)
 
 
 def restarts(history: History) -> Iterator[Check]:
-    """Workers that died or hung and were replaced."""
-    count = history.count("restarts")
+    """Workers died or hung, and were replaced."""
+    count = history.count(metrics.RESTARTS)
     if count:
         times = "once" if count == 1 else f"{count} times"
         yield Check("restarts", "note", f"workers were replaced {times}: {history.run.log_file} says why")
-
-
-def _shares(metrics: Mapping[str, Any]) -> dict[str, float]:
-    prefix = "share_"
-    return {
-        name.removeprefix(prefix): value
-        for name, value in metrics.items()
-        if name.startswith(prefix) and is_number(value)
-    }

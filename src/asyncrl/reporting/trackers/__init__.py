@@ -1,4 +1,4 @@
-"""Services that keep the metrics of many runs: one file for each, and how runs find them."""
+"""Trackers: services that store the metrics of many runs; one module for each."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from asyncrl.reporting.background import BackgroundSink, Tracker
 from asyncrl.run_folder import RunFolder, kind_of_run
 
 NAMES = {"wandb": "Weights & Biases", "mlflow": "MLflow", "trackio": "trackio"}
-"""What people call each; its module, its extra and its setting have one name."""
+"""Full names of the trackers. The key is the setting's value, and the name of the extra and of the module."""
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker has to know of a run."""
+    """What a tracker needs to know about a run."""
 
     folder: RunFolder
     project: str  # environment and algorithm
@@ -31,20 +31,20 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
+        """Name of the run's folder."""
         return self.folder.path.resolve().name
 
     def known_as(self, tracker: str) -> str | None:
-        """By which name a tracker knows the run from an earlier session.
+        """The identifier that a tracker gave the run in an earlier session; None if there was none.
 
         Raises:
-            UserError: The file that tells it is damaged.
+            UserError: The file with the identifiers is damaged.
         """
         return self._names().get(tracker)
 
     def remember(self, tracker: str, name: str) -> None:
-        """Keeps by which name a tracker knows the run."""
-        with self.lock:  # each tracker has a thread
+        """Saves the identifier that a tracker gave the run."""
+        with self.lock:  # each tracker has a thread of its own
             write_text(self.folder.trackers_file, json.dumps({**self._names(), tracker: name}, indent=2) + "\n")
 
     def _names(self) -> dict[str, str]:
@@ -56,15 +56,15 @@ class TrackedRun:
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{file} cannot be read ({type(error).__name__})") from error
         if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-            raise UserError(f"{file} should hold a name for each tracker: take it away to begin new runs there")
+            raise UserError(f"{file} should hold a name for each tracker: delete it to start new runs at the trackers")
         return names
 
 
 def check_installed(trackers: Sequence[str]) -> None:
-    """Refuses trackers whose package is missing.
+    """Makes sure that the packages of trackers are installed.
 
     Raises:
-        UserError: One is.
+        UserError: One is missing.
     """
     for tracker in trackers:
         if importlib.util.find_spec(tracker) is None:
@@ -72,7 +72,7 @@ def check_installed(trackers: Sequence[str]) -> None:
 
 
 def make_trackers(experiment: Experiment, folder: RunFolder) -> list[BackgroundSink]:
-    """The trackers that an experiment asks for, each in a thread of its own."""
+    """A sink for each tracker that the experiment names; each has a thread of its own."""
     project = kind_of_run(experiment.environment, algorithm_name(experiment.algorithm))
     run = TrackedRun(folder, project, to_dict(experiment))
     return [BackgroundSink(_make(tracker)(run)) for tracker in experiment.supervision.trackers]

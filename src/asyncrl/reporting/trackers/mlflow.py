@@ -1,4 +1,4 @@
-"""MLflow."""
+"""The MLflow tracker."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncrl import metrics
 from asyncrl.reporting import names
 from asyncrl.types import Video
 
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
     from asyncrl.reporting.trackers import TrackedRun
 
 STATUS = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-"""MLflow's word for how a run ended."""
+"""Our status of a run, and MLflow's."""
 SQLITE = "sqlite:///"
 LONGEST_PARAMETER = 500
-"""Characters of a setting's value: more than some stores take would be refused."""
+"""Characters of a setting's value; some MLflow stores refuse longer ones."""
 
 
 class MLflow:
-    """A run in MLflow's store: the one that MLFLOW_TRACKING_URI names, else mlflow.db in the present folder.
+    """A run in the store that MLFLOW_TRACKING_URI names, by default mlflow.db in the current folder.
 
-    MLflow has no histograms.
+    MLflow cannot show histograms.
     """
 
     name = "MLflow"
@@ -37,16 +38,16 @@ class MLflow:
         self.tracked, self.status = run, "KILLED"
 
     def open(self) -> None:
-        """Begins the run, or goes on with it; its settings as they are now are its file experiment.json."""
+        """Creates or resumes the run, and stores its current settings as the artifact experiment.json."""
         from mlflow.tracking import MlflowClient, get_tracking_uri
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # making a store, it tells of every table
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it logs every table that it creates
         _make_database(get_tracking_uri())
         self.client = MlflowClient()
         known = self.tracked.known_as("mlflow")
         if known is None:
             self.id = self._create()
-            self.tracked.remember("mlflow", self.id)  # at once: what fails from here on must not make another run
+            self.tracked.remember("mlflow", self.id)  # now, so that a failure below does not create a second run
         else:
             self.id = known
             self.client.update_run(self.id, status="RUNNING")
@@ -63,29 +64,29 @@ class MLflow:
     def _log_settings(self) -> None:
         from mlflow.entities import Param
 
-        # what is given once can never change, so a resumed run keeps those of its first session
+        # MLflow's parameters cannot be changed, so a resumed run keeps those of its first session
         parameters = [Param(name, str(value)[:LONGEST_PARAMETER]) for name, value in _flat(self.tracked.settings)]
         self.client.log_batch(self.id, params=parameters)
 
-    def write(self, metrics: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
         """Logs one line."""
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        values = [Metric(name, value, now, metrics["steps"]) for name, value in names.grouped(metrics).items()]
+        values = [Metric(name, value, now, line[metrics.STEPS]) for name, value in names.grouped(line).items()]
         self.client.log_batch(self.id, metrics=values)
 
     def write_video(self, video: Video, steps: int) -> None:
-        """Keeps an episode among the run's files."""
+        """Stores an episode as an artifact of the run."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"step-{steps:012d}.gif"
             file.write_bytes(video.gif)
             self.client.log_artifact(self.id, str(file), names.VIDEO)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Keeps how the run ended, as tags."""
+        """Stores how the run ended, as tags."""
         self.status = STATUS[summary["status"]]
-        for key in ("status", "ended_by", "best_return_mean"):
+        for key in names.SUMMARY:
             self.client.set_tag(self.id, f"asyncrl.{key}", str(summary[key]))
 
     def close(self) -> None:
@@ -94,9 +95,9 @@ class MLflow:
 
 
 def _make_database(uri: str) -> None:
-    """Makes the local database that a URI names, if it is not there; as a whole.
+    """Creates the local database of a URI if it does not exist, and makes it appear only when it is complete.
 
-    MLflow itself would leave one behind that nobody can open, if the program ended or another run began meanwhile.
+    MLflow itself leaves a broken database behind if the program ends, or another run starts, while it creates one.
     """
     if not uri.startswith(SQLITE) or (path := Path(uri.removeprefix(SQLITE))).exists():
         return
@@ -110,9 +111,9 @@ def _make_database(uri: str) -> None:
             source.backup(target)
         try:
             path.hardlink_to(whole)
-        except FileExistsError:  # another run was faster
+        except FileExistsError:  # another run created it first
             pass
-        except OSError:  # no such links on this file system
+        except OSError:  # this file system has no hard links
             whole.replace(path)
 
 

@@ -1,4 +1,4 @@
-"""trackio."""
+"""The trackio tracker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncrl import metrics
 from asyncrl.reporting import names
 from asyncrl.reporting.histogram import Histogram
 from asyncrl.types import Video
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Trackio:
-    """A run in trackio's store: the folder that TRACKIO_DIR names, else trackio's own."""
+    """A run in the folder that TRACKIO_DIR names, by default trackio's own folder."""
 
     name = "trackio"
 
@@ -26,11 +27,11 @@ class Trackio:
         self.run: Any = None
 
     def open(self) -> None:
-        """Begins the run, or goes on with it."""
+        """Creates or resumes the run."""
         import trackio
 
         known = self.tracked.known_as("trackio")
-        # trackio finds runs by their names alone, so that of this one must be like no other
+        # trackio finds runs by name only, so the name must be unique
         name = known or f"{self.tracked.name}-{secrets.token_hex(2)}"
         self.run = trackio.init(
             project=self.tracked.project,
@@ -43,9 +44,9 @@ class Trackio:
         )
         self.tracked.remember("trackio", name)
 
-    def write(self, metrics: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
         """Logs one line."""
-        self.run.log(names.grouped(metrics), step=metrics["steps"])
+        self.run.log(names.grouped(line), step=line[metrics.STEPS])
 
     def write_histograms(self, histograms: Mapping[str, Histogram], steps: int) -> None:
         """Logs a histogram for each parameter tensor."""
@@ -64,8 +65,8 @@ class Trackio:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "episode.gif"
             file.write_bytes(video.gif)
-            caption = f"return {video.total_reward:g} in {video.length} steps"
-            self.run.log({names.VIDEO: trackio.Video(str(file), caption=caption, format="gif")}, step=steps)
+            shown = trackio.Video(str(file), caption=names.caption(video), format="gif")
+            self.run.log({names.VIDEO: shown}, step=steps)
 
     def close(self) -> None:
         """Ends the run."""

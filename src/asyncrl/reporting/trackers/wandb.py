@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""The Weights & Biases tracker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from asyncrl import metrics
 from asyncrl.reporting import names
 from asyncrl.reporting.histogram import Histogram
 from asyncrl.types import Video
@@ -15,12 +16,13 @@ from asyncrl.types import Video
 if TYPE_CHECKING:
     from asyncrl.reporting.trackers import TrackedRun
 
-STEPS = "steps"
-"""The axis of all curves. wandb's own steps may never go back, as a run does that is resumed from its checkpoint."""
-
 
 class WeightsAndBiases:
-    """A run there; its own files lie in the run folder."""
+    """A run at Weights & Biases; its local files are in the run folder.
+
+    `steps` are logged as the axis of all curves. wandb's own step counter cannot go back, but the steps of a run do
+    when it is resumed from a checkpoint.
+    """
 
     name = "Weights & Biases"
 
@@ -28,16 +30,16 @@ class WeightsAndBiases:
         self.tracked, self.failed = run, False
 
     def open(self) -> None:
-        """Begins the run, or goes on with it.
+        """Creates or resumes the run.
 
         Raises:
             OSError: Nobody is logged in.
         """
         import wandb
 
-        # without this, wandb would ask in the terminal for a key
+        # without this check, wandb would ask for a key in the terminal
         if wandb.setup().settings.mode not in ("offline", "disabled") and not wandb.login(prompt=False):
-            raise OSError("nobody is logged in: 'wandb login' does it, or WANDB_MODE=offline keeps the run here")
+            raise OSError("nobody is logged in: run 'wandb login', or set WANDB_MODE=offline to keep the run here")
         key = self.tracked.known_as("wandb") or secrets.token_hex(4)
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", self.tracked.project),
@@ -50,11 +52,11 @@ class WeightsAndBiases:
             settings=wandb.Settings(silent=True, console="off"),
         )
         self.tracked.remember("wandb", key)
-        self.run.define_metric("*", step_metric=STEPS)
+        self.run.define_metric("*", step_metric=metrics.STEPS)
 
-    def write(self, metrics: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
         """Logs one line."""
-        self._log(names.grouped(metrics), metrics["steps"])
+        self._log(names.grouped(line), line[metrics.STEPS])
 
     def write_histograms(self, histograms: Mapping[str, Histogram], steps: int) -> None:
         """Logs a histogram for each parameter tensor."""
@@ -70,17 +72,17 @@ class WeightsAndBiases:
         """Logs an episode."""
         import wandb
 
-        caption = f"return {video.total_reward:g} in {video.length} steps"
-        self._log({names.VIDEO: wandb.Video(io.BytesIO(video.gif), caption=caption, format="gif")}, steps)
+        shown = wandb.Video(io.BytesIO(video.gif), caption=names.caption(video), format="gif")
+        self._log({names.VIDEO: shown}, steps)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Keeps how the run ended, beside the last values of its curves."""
+        """Stores how the run ended in wandb's summary of the run."""
         self.failed = summary["status"] == "failed"
-        self.run.summary.update({key: summary[key] for key in ("status", "ended_by", "best_return_mean")})
+        self.run.summary.update({key: summary[key] for key in names.SUMMARY})
 
     def close(self) -> None:
         """Ends the run."""
         self.run.finish(exit_code=int(self.failed))
 
     def _log(self, values: Mapping[str, Any], steps: int) -> None:
-        self.run.log({STEPS: steps, **values})
+        self.run.log({metrics.STEPS: steps, **values})

@@ -1,0 +1,164 @@
+"""Measures training beside its peers, in turns: a plain A3C loop in PyTorch, and Stable-Baselines3.
+
+python benchmarks/peers.py ENV [--repeats 3] [--seconds 10] [options of 'asyncrl train']
+
+The plain loop (plain_loop.py) takes part for feed-forward A3C with `--envs-per-worker 1`. Stable-Baselines3 takes part
+if it is installed. A virtual environment of its own gives all of them the same versions of torch, gymnasium and ale-py:
+
+python -m venv peers && peers/bin/pip install -e ".[classic-control,fast]" stable-baselines3 opencv-python-headless
+peers/bin/python benchmarks/peers.py ALE/Pong-v5
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import metadata, util
+from pathlib import Path
+from typing import Protocol
+
+import plain_loop
+import psutil
+
+from asyncrl.bench.case import Case
+from asyncrl.cli.bench import interrupted_by_sigterm, make_case
+from asyncrl.config import available_cores
+from asyncrl.errors import RunError, UserError
+
+STABLE_BASELINES = "stable-baselines3"
+ALGORITHMS = ("a2c", "ppo")
+VECTORS = ("dummy", "subprocess")
+ENVIRONMENTS = 16
+SIMPLE = ("Catch-", "CartPole-", "Acrobot-", "MountainCar-", "MountainCarContinuous-", "Pendulum-")
+"""Environments that both packages train on without preprocessing, besides the games of ALE."""
+
+
+class Peer(Protocol):
+    """Something that training is compared with."""
+
+    name: str
+    setting: str
+    speeds: list[float]  # steps per second, one for each round
+
+    def measure(self, seconds: float) -> None:
+        """Measures one more round."""
+        ...
+
+
+@dataclass
+class PlainLoop:
+    """The plain loop."""
+
+    case: Case
+    name: str = "plain PyTorch loop"
+    setting: str = "one environment per process"
+    speeds: list[float] = field(default_factory=list)
+
+    def measure(self, seconds: float) -> None:
+        self.speeds.append(plain_loop.plain_speed(self.case.experiment, self.case.info, seconds))
+
+
+@dataclass
+class StableBaselines:
+    """An algorithm of Stable-Baselines3, in the fastest setting that the first round finds."""
+
+    algorithm: str
+    environment: str
+    name: str = ""
+    setting: str = ""
+    speeds: list[float] = field(default_factory=list)
+    best: tuple[str, int] | None = None  # kind of vector and threads
+
+    def __post_init__(self) -> None:
+        self.name = f"{STABLE_BASELINES} {metadata.version(STABLE_BASELINES)} {self.algorithm}"
+
+    def measure(self, seconds: float) -> None:
+        if self.best is not None:
+            self.speeds.append(self._speed(seconds, *self.best))
+            return
+        settings = [(vector, threads) for vector in VECTORS for threads in sorted({1, available_cores()})]
+        found = {setting: self._speed(seconds, *setting) for setting in settings}
+        self.best = max(found, key=lambda setting: found[setting])
+        self.setting = f"{ENVIRONMENTS} environments, {self.best[0]} vector, {self.best[1]} threads"
+        self.speeds.append(found[self.best])
+
+    def _speed(self, seconds: float, vector: str, threads: int) -> float:
+        script = Path(__file__).with_name("stable_baselines.py")
+        values = self.algorithm, self.environment, str(seconds), vector, str(threads), str(ENVIRONMENTS)
+        pipe = subprocess.PIPE
+        process = psutil.Popen([sys.executable, str(script), *values], stdout=pipe, stderr=pipe, text=True)
+        try:
+            output, errors = process.communicate()
+        except KeyboardInterrupt:
+            for one in (*process.children(recursive=True), process):
+                one.kill()
+            raise
+        if process.returncode:
+            raise RunError(f"{self.name} failed:\n{errors.strip()[-2000:]}")
+        speed = float(output.split()[-1])
+        say(f"{self.name}, {vector} vector, {threads} threads: {speed:,.0f} steps/s")
+        return speed
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("environment", metavar="ENV")
+    parser.add_argument("--repeats", type=int, default=3, help="number of rounds")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    given, passed = parser.parse_known_args(arguments)
+    case = make_case([given.environment, *passed])
+    peers = find_peers(case)
+    for number in range(1, given.repeats + 1):
+        case.measure(given.seconds)
+        say(f"round {number}: raw {case.raw[-1]:,.0f} steps/s, training {case.speeds[-1]:,.0f} steps/s")
+        for peer in peers:
+            peer.measure(given.seconds)
+            say(f"round {number}: {peer.name} {peer.speeds[-1]:,.0f} steps/s")
+    show(case, peers)
+
+
+def find_peers(case: Case) -> list[Peer]:
+    """The peers that can train on this environment with these settings.
+
+    Raises:
+        UserError: There are none.
+    """
+    peers: list[Peer] = []
+    if plain_loop.fits(case.experiment, case.info):
+        peers.append(PlainLoop(case))
+    if not case.info.id.startswith(("ALE/", *SIMPLE)) or case.experiment.environment_options:
+        say(f"{STABLE_BASELINES} is compared on Atari, classic control and Catch only, without environment options")
+    elif util.find_spec("stable_baselines3") is None:
+        say(f"{STABLE_BASELINES} is not installed ('python benchmarks/peers.py --help' says how)")
+    else:
+        peers += [StableBaselines(algorithm, case.info.id) for algorithm in ALGORITHMS]
+    if not peers:
+        raise UserError("no peer can do this: for the plain loop use --algorithm a3c --envs-per-worker 1")
+    return peers
+
+
+def show(case: Case, peers: Sequence[Peer]) -> None:
+    """Prints medians over the rounds; ratios are medians of the ratios within each round."""
+    rows = [("raw environments", "", case.raw), ("asyncrl", "", case.speeds)]
+    for name, setting, speeds in rows + [(peer.name, peer.setting, peer.speeds) for peer in peers]:
+        times = statistics.median(own / other for own, other in zip(case.speeds, speeds, strict=True))
+        ratio = f"asyncrl is {times:.2f} times as fast" if speeds is not case.speeds else ""
+        print(f"{name:<32}{statistics.median(speeds):>12,.0f} steps/s  {ratio:<34}{setting}".rstrip())
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        with interrupted_by_sigterm():
+            main(sys.argv[1:])
+    except (RunError, UserError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
