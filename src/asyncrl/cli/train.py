@@ -8,54 +8,59 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from asyncrl.algorithms import algorithm_class, algorithm_name
-from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
-from asyncrl.config import Experiment, named_modules, to_dict
-from asyncrl.errors import UserError
+from asyncrl.algorithms.base import Algorithm
+from asyncrl.cli.arguments import described, option_group, parse, parse_options, setting_types
+from asyncrl.config import GROUPS, Experiment, named_modules, setting, to_dict
 from asyncrl.presets import find_preset
-from asyncrl.presets.tuned import default
 from asyncrl.reporting.progress import TrainingConsole
 from asyncrl.runtime.phases import PHASES
 from asyncrl.runtime.processes import start_fork_server
+from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings
 
-DESCRIPTION = (
-    "Trains an agent. Settings not given come from the best tuned preset for the environment, or from --preset."
-)
+if TYPE_CHECKING:
+    from asyncrl.request import Request
+
+DEFAULT_ALGORITHM = "a3c"
+"""First algorithm of every preset that is the default of an environment."""
+
+NOT_SETTINGS = ("environment", "environment_options", "preset", *GROUPS)
+"""Fields of an experiment that have other options on the command line."""
+
+SECTIONS = tuple(f"{name}_options" for name in ("experiment", *GROUPS))
+"""Sections of the help that hold settings."""
+
+SWITCHES = {"resume": False, "overwrite": False}
+"""Options that are off unless they are given."""
+
+DESCRIPTION = """Trains an agent on a Gymnasium environment.
+
+Settings that are not given come from the best tuned preset for the environment, or from --preset.
+'asyncrl train ENV --help' shows the values that ENV starts from."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Trains, and prints where the run is and what to do next."""
-    given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
-    if given.experiment.runtime == "processes":
+    given = parse_given(arguments)
+    if given.get("runtime") != "serial":
         start_fork_server()  # its imports take as long as ours, so the sooner the better
 
-    from asyncrl.training import find_run, modules_of, prepare_folder, resumed, run
+    from asyncrl.request import prepare
+    from asyncrl.training import run
 
-    if given.resume:
-        if given.overwrite:
-            raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")
-        if given.experiment.preset:
-            raise UserError("a resumed run keeps its own settings: leave --preset out")
-        folder = find_run(given.experiment.environment, given.algorithm, given.run_dir)
-        modules = (*given.imports, *modules_of(given.experiment.environment, given.algorithm))
-        experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved), modules)
-    else:
-        if given.overwrite and given.run_dir is None:
-            raise UserError("--overwrite replaces the run in --run-dir: name it")
-        experiment = experiment_from(arguments)
-        folder = prepare_folder(experiment, given.run_dir, given.overwrite)
-
+    request = make_request(given)
+    experiment, folder = prepare(request)
     console = TrainingConsole()
     console.print(_headline(experiment), soft_wrap=True, highlight=False)
-    result = run(experiment, folder, given.resume, console)
-    with suppress(OSError):  # nobody looks any more
+    result = run(experiment, folder, request.resume, console)
+    with suppress(OSError):  # the terminal may be gone
         console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
     return result.exit_code
 
@@ -64,70 +69,123 @@ def experiment_from(arguments: Sequence[str]) -> Experiment:
     """The experiment that the arguments of a new run describe.
 
     Raises:
-        UserError: They name no environment, or something unknown.
+        UserError: They name no environment, or a setting is wrong.
     """
-    from asyncrl.training import settled, starting_point
-
-    given = _parse(arguments, _placeholder(arguments))
-    if not given.experiment.environment:
-        raise UserError("which environment? for example: asyncrl train CartPole-v1")
-    start = starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
-    experiment = _experiment(_parse(arguments, start), start)
-    given_rate = any(word.split("=", 1)[0].replace("_", "-") == "--learning-rate" for word in arguments)
-    return settled(experiment, start, given_rate)
+    return make_request(parse_given(arguments)).experiment()
 
 
-def _parse(arguments: Sequence[str], start: Experiment) -> Any:
-    kind = settings_class(start)
-    fields: list[Any] = [
-        ("experiment", kind),
-        ("algorithm", _described(str | None, "Name or import path module:Class; by default the preset's."), None),
-        ("env_option", _described(tuple[str, ...], "Arguments of the environment, such as rows=12."), ()),
-        (
-            "run_dir",
-            _described(Path | None, "Folder of the run; by default the first free runs/ENV-ALGORITHM-N."),
-            None,
-        ),
-        ("resume", _described(bool, "Go on with the run in --run-dir, or with the environment's newest."), False),
-        ("overwrite", _described(bool, "Replace the run in --run-dir."), False),
-        (
-            "imports",
-            Annotated[
-                tuple[str, ...], tyro.conf.arg(name="import", help="Modules of your own that a resumed run may import.")
-            ],
-            (),
-        ),
-    ]
-    command = dataclasses.make_dataclass("Train", fields, frozen=True)
-    return parse(command, "train", arguments, command(convert(start, kind)), DESCRIPTION)
+def make_request(given: Mapping[str, Any]) -> Request:
+    """The request that the given options make.
 
+    Raises:
+        UserError: An environment option does not have the form key=value.
+    """
+    from asyncrl.request import Request
 
-def _described(kind: Any, text: str) -> Any:
-    return Annotated[kind, tyro.conf.arg(help=text)]
-
-
-def _placeholder(arguments: Sequence[str]) -> Experiment:
-    """An experiment of the algorithm that the arguments ask for, so that its settings can be parsed."""
-    words = [part for argument in arguments for part in argument.split("=", 1)]
-    following = dict(itertools.pairwise(words))
-    algorithm = following.get("--algorithm")
-    if {"--help", "-h"} & set(arguments) and not arguments[0].startswith("-"):
-        from asyncrl.training import starting_point
-
-        return starting_point(arguments[0], following.get("--preset"), algorithm)  # help shows what ENV starts from
-    make = find_preset(following["--preset"]).settings if "--preset" in following else default
-    experiment = dataclasses.replace(make("x", algorithm), environment="")
-    if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
-        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(algorithm)())
-    return experiment
-
-
-def _experiment(parsed: Any, start: Experiment) -> Experiment:
-    options = {**start.environment_options, **parse_options(parsed.env_option)}
-    experiment = convert(parsed.experiment, Experiment)
-    return dataclasses.replace(
-        experiment, environment=start.environment, preset=start.preset, environment_options=options
+    settings = dict(given)
+    if "env_option" in settings:
+        settings["environment_options"] = parse_options(settings.pop("env_option"))
+    return Request(
+        environment=settings.pop("environment", ""),
+        algorithm=settings.pop("algorithm", None),
+        preset=settings.pop("preset", None),
+        run_dir=settings.pop("run_dir", None),
+        resume=settings.pop("resume", False),
+        overwrite=settings.pop("overwrite", False),
+        modules=settings.pop("import", ()),
+        settings=settings,
     )
+
+
+def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
+    """The options that are on the command line, each by its own name. Settings that are not given are left out."""
+    if {"--help", "-h"} & set(arguments):
+        start = _shown_start(arguments)
+        parse(_options(type(start.algorithm)), "train", ["--help"], {**SWITCHES, **_shown_values(start)}, DESCRIPTION)
+    parsed = parse(_options(_algorithm(arguments)), "train", arguments, SWITCHES, DESCRIPTION)
+    given: dict[str, Any] = {}
+    for name, value in parsed.items():
+        given |= value if name in SECTIONS else {name: value}
+    return given
+
+
+def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
+    """What the command line can hold: how to run, and every setting of an experiment with that algorithm."""
+    own = setting_types(Experiment)
+    environment = own["environment"]
+    settings = {name: kind for name, kind in own.items() if name not in NOT_SETTINGS}
+    sections = {"experiment_options": option_group("experiment", Experiment.__doc__, settings)}
+    classes: tuple[type[Any], ...] = (algorithm, NetworkSettings, OptimizerSettings, SupervisionSettings)
+    for group, cls in zip(GROUPS, classes, strict=True):
+        sections[f"{group}_options"] = option_group(group, cls.__doc__, setting_types(cls))
+    switch = tyro.conf.FlagCreatePairsOff[bool]
+    return option_group(
+        "Train",
+        DESCRIPTION,
+        {
+            "environment": Annotated[environment, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")],
+            "algorithm": described(str, "Name ('asyncrl algorithms' lists them) or import path module:Class."),
+            "preset": own["preset"],
+            "env_option": described(tuple[str, ...], "Keyword arguments of the environment, such as rows=12."),
+            "run_dir": described(Path, "Folder of the run.", "(default: the first free runs/ENV-ALGORITHM-N)"),
+            "resume": described(switch, "Continue the run in --run-dir, or the newest run of the environment."),
+            "overwrite": described(switch, "Replace the run in --run-dir."),
+            "import": described(tuple[str, ...], "Your own modules that a resumed run may import.", ""),
+            **{name: Annotated[kind, tyro.conf.arg(name=kind.__name__)] for name, kind in sections.items()},
+        },
+    )
+
+
+def _algorithm(arguments: Sequence[str]) -> type[Algorithm]:
+    """The algorithm whose settings the arguments can hold: what must be known before they are parsed."""
+    values = _values(arguments)
+    name, environment, run_dir = values.get("--algorithm"), _leading_environment(arguments), values.get("--run-dir")
+    if name is None and "--resume" in arguments and (environment or run_dir):
+        from asyncrl.request import find_run
+
+        folder = find_run(environment, None, None if run_dir is None else Path(run_dir))
+        saved = str(setting(folder.read_settings(), "algorithm"))
+        name = None if ":" in saved else saved  # a run folder does not decide what is imported
+    if name is None and "--preset" in values:
+        name = find_preset(values["--preset"]).algorithms[0]
+    return algorithm_class(name or DEFAULT_ALGORITHM)
+
+
+def _shown_start(arguments: Sequence[str]) -> Experiment:
+    """The experiment whose settings the help shows: the starting point for the environment, if that comes first."""
+    from asyncrl.resolution import starting_point
+
+    values, environment = _values(arguments), _leading_environment(arguments)
+    preset, algorithm = values.get("--preset"), values.get("--algorithm")
+    if environment:
+        return starting_point(environment, preset, algorithm)
+    start = find_preset(preset or "tuned/default").settings("", algorithm)
+    return dataclasses.replace(start, algorithm=algorithm_class(algorithm)()) if algorithm else start
+
+
+def _shown_values(start: Experiment) -> dict[str, Any]:
+    """The values of an experiment under the names of `_options`."""
+    own = {name: value for name, value in vars(start).items() if name not in NOT_SETTINGS}
+    options = tuple(f"{name}={value}" for name, value in start.environment_options.items())
+    return {
+        **({"environment": start.environment} if start.environment else {}),
+        "algorithm": algorithm_name(start.algorithm),
+        "preset": start.preset,
+        "env_option": options,
+        "experiment_options": own,
+        **{f"{group}_options": dataclasses.asdict(getattr(start, group)) for group in GROUPS},
+    }
+
+
+def _leading_environment(arguments: Sequence[str]) -> str:
+    """The environment, if it comes first, as it should."""
+    return "" if not arguments or arguments[0].startswith("-") else arguments[0]
+
+
+def _values(arguments: Sequence[str]) -> dict[str, str]:
+    """The first value of each option, which may be written --option value or --option=value."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return {word.replace("_", "-"): value for word, value in itertools.pairwise(words) if word.startswith("--")}
 
 
 def _headline(experiment: Experiment) -> str:

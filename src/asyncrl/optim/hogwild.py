@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asyncrl import kernels
+from asyncrl.errors import UserError
 from asyncrl.settings import OptimizerSettings
 
 TINY = 1e-30
@@ -126,8 +127,28 @@ PRIVATE = ("rmsprop", "momentum-sgd")
 """Optimisers of which every worker has statistics of its own."""
 
 
+CLASSES: Mapping[str, type[HogwildOptimizer]] = {
+    "shared-rmsprop": RMSProp,
+    "rmsprop": RMSProp,
+    "momentum-sgd": MomentumSGD,
+    "shared-adam": SharedAdam,
+}
+
+
+def optimizer_class(name: str) -> type[HogwildOptimizer]:
+    """The optimiser of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name not in CLASSES:
+        raise UserError(f"unknown optimizer {name!r}: choose one of {', '.join(CLASSES)}")
+    return CLASSES[name]
+
+
 def statistic_names(optimizer: str, workers: int) -> list[str]:
     """All vectors of a run: they lie in shared memory, private ones too, so that checkpoints can hold them."""
+    optimizer_class(optimizer)
     if optimizer in PRIVATE:
         return [f"{name}/{worker}" for worker in range(workers) for name in STATISTICS[optimizer]]
     return list(STATISTICS[optimizer])
@@ -148,7 +169,7 @@ def make_optimizer(
             return RMSProp(parameters, own["square_average"], settings.decay, settings.epsilon)
         case "momentum-sgd":
             return MomentumSGD(parameters, own["momentum"], settings.decay)
-        case "shared-adam":
+        case _:  # shared-adam
             return SharedAdam(
                 parameters,
                 own["average"],
