@@ -42,6 +42,7 @@ KNOWN = {
     ("asyncrl.reporting.trackers.mlflow", "asyncrl.reporting.trackers"),
     ("asyncrl.reporting.trackers.trackio", "asyncrl.reporting.trackers"),
     ("asyncrl.reporting.trackers.wandb", "asyncrl.reporting.trackers"),
+    ("asyncrl.runtime.evaluation", "asyncrl.agent"),
     ("asyncrl.runtime.evaluation", "asyncrl.analysis.film"),
     ("asyncrl.runtime.evaluator", "asyncrl.agent"),
 }

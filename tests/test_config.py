@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrl.algorithms import algorithm_name
-from asyncrl.cli.train import experiment_from
+from asyncrl.cli.train import experiment_from, parse_given
 from asyncrl.config import from_dict, setting, to_dict
 from asyncrl.errors import UserError
 from asyncrl.presets import PRESETS, default_preset, find_preset
 from asyncrl.resolution import resolve, starting_point
 from asyncrl.run_folder import RunFolder
+from asyncrl.settings import OptimizerSettings
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -62,6 +64,48 @@ def test_settings_are_found_by_name_anywhere_in_the_tree() -> None:
     assert experiment.steps == 5
     assert experiment.algorithm.entropy_weight == 0.5  # type: ignore[attr-defined]
     assert experiment.optimizer.optimizer == "shared-rmsprop"
+
+
+def test_only_given_settings_replace_those_of_the_start() -> None:
+    start = starting_point("Catch")
+    assert resolve(start, {}) == start
+    resolved = resolve(start, {"environment_options": {"rows": 12}})
+    assert resolved == dataclasses.replace(start, environment_options={"rows": 12})
+    both = resolve(resolved, {"environment_options": {"columns": 5}})
+    assert both.environment_options == {"rows": 12, "columns": 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stesp": 5}, "a3c has no setting 'stesp': did you mean 'steps'"),
+        ({"final_epsilons": (0.1,)}, "a3c has no setting 'final_epsilons'"),
+        ({"network": {}}, "a3c has no setting 'network'"),
+        ({"steps": "many"}, "steps"),
+        ({"optimizer": "shared-magic"}, "unknown optimizer 'shared-magic'"),
+        ({"learning_rate": 1e-3, "learning_rate_range": (1e-3, 1e-2)}, "cannot both be given"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_one_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        resolve(starting_point("Catch"), given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_and_python_make_the_same_experiment() -> None:
+    words = "Catch --algorithm sarsa --steps 2k --hidden 8 9 --no-separate --until-return None --env-option rows=12"
+    settings = {"steps": 2000, "hidden": (8, 9), "separate": False, "until_return": None}
+    from_python = resolve(starting_point("Catch", algorithm="sarsa"), {**settings, "environment_options": {"rows": 12}})
+    assert experiment_from(words.split()) == from_python
+
+
+def test_a_setting_that_is_given_at_its_default_counts_as_given() -> None:
+    words = ["ALE/Pong-v5", "--preset", "paper/atari-study-ff"]
+    default = OptimizerSettings().learning_rate
+    assert experiment_from([*words, "--learning_rate", str(default)]).optimizer.learning_rate == default
+    assert "learning_rate" in parse_given([*words, f"--learning-rate={default}"])
+    assert parse_given([*words, "--steps", "5"]).keys() >= {"steps"}
+    assert "learning_rate" not in parse_given([*words, "--steps", "5"])
 
 
 @pytest.mark.parametrize(
