@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncrl.algorithms import algorithm_name
-from asyncrl.cli.train import experiment_from, parse_given
+from asyncrl.cli.train import experiment_from
+from asyncrl.cli.train_options import parse_given
 from asyncrl.config import from_dict, setting, to_dict
 from asyncrl.errors import UserError
 from asyncrl.presets import PRESETS, default_preset, find_preset

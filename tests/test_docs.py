@@ -28,6 +28,7 @@ import yaml
 from asyncrl.cli import COMMANDS, main
 from asyncrl.cli import train as train_command
 from asyncrl.cli.arguments import parse, split
+from asyncrl.cli.train_options import parse_given
 from asyncrl.errors import UserError
 from asyncrl.sweep.specification import option
 from tests.pages import PAGES, REPOSITORY, Block, anchors, blocks, inline_code, links
@@ -132,7 +133,7 @@ def _parse(name: str, arguments: list[str]) -> None:
 
 
 def _parse_train(arguments: list[str]) -> None:
-    request = train_command.make_request(train_command.parse_given(arguments))
+    request = train_command.make_request(parse_given(arguments))
     if not request.resume:
         request.experiment()
 

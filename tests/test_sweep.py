@@ -15,6 +15,8 @@ import pytest
 
 from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 from asyncrl.cli import main
+from asyncrl.cli.arguments import split
+from asyncrl.cli.sweep import Arguments
 from asyncrl.cli.train import experiment_from
 from asyncrl.config import setting
 from asyncrl.errors import UserError
@@ -92,6 +94,12 @@ def test_switches_reach_the_run_either_way() -> None:
     )
     assert on.network.normalize_observations
     assert not off.network.normalize_observations
+
+
+def test_the_options_of_a_sweep_are_told_from_those_of_training() -> None:
+    own = ["Catch", "--dir", "s", "--import", "mine", "--draw", "learning_rate=1e-4:1e-2", "--seeds", "1", "2"]
+    passed = ["--steps", "2k", "--no-lock", "--reward-scale", "-1"]
+    assert split([*own, *passed], Arguments) == (own, passed)
 
 
 def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:

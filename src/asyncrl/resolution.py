@@ -13,7 +13,7 @@ from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
 from asyncrl.config import GROUPS, Experiment, from_dict, to_dict
 from asyncrl.envs.make import environments_for_a_worker, find_spec
 from asyncrl.errors import UserError
-from asyncrl.presets import default_preset, find_preset
+from asyncrl.presets import Preset, default_preset, find_preset
 from asyncrl.settings import OptimizerSettings
 
 
@@ -28,15 +28,24 @@ def starting_point(environment: str, preset: str | None = None, algorithm: str |
     Raises:
         UserError: The environment, the preset or the algorithm is unknown, or the preset is not for the algorithm.
     """
-    chosen = find_preset(preset) if preset else None  # a wrong name is reported before environments are imported
-    cls = algorithm_class(algorithm) if algorithm else None
+    chosen = find_preset(preset) if preset else None  # wrong names are reported before environments are imported
     if chosen and algorithm in ALGORITHMS and algorithm not in chosen.algorithms:
         raise UserError(f"the preset {chosen.name} has settings for {', '.join(chosen.algorithms)} only")
+    if algorithm:
+        algorithm_class(algorithm)
     identifier = full_id(environment)
-    chosen = chosen or default_preset(identifier.rpartition(":")[2])
-    experiment = dataclasses.replace(chosen.settings(identifier, algorithm), preset=chosen.name)
-    if cls is not None and type(experiment.algorithm) is not cls:
-        experiment = dataclasses.replace(experiment, algorithm=cls())
+    return from_preset(chosen or default_preset(identifier.rpartition(":")[2]), identifier, algorithm)
+
+
+def from_preset(preset: Preset, environment: str, algorithm: str | None) -> Experiment:
+    """The experiment of a preset; an algorithm that the preset does not know has its own default settings.
+
+    Raises:
+        UserError: The algorithm is unknown.
+    """
+    experiment = dataclasses.replace(preset.settings(environment, algorithm), preset=preset.name)
+    if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
+        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(algorithm)())
     return experiment
 
 

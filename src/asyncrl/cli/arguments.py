@@ -115,8 +115,7 @@ def split(arguments: Sequence[str], kind: type[Any]) -> tuple[list[str], list[st
     """
     own: list[str] = []
     passed: list[str] = []
-    names = [field.name.replace("_", "-") for field in dataclasses.fields(kind) if field.name != "environment"]
-    mine = {f"--{name}" for name in names} | {"--help", "-h"}
+    mine = {*_option_names(kind), "--help", "-h"}
     seen: set[str] = set()
     into = own
     for word in arguments:
@@ -128,6 +127,16 @@ def split(arguments: Sequence[str], kind: type[Any]) -> tuple[list[str], list[st
             seen.add(option)
         into.append(word)
     return own, passed
+
+
+def _option_names(kind: type[Any]) -> set[str]:
+    """The options of a dataclass; a field's name can be replaced by `tyro.conf.arg`."""
+    names = set()
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        details = getattr(hint, "__metadata__", ())
+        if tyro.conf.Positional not in details:
+            names.add(next((detail.name for detail in details if getattr(detail, "name", None)), name))
+    return {f"--{name.replace('_', '-')}" for name in names}
 
 
 def _is_number(word: str) -> bool:
