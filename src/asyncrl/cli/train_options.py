@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from asyncrl.algorithms import algorithm_class, algorithm_name
+from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.cli.arguments import described, option_group, parse, setting_types
 from asyncrl.config import GROUPS, Experiment, setting
+from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings
 
@@ -81,9 +83,10 @@ def _algorithm(arguments: Sequence[str]) -> type[Algorithm]:
     if name is None and "--resume" in arguments and (environment or run_dir):
         from asyncrl.request import find_run
 
-        folder = find_run(environment, None, None if run_dir is None else Path(run_dir))
-        saved = str(setting(folder.read_settings(), "algorithm"))
-        name = None if ":" in saved else saved  # a run folder does not decide what is imported
+        with suppress(UserError):  # a run that cannot be resumed is refused when that is tried
+            folder = find_run(environment, None, None if run_dir is None else Path(run_dir))
+            saved = str(setting(folder.read_settings(), "algorithm"))
+            name = saved if saved in ALGORITHMS else None  # a run folder does not decide what is imported
     if name is None and "--preset" in values:
         name = find_preset(values["--preset"]).algorithms[0]
     return algorithm_class(name or DEFAULT_ALGORITHM)
