@@ -21,10 +21,10 @@ from pathlib import Path
 import psutil
 
 from asyncrl.envs.make import describe
+from asyncrl.resolution import resolve, starting_point
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.training import settled, starting_point, with_settings
 
 CHECKPOINT_SECONDS = 10.0
 
@@ -47,9 +47,8 @@ def show(what: str, values: list[float]) -> None:
 
 def restarts(environment: str, repeats: int) -> list[float]:
     """Seconds from killing worker 0 until the worker that replaces it has finished a rollout."""
-    start = starting_point(environment, None, None)
     changes = {"workers": 2, "steps": 10**11, "until_return": None, "restarts": 10**6}
-    experiment = settled(with_settings(start, changes), start, False)
+    experiment = resolve(starting_point(environment), changes)
     seconds = []
     with tempfile.TemporaryDirectory() as name:
         supervisor = Supervisor(experiment, describe(experiment), RunFolder(Path(name)), notify=lambda _text: None)

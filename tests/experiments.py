@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from asyncrl.config import Experiment
-from asyncrl.training import starting_point, with_settings
+from asyncrl.resolution import resolve, starting_point
 
 
 def small(environment: str = "Catch-v0", algorithm: str | None = None, **settings: Any) -> Experiment:
-    """A short serial experiment with one worker; any setting can be replaced by its name."""
-    experiment = starting_point(environment, None, algorithm)
+    """A short serial experiment with one worker; the settings replace any of its own, each by its name."""
     defaults: dict[str, Any] = {
         "runtime": "serial",
         "workers": 1,
@@ -21,4 +20,4 @@ def small(environment: str = "Catch-v0", algorithm: str | None = None, **setting
         "hidden": (16,),
         "memory_size": 8,
     }
-    return with_settings(experiment, {**defaults, **settings})
+    return resolve(starting_point(environment, None, algorithm), {**defaults, **settings})

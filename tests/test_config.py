@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from asyncrl.algorithms import algorithm_name
 from asyncrl.cli.train import experiment_from
-from asyncrl.config import from_dict, setting, to_dict, with_drawn_learning_rate
+from asyncrl.cli.train_options import parse_given
+from asyncrl.config import from_dict, setting, to_dict
 from asyncrl.errors import UserError
 from asyncrl.presets import PRESETS, default_preset, find_preset
+from asyncrl.resolution import resolve, starting_point
 from asyncrl.run_folder import RunFolder
-from asyncrl.training import starting_point, with_settings
+from asyncrl.settings import OptimizerSettings
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -59,12 +61,52 @@ def test_the_default_preset(environment: str, preset: str) -> None:
 
 
 def test_settings_are_found_by_name_anywhere_in_the_tree() -> None:
-    experiment = with_settings(
-        starting_point("Catch", None, None), {"steps": 5, "entropy_weight": 0.5, "optimizer": "shared-rmsprop"}
-    )
+    experiment = resolve(starting_point("Catch"), {"steps": 5, "entropy_weight": 0.5, "optimizer": "shared-rmsprop"})
     assert experiment.steps == 5
     assert experiment.algorithm.entropy_weight == 0.5  # type: ignore[attr-defined]
     assert experiment.optimizer.optimizer == "shared-rmsprop"
+
+
+def test_only_given_settings_replace_those_of_the_start() -> None:
+    start = starting_point("Catch")
+    assert resolve(start, {}) == start
+    resolved = resolve(start, {"environment_options": {"rows": 12}})
+    assert resolved == dataclasses.replace(start, environment_options={"rows": 12})
+    both = resolve(resolved, {"environment_options": {"columns": 5}})
+    assert both.environment_options == {"rows": 12, "columns": 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"stesp": 5}, "a3c has no setting 'stesp': did you mean 'steps'"),
+        ({"final_epsilons": (0.1,)}, "a3c has no setting 'final_epsilons'"),
+        ({"network": {}}, "a3c has no setting 'network'"),
+        ({"steps": "many"}, "steps"),
+        ({"optimizer": "shared-magic"}, "unknown optimizer 'shared-magic'"),
+        ({"learning_rate": 1e-3, "learning_rate_range": (1e-3, 1e-2)}, "cannot both be given"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_one_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        resolve(starting_point("Catch"), given)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_and_python_make_the_same_experiment() -> None:
+    words = "Catch --algorithm sarsa --steps 2k --hidden 8 9 --no-separate --until-return None --env-option rows=12"
+    settings = {"steps": 2000, "hidden": (8, 9), "separate": False, "until_return": None}
+    from_python = resolve(starting_point("Catch", algorithm="sarsa"), {**settings, "environment_options": {"rows": 12}})
+    assert experiment_from(words.split()) == from_python
+
+
+def test_a_setting_that_is_given_at_its_default_counts_as_given() -> None:
+    words = ["ALE/Pong-v5", "--preset", "paper/atari-study-ff"]
+    default = OptimizerSettings().learning_rate
+    assert experiment_from([*words, "--learning_rate", str(default)]).optimizer.learning_rate == default
+    assert "learning_rate" in parse_given([*words, f"--learning-rate={default}"])
+    assert parse_given([*words, "--steps", "5"]).keys() >= {"steps"}
+    assert "learning_rate" not in parse_given([*words, "--steps", "5"])
 
 
 @pytest.mark.parametrize(
@@ -111,21 +153,22 @@ def test_the_study_of_2016_for_each_method() -> None:
 
 
 def test_a_learning_rate_is_drawn_log_uniformly_by_the_seed() -> None:
-    experiment = with_settings(starting_point("Catch", None, None), {"learning_rate_range": (1e-4, 1e-2)})
+    start = starting_point("Catch")
     rates = [
-        with_drawn_learning_rate(dataclasses.replace(experiment, seed=seed)).optimizer.learning_rate
+        resolve(start, {"learning_rate_range": (1e-4, 1e-2), "seed": seed}).optimizer.learning_rate
         for seed in range(400)
     ]
     assert min(rates) >= 1e-4
     assert max(rates) <= 1e-2
     assert sum(rate < 1e-3 for rate in rates) == pytest.approx(200, abs=40)  # 1e-3 is the middle
-    assert with_drawn_learning_rate(dataclasses.replace(experiment, seed=7)).optimizer.learning_rate == rates[7]
+    saved = resolve(start, {"learning_rate_range": (1e-4, 1e-2), "seed": 7})
+    assert resolve(saved, {"steps": 10**7}).optimizer.learning_rate == rates[7]  # a resumed run keeps it
     with pytest.raises(UserError, match="--learning-rate-range takes two positive numbers"):
-        with_settings(experiment, {"learning_rate_range": (1e-2, 1e-4)})
+        resolve(start, {"learning_rate_range": (1e-2, 1e-4)})
 
 
 def test_an_algorithm_keeps_the_environments_preset() -> None:
-    a3c, sarsa = starting_point("Catch", None, None), starting_point("Catch", None, "sarsa")
+    a3c, sarsa = starting_point("Catch"), starting_point("Catch", None, "sarsa")
     assert sarsa.preset == "tuned/catch"
     assert algorithm_name(sarsa.algorithm) == "sarsa"
     assert sarsa.network == a3c.network
@@ -145,7 +188,7 @@ def test_a_preset_is_for_its_algorithms() -> None:
 
 
 def test_a_setting_is_read_by_its_own_name() -> None:
-    experiment = starting_point("Catch", None, None)
+    experiment = starting_point("Catch")
     read = {name: setting(experiment, name) for name in ("algorithm", "optimizer", "memory", "envs_per_worker")}
     assert read == {"algorithm": "a3c", "optimizer": "shared-adam", "memory": "none", "envs_per_worker": 64}
     with pytest.raises(UserError, match="a3c has no setting 'final_epsilons'"):

@@ -28,9 +28,9 @@ import yaml
 from asyncrl.cli import COMMANDS, main
 from asyncrl.cli import train as train_command
 from asyncrl.cli.arguments import parse, split
+from asyncrl.cli.train_options import parse_given
 from asyncrl.errors import UserError
 from asyncrl.sweep.specification import option
-from asyncrl.training import starting_point
 from tests.pages import PAGES, REPOSITORY, Block, anchors, blocks, inline_code, links
 
 KINDS = {"python", "bash", "text", "indented"}
@@ -133,9 +133,9 @@ def _parse(name: str, arguments: list[str]) -> None:
 
 
 def _parse_train(arguments: list[str]) -> None:
-    given = train_command._parse(arguments, train_command._placeholder(arguments))
-    if not given.resume:
-        starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
+    request = train_command.make_request(parse_given(arguments))
+    if not request.resume:
+        request.experiment()
 
 
 def _each_value_once(grid: tuple[str, ...]) -> list[list[str]]:

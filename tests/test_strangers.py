@@ -63,9 +63,10 @@ NAMES: list[dict[str, str]] = [
     {"network__torso": "evil:torso"},
     {"environment": "evil:Catch-v0"},
 ]
+OPTIMIZER = {"optimizer__optimizer": "evil:Optimizer"}  # only training imports it
 
 
-@pytest.mark.parametrize("changes", NAMES, ids=["algorithm", "torso", "environment"])
+@pytest.mark.parametrize("changes", [*NAMES, OPTIMIZER], ids=["algorithm", "torso", "environment", "optimizer"])
 @pytest.mark.parametrize(
     "command",
     [
@@ -108,12 +109,25 @@ def test_a_package_that_an_id_needs_is_not_taken_from_the_current_folder(run: Pa
     assert not Path("executed").exists()
 
 
-def test_a_sweep_of_a_stranger_imports_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep = Sweep("evil:Catch-v0", {}, {}, 1, [1], [], 0, False)
+@pytest.mark.parametrize(
+    ("sweep", "module"),
+    [
+        (Sweep("evil:Catch-v0", {}, {}, 1, [1], [], 0, False), "evil"),
+        (Sweep("Catch", {"optimizer": ["evil:Optimizer"]}, {}, 1, [1], [], 0, False), "evil"),
+        (Sweep("Catch", {}, {}, 1, [1], ["--algorithm=evil:Algorithm"], 0, False), "evil"),
+        (Sweep("Catch", {}, {}, 1, [1], ["--algorithm", "evil-too:Algorithm"], 0, False), "evil-too"),
+    ],
+)
+def test_a_sweep_of_a_stranger_imports_nothing(
+    run: Path, sweep: Sweep, module: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("evil-too.py").write_text(EVIL)  # no identifier, but it can be imported
     Path("s").mkdir()
     (Path("s") / "sweep.yaml").write_text(yaml.safe_dump(dataclasses.asdict(sweep)))
     assert main(["sweep", "--dir", "s"]) == 2
-    assert "uses code that is not asyncrl's: if you trust that code, add --import evil" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        f"uses code that is not asyncrl's: if you trust that code, add --import {module}\n"
+    )
     assert not Path("executed").exists()
 
 

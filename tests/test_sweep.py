@@ -15,6 +15,8 @@ import pytest
 
 from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 from asyncrl.cli import main
+from asyncrl.cli.arguments import split
+from asyncrl.cli.sweep import Arguments
 from asyncrl.cli.train import experiment_from
 from asyncrl.config import setting
 from asyncrl.errors import UserError
@@ -94,6 +96,12 @@ def test_switches_reach_the_run_either_way() -> None:
     assert not off.network.normalize_observations
 
 
+def test_the_options_of_a_sweep_are_told_from_those_of_training() -> None:
+    own = ["Catch", "--dir", "s", "--import", "mine", "--draw", "learning_rate=1e-4:1e-2", "--seeds", "1", "2"]
+    passed = ["--steps", "2k", "--no-lock", "--reward-scale", "-1"]
+    assert split([*own, *passed], Arguments) == (own, passed)
+
+
 def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(UserError, match="another process works on"), locked(tmp_path):
         pass
@@ -144,7 +152,7 @@ def test_ctrl_c_stops_the_runs_with_checkpoints_and_the_sweep_goes_on_later(in_t
     os.kill(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: asyncrl sweep --dir s" in out
+    assert "continue with: asyncrl sweep --dir s" in out
     runs = runs_in(Path("s"))
     assert len(runs) == 2
     assert all(any(run.checkpoints.glob("step-*")) for run in runs)
@@ -168,13 +176,13 @@ def test_a_failing_run_is_named_and_the_others_go_on(
         (["Catch", "--grid", "algorithm"], "--grid takes settings like"),
         (["Catch", "--draw", "learning_rate=0:1"], "takes a range of positive numbers"),
         (["Catch", "--seeds", "1", "1"], "would be the same"),
-        (["Catch", "--draws", "5"], "--draws says how often --draw draws"),
+        (["Catch", "--draws", "5"], "--draws is the number of draws"),
         (["Catch", "--run-dir", "x"], "chooses --run-dir itself"),
         (["Catch", "--grid", "seed=1,2"], "chooses --seed itself"),
         (["Catch", "--grid", "env_option=rows=12,rows=8"], "has no setting 'env_option'"),
         (["Catch", "--grid", "lock=true", "--grid", "workers=1"], "give --grid once"),
         (["Catch", "--seeds", "1", "-5"], "--seed must lie between"),
-        (["--dir", "nothing", "--episodes", "5"], "--dir alone goes on"),
+        (["--dir", "nothing", "--episodes", "5"], "--dir alone continues"),
         (["Nowhere-v0"], "unknown environment"),
         ([], "which environment?"),
         (["--dir", "nothing"], "there is no sweep in nothing"),

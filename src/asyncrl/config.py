@@ -1,11 +1,10 @@
-"""`Experiment`: every setting that decides a run, one frozen dataclass tree, and its YAML form."""
+"""`Experiment`: every setting that decides a run, as one tree of frozen dataclasses, and its YAML form."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -15,6 +14,7 @@ import dacite
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.errors import UserError
+from asyncrl.importing import modules_in
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings, require
 
 Settings = TypeVar("Settings")
@@ -22,12 +22,12 @@ Settings = TypeVar("Settings")
 LARGEST_SEED = 2**30
 
 GROUPS = ("algorithm", "network", "optimizer", "supervision")
-"""Settings of an experiment that hold further settings."""
+"""Fields of an experiment that hold further settings."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that decides a run; two runs of one experiment differ by the workers' timing alone."""
+    """Every setting that decides a run. Two runs of one experiment differ only by the timing of their workers."""
 
     environment: str
     """Gymnasium id, such as CartPole-v1, ALE/Pong-v5 or my_module:MyEnv-v0."""
@@ -38,29 +38,30 @@ class Experiment:
     environment_options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     reward_clip: float | None = None
-    """Rewards are clipped to ± this for learning; reported returns are never clipped."""
+    """Clip rewards to plus or minus this value for learning. Reported returns are never clipped."""
     reward_scale: float = 1.0
-    """Rewards are then multiplied by this for learning: values near 1 are learned fastest."""
+    """Factor for rewards after clipping, for learning only. Values near 1 are learned fastest."""
     zero_discount_on_life_loss: bool = False
-    """Learn as if a lost life ended the episode (discount 0); the game and its reported return go on."""
+    """Learn as if a lost life ended the episode (discount 0). The game and its reported return go on."""
     steps: int = 1_000_000
-    """Agent decisions in the whole run, over all workers [T_max]."""
+    """Length of the whole run in agent decisions, over all workers [T_max]."""
     until_return: float | None = None
-    """Stop early once the mean return of the last 100 training episodes reaches this."""
+    """Stop early when the mean return of the last 100 training episodes reaches this value."""
     until_seconds: float | None = None
-    """Stop early after so many seconds of training, all sessions of the run together."""
+    """Stop early after so many seconds of training, over all sessions of the run."""
     workers: int | Literal["auto"] = "auto"
-    """Actor-learners; auto: one for each core this process may use."""
+    """Number of workers (actor-learners). auto: one for each core that this process may use."""
     envs_per_worker: int | Literal["auto"] = 16
-    """Environments of each worker [B]; auto: by the kind of environment. 1 with --episode-rollouts is the paper's."""
+    """Number of environments in each worker [B]. auto: chosen by the kind of environment. The paper has 1, with
+    --episode-rollouts."""
     episode_rollouts: bool = False
-    """End rollouts where an episode ends, as the paper does; needs one environment per worker."""
+    """End a rollout when its episode ends, as the paper does. Needs --envs-per-worker 1."""
     runtime: Literal["processes", "serial"] = "processes"
-    """serial: all workers take turns in this process, deterministic in the seed."""
+    """How workers run. processes: in parallel. serial: in turn in one process, deterministic for a given seed."""
     seed: int = 1
-    """Of parameters, environments and exploration."""
+    """Seed for network initialisation, environments and exploration."""
     preset: str = ""
-    """Where the settings started from."""
+    """Named settings to start from; by default the best tuned ones for the environment."""
 
     def __post_init__(self) -> None:
         require(self.steps > 0, f"--steps must be positive, not {self.steps}")
@@ -83,49 +84,23 @@ class Experiment:
 
     @property
     def worker_count(self) -> int:
-        """Number of workers, `auto` resolved on this machine."""
+        """Number of workers; `auto` is the number of cores available to this process."""
         return available_cores() if self.workers == "auto" else self.workers
 
     @property
     def environment_count(self) -> int:
-        """B, which `with_chosen_environments` puts in the place of `auto`."""
+        """Number of environments per worker [B]; `asyncrl.resolution.resolve` has chosen it if it was `auto`."""
         if self.envs_per_worker == "auto":
-            raise ValueError("the number of environments has not been chosen yet")
+            raise ValueError("resolve the experiment first: its number of environments is still auto")
         return self.envs_per_worker
 
 
-def with_drawn_learning_rate(experiment: Experiment) -> Experiment:
-    """The experiment with its learning rate drawn LogUniform(`learning_rate_range`) by its seed, if it has a range."""
-    if experiment.optimizer.learning_rate_range is None:
-        return experiment
-    low, high = (math.log(bound) for bound in experiment.optimizer.learning_rate_range)
-    rate = math.exp(random.Random(experiment.seed).uniform(low, high))
-    optimizer = dataclasses.replace(experiment.optimizer, learning_rate=float(f"{rate:.4g}"))
-    return dataclasses.replace(experiment, optimizer=optimizer)
-
-
-def with_fixed_learning_rate(experiment: Experiment, start: Experiment) -> Experiment:
-    """The experiment with the learning rate that was given by hand, in place of a preset's range.
-
-    Raises:
-        UserError: A range was given by hand too.
-    """
-    given = experiment.optimizer.learning_rate_range
-    require(
-        given is None or given == start.optimizer.learning_rate_range,
-        "--learning-rate and --learning-rate-range cannot both be given",
-    )
-    return dataclasses.replace(
-        experiment, optimizer=dataclasses.replace(experiment.optimizer, learning_rate_range=None)
-    )
-
-
 def setting(experiment: Experiment | Mapping[str, Any], name: str) -> Any:
-    """A setting's value by its own name, wherever in the tree it stands; `algorithm` gives the algorithm's name.
+    """The value of a setting, found by its own name anywhere in the tree; `algorithm` gives the algorithm's name.
 
     Args:
-        experiment: An experiment, or what `to_dict` made of it, of which nothing is imported.
-        name: Of the setting.
+        experiment: An experiment, or the plain data of one, as `to_dict` makes it. Plain data imports nothing.
+        name: Name of the setting.
 
     Raises:
         UserError: There is no such setting.
@@ -134,7 +109,10 @@ def setting(experiment: Experiment | Mapping[str, Any], name: str) -> Any:
     algorithm = _mapping(data.get("algorithm"), "'algorithm'").get("name")
     if name == "algorithm":
         return algorithm
-    for part in (*(data.get(group, {}) for group in GROUPS), data):  # the optimizer's own name before its group's
+    for part in (
+        *(data.get(group, {}) for group in GROUPS),
+        data,
+    ):  # "optimizer" is the name in the group, not the group
         if name in _mapping(part, "a group of settings"):
             value = part[name]
             return available_cores() if (name, value) == ("workers", "auto") else value
@@ -142,48 +120,46 @@ def setting(experiment: Experiment | Mapping[str, Any], name: str) -> Any:
 
 
 def named_modules(data: Mapping[str, Any]) -> set[str]:
-    """Modules of other people that an experiment, as `to_dict` makes it, would import."""
-    network = data.get("network")
-    paths = [
-        str(_mapping(data.get("algorithm"), "'algorithm'").get("name", "")),
-        str(network.get("torso", "")) if isinstance(network, Mapping) else "",
-        str(data.get("environment", "")),
-    ]
-    return {path.split(":", 1)[0] for path in paths if ":" in path}
+    """The modules outside asyncrl that the settings of an experiment, as `to_dict` makes them, would import."""
+    algorithm, network, optimizer = (
+        group if isinstance(group := data.get(name), Mapping) else {} for name in ("algorithm", "network", "optimizer")
+    )
+    paths = algorithm.get("name"), network.get("torso"), optimizer.get("optimizer"), data.get("environment")
+    return modules_in(str(path) for path in paths)
 
 
 def check_seed(seed: int) -> None:
-    """Refuses seeds that some emulator or random generator would not take.
+    """Checks that every emulator and random generator accepts the seed.
 
     Raises:
-        UserError: It is negative or too large.
+        UserError: The seed is negative or too large.
     """
     require(0 <= seed <= LARGEST_SEED, f"--seed must lie between 0 and {LARGEST_SEED}, not {seed}")
 
 
 def available_cores() -> int:
-    """Cores this process may run on."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """Plain data (strings, numbers, lists, dicts) that `from_dict` reads back."""
+    """The experiment as plain data (strings, numbers, lists, dicts), which `from_dict` reads back."""
     data = dataclasses.asdict(experiment)
     data["algorithm"] = {"name": algorithm_name(experiment.algorithm), **data["algorithm"]}
     return _with_lists(data)  # type: ignore[no-any-return]
 
 
 def _with_lists(value: Any) -> Any:
-    """YAML has no tuples."""
+    """The value with every tuple replaced by a list, because YAML has no tuples."""
     if isinstance(value, Mapping):
         return {key: _with_lists(part) for key, part in value.items()}
     return [_with_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
 def from_dict(data: object) -> Experiment:
-    """The experiment that `to_dict` wrote.
+    """The experiment whose plain data `to_dict` made.
 
     Raises:
         UserError: A key is unknown or missing, or a value has the wrong type or makes no sense.
@@ -205,6 +181,7 @@ def _build(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:
+    """The value, if it is a mapping; `what` names it in the message otherwise."""
     if not isinstance(value, Mapping):
         raise UserError(f"{what} should hold lines 'setting: value', not {value!r}")
     return value

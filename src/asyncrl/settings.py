@@ -1,4 +1,7 @@
-"""Groups of settings that an `Experiment` holds; they import nothing of the package, so that every room can."""
+"""Groups of settings that an `Experiment` holds: network, optimizer and supervision.
+
+The docstrings of settings are also their help texts on the command line.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,29 @@ from asyncrl.errors import UserError
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The agent's network: torso, core, initial parameters."""
+    """The agent's network: its torso, its recurrent core and its initial parameters."""
 
     torso: str = "auto"
-    """auto (by the observations' shape), mlp, atari-2013, atari-2015, minatar, or an import path module:factory."""
+    """Network from observation to features: mlp, atari-2013, atari-2015, minatar, an import path
+    module:factory, or auto, which chooses by the shape of the observations."""
     hidden: tuple[int, ...] = (64, 64)
-    """Units of each layer of the mlp torso."""
+    """Number of units in each layer of the mlp torso."""
     activation: Literal["relu", "tanh"] = "relu"
-    """After each layer of the mlp torso; tanh learned tasks that relu did not (Acrobot)."""
+    """Activation function after each layer of the mlp torso. On Acrobot, tanh learned where relu did not."""
     memory: Literal["none", "lstm", "gru"] = "none"
-    """Recurrent core between torso and heads."""
+    """Recurrent core between the torso and the heads."""
     memory_size: int = 128
-    """Units of the recurrent core."""
+    """Number of units in the recurrent core."""
     initialization: Literal["torch", "orthogonal"] = "torch"
-    """torch: uniform ±1/√fan_in, as the paper's; orthogonal: with an almost uniform first policy."""
+    """Distribution of the initial parameters. torch: uniform in ±1/√fan_in, as in the paper. orthogonal: orthogonal
+    matrices, and an almost uniform initial policy."""
     separate: bool = False
-    """Give each head a torso and a core of its own, so that policy and value share no parameters."""
+    """Give each head its own torso and core, so that policy and value share no parameters."""
     normalize_observations: bool = False
-    """Shift and scale vectors by their running mean and deviation, which all workers share; images are left alone."""
+    """Normalise vector observations by their running mean and standard deviation over all workers. Images are not
+    changed."""
     last_action_reward: bool = False
-    """Feed the last action and the last reward to the core beside the torso's features."""
+    """Feed the last action and the last reward to the core, together with the torso's features."""
 
     def __post_init__(self) -> None:
         require(all(units > 0 for units in self.hidden), "--hidden takes positive numbers of units")
@@ -41,22 +47,24 @@ class NetworkSettings:
 class OptimizerSettings:
     """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
 
-    optimizer: Literal["shared-rmsprop", "rmsprop", "momentum-sgd", "shared-adam"] = "shared-adam"
-    """The first three are the paper's: rmsprop and momentum-sgd keep statistics for each worker."""
+    optimizer: str = "shared-adam"
+    """shared-adam, shared-rmsprop, rmsprop, momentum-sgd, or an import path module:Class. Workers share the statistics
+    of the first two; rmsprop and momentum-sgd keep statistics for each worker."""
     learning_rate: float = 1e-3
-    """η at the start."""
+    """Learning rate at the start of the run [η]."""
     learning_rate_range: tuple[float, float] | None = None
-    """Draw the learning rate log-uniformly from this range, by the seed, as the paper did 50 times."""
+    """Range from which the seed draws the learning rate, log-uniformly. The paper drew 50 learning rates."""
     schedule: Literal["linear", "constant"] = "linear"
-    """linear: to zero at the run's last step."""
+    """How the learning rate changes. linear: down to zero at the last step of the run."""
     decay: float = 0.99
-    """Of the mean squared gradient [α; Adam's β2], or of the momentum."""
+    """Decay rate of the squared-gradient average (RMSProp α, Adam β2) or of the momentum."""
     epsilon: float = 1e-5
-    """Keeps the division finite [ε]: inside the root in RMSProp, outside in shared-adam."""
+    """Constant that keeps the division finite [ε]. RMSProp adds it inside the square root, Adam outside."""
     max_gradient_norm: float = 0.5
-    """Gradients are scaled down to this global norm."""
+    """Largest global norm of a gradient. Larger gradients are scaled down to it."""
     lock: bool = False
-    """Workers take turns to read and to change the shared parameters: an ablation, the paper has no lock."""
+    """Let only one worker at a time read or change the shared parameters, to measure the cost of a lock. The paper has
+    no lock."""
 
     def __post_init__(self) -> None:
         require(0 < self.learning_rate < math.inf, "--learning-rate must be positive and finite")
@@ -69,28 +77,28 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class SupervisionSettings:
-    """How a run is watched, saved and evaluated; none of it changes what is learned."""
+    """How a run is supervised, saved and evaluated. None of this changes what the agent learns."""
 
     restarts: int = 3
-    """Restarts of a worker within ten minutes; when it fails once more, the run goes on without it."""
+    """Maximum restarts per worker within ten minutes. After that the run continues without the worker."""
     stall_timeout: float = 300.0
-    """Seconds without a sign of life after which a worker is taken to hang, and replaced."""
+    """Seconds without a heartbeat after which a worker counts as hung and is replaced."""
     checkpoint_seconds: float = 60.0
-    """Seconds between two checkpoints: the most that a power failure can cost."""
+    """Seconds between two checkpoints. A power failure loses at most this much work."""
     keep_last: int = 3
-    """Newest checkpoints to keep."""
+    """Number of newest checkpoints to keep."""
     keep_every: int | None = None
-    """Keep a checkpoint for each multiple of this many steps too, for ever."""
+    """Also keep one checkpoint for every so many steps, permanently."""
     eval_every: int | None = None
-    """Evaluate a frozen copy of the agent after each multiple of this many steps, in a process of its own."""
+    """Evaluate a copy of the agent every so many steps, in a separate process, while training continues."""
     eval_episodes: int = 20
-    """Episodes of such an evaluation."""
+    """Number of episodes in each of these evaluations."""
     eval_video: bool = False
-    """Film one more episode at each evaluation, for TensorBoard and the trackers."""
+    """Record a video of one more episode after each evaluation, for TensorBoard and the trackers."""
     histograms: bool = False
-    """Show the distribution of each parameter tensor at checkpoints, in TensorBoard and the trackers."""
+    """Log histograms of all parameter tensors at every checkpoint, to TensorBoard and the trackers."""
     trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = ()
-    """Send metrics to these too; each needs the extra of its name."""
+    """Experiment trackers that also receive the metrics. Each needs its extra: pip install "asyncrl[NAME]"."""
 
     def __post_init__(self) -> None:
         require(self.restarts >= 0, f"--restarts must be 0 or more, not {self.restarts}")
@@ -105,10 +113,14 @@ class SupervisionSettings:
 
 
 def require(condition: bool, message: str) -> None:
-    """Refuses a setting.
+    """Checks a condition on settings.
+
+    Args:
+        condition: What must hold.
+        message: What is wrong and what to do about it.
 
     Raises:
-        UserError: The condition does not hold; `message` says what to do.
+        UserError: The condition does not hold.
     """
     if not condition:
         raise UserError(message)

@@ -18,9 +18,10 @@ from asyncrl.analysis.history import History
 from asyncrl.analysis.rules import returns
 from asyncrl.config import available_cores
 from asyncrl.errors import RunError, UserError
+from asyncrl.resolution import resolve, starting_point
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import supervisor
-from asyncrl.training import run, starting_point, with_settings
+from asyncrl.training import run
 from tests.experiments import small
 
 LINES = 60
@@ -47,7 +48,7 @@ def written(folder: Path, summary: Mapping[str, Any] | None = None, **columns: A
     settings = {name: columns.pop(name) for name in list(columns) if name in SETTINGS}
     environment = columns.pop("environment", "MountainCar-v0")
     run_folder = RunFolder(folder)
-    run_folder.write_experiment(with_settings(small(environment, runtime="processes"), {"steps": 10**6, **settings}))
+    run_folder.write_experiment(resolve(small(environment, runtime="processes"), {"steps": 10**6, **settings}))
     rising = np.minimum(np.linspace(0, 2, LINES), 1) * 90 + np.random.default_rng(0).normal(0, 1, LINES)
     healthy: dict[str, Any] = {"return_mean": rising, "entropy": np.linspace(1, 0.4, LINES), "gradient_norm": 1.0}
     healthy |= {"value_mean": 3.0, "value_explained": 0.7, "length_mean": 100.0, "steps_per_second": 1000.0}
@@ -65,7 +66,7 @@ def written(folder: Path, summary: Mapping[str, Any] | None = None, **columns: A
 
 
 def test_of_a_healthy_run_nothing_is_said(tmp_path: Path) -> None:
-    experiment = with_settings(
+    experiment = resolve(
         starting_point("Catch-v0", None, "a3c"), {"runtime": "serial", "workers": 1, "until_return": 0.9}
     )
     folder = tmp_path / "run"

@@ -7,17 +7,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import asyncrl
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl import kernels
 from asyncrl.cli import main
 from asyncrl.cli.arguments import parse_steps
 from asyncrl.cli.train import experiment_from
+from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 
 QUICK = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
+
+
+OWN_ALGORITHM = """
+from dataclasses import dataclass
+from asyncrl.algorithms.a3c import A3C
+
+@dataclass(frozen=True)
+class Patient(A3C):
+    patience: int = 7
+    '''Steps to wait.'''
+"""
 
 
 @pytest.fixture
@@ -117,6 +131,53 @@ def test_resume_and_overwrite(run: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "choose one" in one_line(["train", "--resume", "--overwrite", "--run-dir", "run"], capsys)
     assert main(["train", "Catch", *QUICK, "--run-dir", "run", "--overwrite"]) == 0
     assert RunFolder(run).read_metrics()[-1]["steps"] < 4000
+
+
+@pytest.mark.parametrize(
+    ("combination", "message"),
+    [
+        ({"resume": True, "overwrite": True}, "--overwrite throws it away: choose one of them"),
+        ({"resume": True, "preset": "tuned/catch"}, "leave --preset out"),
+        ({"resume": True, "algorithm": "sarsa"}, "is of a3c, not of sarsa"),
+        ({"overwrite": True, "run_dir": None}, "--overwrite replaces the run in --run-dir: name it"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_from_python_too(
+    run: Path, capsys: pytest.CaptureFixture[str], combination: dict[str, Any], message: str
+) -> None:
+    arguments = {"run_dir": run, **combination}
+    with pytest.raises(UserError, match=message):
+        asyncrl.train("Catch", **arguments)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items() if value not in (None, True)]
+    switches = [f"--{name}" for name, value in arguments.items() if value is True]
+    assert message in one_line(["train", "Catch", *words, *switches], capsys)
+    assert (run / "summary.json").exists()
+
+
+def test_a_resumed_run_takes_its_own_algorithms_options(in_tmp: Path) -> None:
+    assert main(["train", "Catch", *QUICK, "--algorithm", "sarsa", "--run-dir", "run"]) == 0
+    assert main(["train", "--resume", "--run-dir", "run", "--steps", "3k", "--target-interval", "500"]) == 0
+    assert RunFolder(in_tmp / "run").read_experiment().algorithm.target_interval == 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["CartPole-v1"], ["OPTIONS] ENV", "(default: CartPole-v1)", "tuned/cartpole)", "--entropy-weight"]),
+        (["Catch", "--algorithm", "sarsa"], ["--target-interval INT", "(default: sarsa)"]),
+        (["Catch", "--algorithm", "mine:Patient"], ["--patience INT", "Steps to wait. (default: 7)", "--value-weight"]),
+        (["--preset", "paper/atari-57-ff"], ["OPTIONS] ENV", "--max-gradient-norm"]),
+    ],
+)
+def test_the_help_shows_what_an_environment_starts_from(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: list[str]
+) -> None:
+    Path("mine.py").write_text(OWN_ALGORITHM)
+    with pytest.raises(SystemExit) as end:
+        main(["train", *arguments, "--help"])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert [text for text in expected if text not in out] == []
 
 
 @pytest.mark.parametrize(

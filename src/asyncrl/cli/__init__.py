@@ -1,4 +1,4 @@
-"""The command line: one file per command, which parses, calls and prints."""
+"""The command line. Each command has a module that parses its arguments, calls the package and prints."""
 
 from __future__ import annotations
 
@@ -8,37 +8,40 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from asyncrl.errors import RunError, UserError
 
 COMMANDS = {
     "train": "train an agent on a Gymnasium environment",
-    "eval": "play whole episodes with a trained agent and print its returns",
-    "watch": "see an agent play: in a window, as a video file, or live in a browser",
-    "inspect": "write a page that shows what an agent learned: a film, saliency, filters, maps",
-    "export": "write a trained agent as an ONNX file, which runs without asyncrl and torch",
-    "plot": "draw the learning curves of one or many runs",
-    "sweep": "make many runs: a grid or random draws of settings, times seeds",
-    "bench": "measure the speed of training beside that of the raw environment",
-    "presets": "list the named settings",
+    "eval": "play whole episodes with a trained agent and print their returns",
+    "watch": "watch an agent play: in a window, a video file or a browser",
+    "inspect": "write a page that shows what an agent learned",
+    "export": "export a trained agent to ONNX, to run without asyncrl and torch",
+    "plot": "plot the learning curves of one or many runs",
+    "sweep": "make many runs: a grid or random draws of settings, and seeds",
+    "bench": "compare the speed of training with that of the raw environment",
+    "presets": "list the presets, which are named settings",
     "algorithms": "list the algorithms",
-    "doctor": "check that this machine is fit for training",
+    "doctor": "check this machine, or find what may be wrong with a run",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code: 0 done, 1 failed, 2 bad input, 130 or 143 stopped by a signal."""
+    """Runs one command.
+
+    Returns:
+        The exit code. 0: done, 1: failed, 2: bad input, 130 or 143: stopped by a signal.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows another
+            stream.reconfigure(errors="replace")  # characters that the terminal cannot show are replaced
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(_help())
         return 0
     if name == "--version":
-        from asyncrl import __version__
-
-        print(f"asyncrl {__version__}")
+        print(f"asyncrl {version('asyncrl')}")
         return 0
     try:
         if name not in COMMANDS:
@@ -57,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as in `asyncrl presets | head -1`
+    except BrokenPipeError:  # nobody reads the output any more, as in `asyncrl presets | head -1`
         _flush()
         return 0
 
 
 def _flush() -> None:
-    """Writes what is left of the output, if anybody reads it."""
+    """Writes the rest of the output, if anybody still reads it."""
     try:
         sys.stdout.flush()
     except OSError:

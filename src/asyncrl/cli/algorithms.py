@@ -10,11 +10,11 @@ from asyncrl.cli.arguments import parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Lists the algorithms; 'asyncrl train ENV --algorithm NAME' uses one."""
+    """Lists the algorithms. 'asyncrl train ENV --algorithm NAME' uses one of them."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints a table."""
+    """Prints a table of algorithms and their settings."""
     parse(Arguments, "algorithms", arguments)
 
     import dataclasses
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from asyncrl.algorithms import ALGORITHMS
 
-    table = Table("algorithm", "what it is", "settings", box=None, pad_edge=False)
+    table = Table("algorithm", "description", "settings", box=None, pad_edge=False)
     for name, cls in ALGORITHMS.items():
         source = (sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
         settings = ", ".join(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(cls))  # type: ignore[arg-type]

@@ -1,16 +1,16 @@
-"""From argument lists to typed dataclasses, for all commands."""
+"""Parses the arguments of all commands into typed dataclasses and dictionaries."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypedDict, TypeVar, cast, get_type_hints, is_typeddict
 
 import tyro
 import yaml
+from docstring_parser import parse_from_object
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 
 Arguments = TypeVar("Arguments")
@@ -19,10 +19,10 @@ SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}
 
 
 def parse_steps(text: str) -> int:
-    """A whole number such as a count of steps: 500000, 500k, 2M, 1e6.
+    """A whole number, such as a number of steps: 500000, 500k, 2M or 1e6.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The text is not a whole number.
     """
     number, factor = text.strip().replace("_", ""), 1
     if number and number[-1].lower() in SUFFIXES:
@@ -56,34 +56,66 @@ def _counts(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[int] | None:
 def parse(
     kind: type[Arguments], command: str, arguments: Sequence[str], default: Any = None, text: str = ""
 ) -> Arguments:
-    """The arguments as `kind`; prints help, or what is wrong and how to mend it, and exits where that is due.
+    """Parses the arguments of a command; prints help or a usage error and exits where that is due.
 
-    With a default, which may have switches on, each switch is taken as --name and as --no-name.
+    Args:
+        kind: Class of the result: a dataclass, or the typed dictionary of `option_group`.
+        command: Name of the command.
+        arguments: Words that follow the command.
+        default: Values that the help shows for options that are not given, if not those of `kind`.
+        text: Description of the command, if not the docstring of `kind`.
     """
-    switches = () if default is not None else (tyro.conf.FlagCreatePairsOff,)
-    options = {} if default is None else {"default": default}
     parsed: Arguments = tyro.cli(
         kind,
         prog=f"asyncrl {command}",
         description=text or None,
         args=list(arguments),
         registry=REGISTRY,
-        config=(tyro.conf.OmitArgPrefixes, *switches),
-        **options,
+        config=(tyro.conf.OmitArgPrefixes, *(() if is_typeddict(kind) else (tyro.conf.FlagCreatePairsOff,))),
+        **({} if default is None else {"default": default}),
     )
     return parsed
 
 
+def option_group(name: str, text: str | None, options: Mapping[str, Any]) -> type[dict[str, Any]]:
+    """A typed dictionary of options, each optional: parsing gives only those that are on the command line.
+
+    A switch can be turned on by --name and off by --no-name.
+
+    Args:
+        name: Name of the type.
+        text: What the help says above the options.
+        options: Types of the options by their names, as `setting_types` makes them.
+    """
+    group: Any = TypedDict(name, dict(options), total=False)  # type: ignore[misc]
+    group.__doc__ = text
+    return cast(type[dict[str, Any]], group)
+
+
+def setting_types(cls: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields by name, each with the field's docstring as its help text."""
+    types = get_type_hints(cls)
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            texts |= {field.arg_name: field.description or "" for field in parse_from_object(base).params}
+    return {field.name: described(types[field.name], texts.get(field.name, "")) for field in dataclasses.fields(cls)}
+
+
+def described(kind: Any, text: str, default: str | None = None) -> Any:
+    """The type of an option with its help text, and with what the help says of its default, if tyro cannot know it."""
+    return Annotated[kind, tyro.conf.arg(help=" ".join(text.split()), help_behavior_hint=default)]
+
+
 def split(arguments: Sequence[str], kind: type[Any]) -> tuple[list[str], list[str]]:
-    """The arguments that belong to the dataclass `kind`, and the options that are left for `asyncrl train`.
+    """Splits the arguments into those of the dataclass `kind` and the options of `asyncrl train`.
 
     Raises:
-        UserError: An option is there twice.
+        UserError: An option of `kind` is given twice.
     """
     own: list[str] = []
     passed: list[str] = []
-    names = [field.name.replace("_", "-") for field in dataclasses.fields(kind) if field.name != "environment"]
-    mine = {f"--{name}" for name in names} | {"--help", "-h"}
+    mine = {*_option_names(kind), "--help", "-h"}
     seen: set[str] = set()
     into = own
     for word in arguments:
@@ -97,6 +129,16 @@ def split(arguments: Sequence[str], kind: type[Any]) -> tuple[list[str], list[st
     return own, passed
 
 
+def _option_names(kind: type[Any]) -> set[str]:
+    """The options of a dataclass; a field's name can be replaced by `tyro.conf.arg`."""
+    names = set()
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        details = getattr(hint, "__metadata__", ())
+        if tyro.conf.Positional not in details:
+            names.add(next((detail.name for detail in details if getattr(detail, "name", None)), name))
+    return {f"--{name.replace('_', '-')}" for name in names}
+
+
 def _is_number(word: str) -> bool:
     try:
         float(word)
@@ -105,26 +147,11 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def settings_class(experiment: Experiment) -> type[Experiment]:
-    """`Experiment` as the command line shows it: with its algorithm's own settings."""
-    fields: list[Any] = [
-        ("environment", tyro.conf.Positional[str], ""),
-        ("algorithm", type(experiment.algorithm), experiment.algorithm),
-        ("environment_options", tyro.conf.Suppress[dict[str, Any]], dataclasses.field(default_factory=dict)),
-    ]
-    return dataclasses.make_dataclass("Experiment", fields, bases=(Experiment,), frozen=True)
-
-
-def convert(experiment: Experiment, kind: type[Experiment]) -> Experiment:
-    """The same settings as an instance of `kind`."""
-    return kind(**{field.name: getattr(experiment, field.name) for field in dataclasses.fields(Experiment)})
-
-
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """`rows=12 memory=true` as a dictionary; values are read as YAML.
+    """The options of an environment, such as `rows=12 memory=true`, as a dictionary; values are read as YAML.
 
     Raises:
-        UserError: One is not of the form key=value.
+        UserError: One of them does not have the form key=value.
     """
     options = {}
     for pair in pairs:

@@ -21,28 +21,31 @@ from asyncrl.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Arguments:
-    """Plays whole episodes with a trained agent; returns are sums of unclipped rewards."""
+    """Plays whole episodes with a trained agent and prints statistics of their returns.
+
+    A return is the sum of an episode's unclipped rewards.
+    """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder."""
+    """Folder of the run."""
     episodes: int = 100
-    """Episodes to play."""
+    """Number of episodes to play."""
     deterministic: bool = False
-    """Take the most probable action instead of drawing one."""
+    """Take the most probable action instead of sampling one."""
     checkpoint: str = "last"
-    """last, best (of the highest mean return), or the step of a checkpoint."""
+    """Checkpoint to load: last, best (highest mean return), or the number of its step."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
+    """Your own modules that the run's settings may import. Nothing else in a run folder is ever executed."""
     seed: int = 0
-    """Of environments and actions."""
+    """Seed for environments and actions."""
     json: bool = False
     """Print one JSON object and nothing else."""
     save: bool = False
-    """Keep the result in the run folder as evaluation.json; 'asyncrl plot' then takes it as the run's score."""
+    """Save the result as evaluation.json in the run folder. 'asyncrl plot' then uses it as the score of the run."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the statistics of the returns."""
+    """Evaluates, and prints the statistics of the returns."""
     given = parse(Arguments, "eval", arguments)
     if given.episodes < 1:
         raise UserError(f"--episodes must be at least 1, not {given.episodes}")
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from asyncrl.agent import load
 
-    torch.set_num_threads(1)  # small batches are no faster on more
+    torch.set_num_threads(1)  # small batches are not faster with more threads
     agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)

@@ -16,22 +16,22 @@ from asyncrl.cli.arguments import parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Writes a trained agent as one file that runs without asyncrl and torch."""
+    """Exports a trained agent to a single file that runs without asyncrl and torch."""
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder."""
+    """Folder of the run."""
     format: Literal["onnx"] = "onnx"
-    """onnx: for onnxruntime, in many languages."""
+    """File format. onnx: for onnxruntime, which exists for many languages."""
     output: Path | None = None
-    """The file; by default agent.onnx in the run folder."""
+    """File to write; by default agent.onnx in the run folder."""
     checkpoint: str = "last"
-    """last, best (of the highest mean return), or the step of a checkpoint."""
+    """Checkpoint to load: last, best (highest mean return), or the number of its step."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of your own that the run may import: nothing else of a run folder is ever executed."""
+    """Your own modules that the run's settings may import. Nothing else in a run folder is ever executed."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the file and says what goes in and comes out."""
+    """Writes the file, and prints its inputs and outputs."""
     given = parse(Arguments, "export", arguments)
 
     from asyncrl.agent import load

@@ -10,11 +10,11 @@ from asyncrl.cli.arguments import parse
 
 @dataclass(frozen=True)
 class Arguments:
-    """Lists the named settings; 'asyncrl train ENV --preset NAME' starts from one."""
+    """Lists the presets, which are named settings. 'asyncrl train ENV --preset NAME' starts from one of them."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints a table."""
+    """Prints a table of presets."""
     parse(Arguments, "presets", arguments)
 
     from rich.console import Console

@@ -21,36 +21,36 @@ from asyncrl.sweep.specification import Sweep, open_sweep
 
 @dataclass(frozen=True)
 class Arguments:
-    """Makes many runs and draws them against each other; the same command again goes on where it stopped.
+    """Makes many runs and compares them. The same command, given again, continues a sweep that was stopped.
 
     Example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q --seeds 1 2 3 --steps 100k.
-    Options of 'asyncrl train' are taken too, and are the same for all runs.
+    Options of 'asyncrl train' can be given too. They apply to all runs.
     """
 
     environment: Annotated[Positional[str], tyro.conf.arg(metavar="ENV")] = ""
-    """Gymnasium id; may be left out to go on with the sweep in --dir."""
+    """Gymnasium id. Leave it out to continue the sweep in --dir."""
     grid: tuple[str, ...] = ()
-    """Settings with their values, such as workers=1,2 or lock=true,false; all combinations are run."""
+    """Settings with their values, such as workers=1,2 lock=true,false. All combinations are run."""
     draw: tuple[str, ...] = ()
-    """Settings drawn log-uniformly from a range, such as learning_rate=1e-4:1e-2."""
+    """Settings that each run draws log-uniformly from a range, such as learning_rate=1e-4:1e-2."""
     draws: int = 1
-    """Draws for each combination and seed."""
+    """Number of draws for each combination and seed."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Seeds of the runs."""
+    """Seeds of the runs. Every combination is run once with each seed."""
     dir: Path | None = None
     """Folder of the sweep; by default sweeps/ENV."""
     parallel: int | None = None
-    """Runs at the same time; by default as many as the cores allow."""
+    """Number of runs at the same time; by default as many as the cores allow."""
     episodes: int = 0
-    """Evaluate each agent with so many episodes; the result is then its score."""
+    """Evaluate each trained agent over so many episodes, and use the result as its score. 0: no evaluation."""
     deterministic: bool = False
-    """Evaluate with the best known actions."""
+    """Take the most probable actions in evaluation instead of sampling them."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of your own that the sweep in --dir may import."""
+    """Your own modules that the sweep in --dir may import."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what is not done yet, and prints and draws the results."""
+    """Makes the runs that are not done yet, then prints and plots the results."""
     own, passed = split(arguments, Arguments)
     given = parse(Arguments, "sweep", own)
     if given.draws < 1 or given.episodes < 0 or (given.parallel is not None and given.parallel < 1):
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     elif given.dir is None:
         raise UserError("which environment? for example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q")
     elif passed or replace(given, parallel=None, imports=()) != Arguments(dir=given.dir):
-        raise UserError("--dir alone goes on with a sweep as it is: name the environment to begin another")
+        raise UserError("--dir alone continues a sweep as it is: name the environment to start another")
     else:
         folder, sweep = given.dir, open_sweep(given.dir, None)
         _check_modules(folder, sweep, given.imports)
@@ -97,7 +97,7 @@ def _run(folder: Path, sweep: Sweep, parallel: int) -> int:
     if failed:
         print(f"{failed} failed: their output is in {folder / 'logs'}")
     if not finished:
-        print(f"stopped; go on with: asyncrl sweep --dir {folder}")
+        print(f"stopped; continue with: asyncrl sweep --dir {folder}")
         return 130
     return 1 if failed else 0
 
@@ -112,7 +112,7 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     for forbidden in {"run_dir", "resume", "overwrite", "seed"} & {*given_options, *grid, *draw}:
         raise UserError(f"a sweep chooses --{forbidden.replace('_', '-')} itself: leave it out")
     if given.draws > 1 and not draw:
-        raise UserError("--draws says how often --draw draws: name a setting with --draw, or give more --seeds")
+        raise UserError("--draws is the number of draws of --draw: name a setting with --draw, or give more --seeds")
     if not given.seeds:
         raise UserError("--seeds takes at least one number")
     for seed in given.seeds:
@@ -131,12 +131,12 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     if len(set(names)) < len(names):
         raise UserError("two runs of this sweep would be the same: check --seeds and the values in --grid")
     seen: set[str] = set()
-    for trial in sweep.trials():  # what is wrong is found before anything runs
+    for trial in sweep.trials():  # errors are found before anything runs
         key = str(sorted(trial.settings.items()))
         if key not in seen:
             experiment = experiment_from(trial.arguments(sweep))
             for name in trial.settings:
-                setting(experiment, name)  # refuses what is no setting and could not be drawn
+                setting(experiment, name)  # refuses names that are not settings
             seen.add(key)
     return sweep
 
@@ -196,9 +196,11 @@ def _print_table(summaries: Sequence[Summary]) -> None:
         )
     console = Console()
     if not console.is_terminal:
-        console = Console(width=160)  # a log should not be folded
+        console = Console(width=160)  # a log has long lines
     console.print(table)
-    console.print("score: interquartile mean over runs; goals: runs that reached --until-return; medians of the others")
+    console.print(
+        "score: interquartile mean over runs; goals: runs that reached --until-return; steps, seconds: medians"
+    )
 
 
 def _draw(folder: Path, sweep: Sweep) -> list[Path]:

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from asyncrl import metrics
-from asyncrl.algorithms import algorithm_class, algorithm_name
-from asyncrl.cli.arguments import convert, parse, parse_options, settings_class
+from asyncrl.algorithms import algorithm_name
+from asyncrl.cli.arguments import parse_options
+from asyncrl.cli.train_options import parse_given
 from asyncrl.config import Experiment, named_modules, to_dict
-from asyncrl.errors import UserError
-from asyncrl.presets import find_preset
-from asyncrl.presets.tuned import default
 from asyncrl.reporting.progress import TrainingConsole
 from asyncrl.runtime.processes import start_fork_server
 
-DESCRIPTION = (
-    "Trains an agent. Settings not given come from the best tuned preset for the environment, or from --preset."
-)
+if TYPE_CHECKING:
+    from asyncrl.request import Request
 
 
 def main(arguments: Sequence[str]) -> int:
     """Trains, and prints where the run is and what to do next."""
-    given = _parse(arguments, _placeholder(arguments))  # finds which experiment the other settings start from
-    if given.experiment.runtime == "processes":
+    given = parse_given(arguments)
+    if given.get("runtime") != "serial":
         start_fork_server()  # its imports take as long as ours, so the sooner the better
 
-    from asyncrl.training import find_run, modules_of, prepare_folder, resumed, run
+    from asyncrl.request import prepare
+    from asyncrl.training import run
 
-    if given.resume:
-        if given.overwrite:
-            raise UserError("--resume goes on with a run, --overwrite throws it away: choose one of them")
-        if given.experiment.preset:
-            raise UserError("a resumed run keeps its own settings: leave --preset out")
-        folder = find_run(given.experiment.environment, given.algorithm, given.run_dir)
-        modules = (*given.imports, *modules_of(given.experiment.environment, given.algorithm))
-        experiment = resumed(folder, lambda saved: _experiment(_parse(arguments, saved), saved), modules)
-    else:
-        if given.overwrite and given.run_dir is None:
-            raise UserError("--overwrite replaces the run in --run-dir: name it")
-        experiment = experiment_from(arguments)
-        folder = prepare_folder(experiment, given.run_dir, given.overwrite)
-
+    request = make_request(given)
+    experiment, folder = prepare(request)
     console = TrainingConsole()
     console.print(_headline(experiment), soft_wrap=True, highlight=False)
-    result = run(experiment, folder, given.resume, console)
-    with suppress(OSError):  # nobody looks any more
+    result = run(experiment, folder, request.resume, console)
+    with suppress(OSError):  # the terminal may be gone
         console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
     return result.exit_code
 
@@ -64,69 +46,31 @@ def experiment_from(arguments: Sequence[str]) -> Experiment:
     """The experiment that the arguments of a new run describe.
 
     Raises:
-        UserError: They name no environment, or something unknown.
+        UserError: They name no environment, or a setting is wrong.
     """
-    from asyncrl.training import settled, starting_point
-
-    given = _parse(arguments, _placeholder(arguments))
-    if not given.experiment.environment:
-        raise UserError("which environment? for example: asyncrl train CartPole-v1")
-    start = starting_point(given.experiment.environment, given.experiment.preset or None, given.algorithm)
-    experiment = _experiment(_parse(arguments, start), start)
-    given_rate = any(word.split("=", 1)[0].replace("_", "-") == "--learning-rate" for word in arguments)
-    return settled(experiment, start, given_rate)
+    return make_request(parse_given(arguments)).experiment()
 
 
-def _parse(arguments: Sequence[str], start: Experiment) -> Any:
-    kind = settings_class(start)
-    fields: list[Any] = [
-        ("experiment", kind),
-        ("algorithm", _described(str | None, "Name or import path module:Class; by default the preset's."), None),
-        ("env_option", _described(tuple[str, ...], "Arguments of the environment, such as rows=12."), ()),
-        (
-            "run_dir",
-            _described(Path | None, "Folder of the run; by default the first free runs/ENV-ALGORITHM-N."),
-            None,
-        ),
-        ("resume", _described(bool, "Go on with the run in --run-dir, or with the environment's newest."), False),
-        ("overwrite", _described(bool, "Replace the run in --run-dir."), False),
-        (
-            "imports",
-            Annotated[
-                tuple[str, ...], tyro.conf.arg(name="import", help="Modules of your own that a resumed run may import.")
-            ],
-            (),
-        ),
-    ]
-    command = dataclasses.make_dataclass("Train", fields, frozen=True)
-    return parse(command, "train", arguments, command(convert(start, kind)), DESCRIPTION)
+def make_request(given: Mapping[str, Any]) -> Request:
+    """The request that the given options make.
 
+    Raises:
+        UserError: An environment option does not have the form key=value.
+    """
+    from asyncrl.request import Request
 
-def _described(kind: Any, text: str) -> Any:
-    return Annotated[kind, tyro.conf.arg(help=text)]
-
-
-def _placeholder(arguments: Sequence[str]) -> Experiment:
-    """An experiment of the algorithm that the arguments ask for, so that its settings can be parsed."""
-    words = [part for argument in arguments for part in argument.split("=", 1)]
-    following = dict(itertools.pairwise(words))
-    algorithm = following.get("--algorithm")
-    if {"--help", "-h"} & set(arguments) and not arguments[0].startswith("-"):
-        from asyncrl.training import starting_point
-
-        return starting_point(arguments[0], following.get("--preset"), algorithm)  # help shows what ENV starts from
-    make = find_preset(following["--preset"]).settings if "--preset" in following else default
-    experiment = dataclasses.replace(make("x", algorithm), environment="")
-    if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
-        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(algorithm)())
-    return experiment
-
-
-def _experiment(parsed: Any, start: Experiment) -> Experiment:
-    options = {**start.environment_options, **parse_options(parsed.env_option)}
-    experiment = convert(parsed.experiment, Experiment)
-    return dataclasses.replace(
-        experiment, environment=start.environment, preset=start.preset, environment_options=options
+    settings = dict(given)
+    if "env_option" in settings:
+        settings["environment_options"] = parse_options(settings.pop("env_option"))
+    return Request(
+        environment=settings.pop("environment", ""),
+        algorithm=settings.pop("algorithm", None),
+        preset=settings.pop("preset", None),
+        run_dir=settings.pop("run_dir", None),
+        resume=settings.pop("resume", False),
+        overwrite=settings.pop("overwrite", False),
+        modules=settings.pop("import", ()),
+        settings=settings,
     )
 
 

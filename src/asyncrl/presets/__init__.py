@@ -1,4 +1,4 @@
-"""Named settings: `paper/…` with the source of every number, `tuned/…` with the run that chose them."""
+"""Presets, which are named settings: `paper/…` with the source of every number, `tuned/…` found by experiment."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ FAMILY = ("a3c", "nstep-q", "onestep-q", "sarsa")
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings for some algorithms, for the environments they were made for."""
+    """Named settings for some algorithms and some environments."""
 
     name: str
-    make: Callable[[str, str], Experiment]  # from an environment id and one of the algorithms
-    algorithms: tuple[str, ...]  # that it has settings for; the first one if none is asked for
-    environments: tuple[str, ...]  # patterns of ids; the first preset that matches is the default
+    make: Callable[[str, str], Experiment]  # makes the experiment for an environment id and one of the algorithms
+    algorithms: tuple[str, ...]  # the algorithms it has settings for; the first one is its default
+    environments: tuple[str, ...]  # patterns of ids; the first preset with a match is the default
 
     @property
     def description(self) -> str:
-        """One line on what the settings are for."""
+        """What the settings are for, in one line."""
         return (self.make.__doc__ or "").strip().splitlines()[0]
 
     def settings(self, environment: str, algorithm: str | None) -> Experiment:
-        """The experiment, for that algorithm if the preset knows it, else for its first."""
+        """The experiment for that algorithm, or for the preset's first one if it has no settings for that algorithm."""
         known = algorithm if algorithm in self.algorithms else None
         return self.make(environment, known or self.algorithms[0])
 

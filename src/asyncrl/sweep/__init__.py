@@ -1,1 +1,1 @@
-"""Many runs from one description: what to run, running it, and what came of it."""
+"""Many runs from one description: the description, its execution and its results."""

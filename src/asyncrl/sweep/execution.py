@@ -1,4 +1,4 @@
-"""Makes the runs of a sweep, each a process of its own; what is done is not done again."""
+"""Makes the runs of a sweep, each in its own process. Runs that are done are not repeated."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ LOGS = "logs"
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial that ended just now, or before."""
+    """A trial that has ended."""
 
     trial: Trial
     run: RunFolder
-    error: str = ""  # one line; empty if it is done
+    error: str = ""  # one line; empty if the trial succeeded
 
 
 def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended], None]) -> bool:
-    """Makes all runs that are not done yet, `parallel` at a time, each a process of its own.
+    """Makes all runs that are not done yet, each in its own process.
 
     Args:
-        folder: Of the sweep.
-        sweep: What to run.
-        parallel: Runs at the same time.
-        report: Called for each trial that ends.
+        folder: Folder of the sweep.
+        sweep: Description of the sweep.
+        parallel: Number of runs at the same time.
+        report: Called with each trial that ends.
 
     Returns:
-        Whether it came to its end; false if Ctrl-C or a SIGTERM stopped it, with a checkpoint of each run.
+        Whether all runs ended; false if Ctrl-C or SIGTERM stopped the sweep, with a checkpoint of each run.
     """
     (folder / LOGS).mkdir(exist_ok=True)
     waiting = [trial for trial in sweep.trials() if not is_done(folder, trial, sweep)]
     running: dict[subprocess.Popen[bytes], tuple[Trial, list[list[str]]]] = {}
-    asked: set[subprocess.Popen[bytes]] = set()  # to stop
+    stopped: set[subprocess.Popen[bytes]] = set()
     with collected_signals() as received:
         try:
             while running or (waiting and not received):
@@ -51,9 +51,9 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
                     running[_start(folder, trial, first)] = trial, rest
                 time.sleep(0.05)
                 if received:
-                    for process in running.keys() - asked:
+                    for process in running.keys() - stopped:
                         process.terminate()  # once: a second signal would end it without a checkpoint
-                        asked.add(process)
+                        stopped.add(process)
                 for process in [process for process in running if process.poll() is not None]:
                     trial, rest = running.pop(process)
                     if process.returncode == 0 and rest and not received:
@@ -67,7 +67,7 @@ def run_sweep(folder: Path, sweep: Sweep, parallel: int, report: Callable[[Ended
 
 
 def _commands(folder: Path, trial: Trial, sweep: Sweep) -> Iterator[list[str]]:
-    """What is left to do for a trial: train it (from its checkpoint, if it has one), and evaluate it."""
+    """The commands that a trial still needs: training, from its checkpoint if it has one, and evaluation."""
     run = run_of(folder, trial)
     path, summary = str(run.path), run.read_summary()
     imports = [word for module in trial.modules(sweep) for word in ("--import", module)]
@@ -83,7 +83,7 @@ def _commands(folder: Path, trial: Trial, sweep: Sweep) -> Iterator[list[str]]:
 
 
 def _start(folder: Path, trial: Trial, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    # a session of its own: Ctrl-C in the terminal reaches the sweep, which then asks its runs to stop
+    # In a session of its own, the run does not receive Ctrl-C from the terminal. The sweep does, and stops its runs.
     command = [sys.executable, "-m", "asyncrl", *arguments]
     with _log(folder, trial).open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -1,4 +1,4 @@
-"""What the runs of a sweep have reached, one by one and over seeds."""
+"""The results of a sweep: of each run, and of all seeds of a combination together."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RESULTS = "results.csv"
 
 @dataclass(frozen=True)
 class Result:
-    """What a trial that is done has reached."""
+    """The result of one trial that is done."""
 
     trial: Trial
-    score: float | None  # mean return in evaluation, or of the last 100 training episodes if there was none
+    score: float | None  # mean return in evaluation; without evaluation, of the last 100 training episodes
     return_mean: float | None
     best_return_mean: float | None
     ended_by: str
@@ -31,27 +31,27 @@ class Result:
 
     @property
     def row(self) -> dict[str, Any]:
-        """Settings and outcome side by side."""
+        """The settings and the result in one row."""
         outcome = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "trial"}
         return {**self.trial.settings, "seed": self.trial.seed, **outcome}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the trials of one combination of the grid have reached; medians over runs but for the score."""
+    """The results of all trials of one combination of the grid: medians over runs, except for the score."""
 
     settings: dict[str, str]
     runs: int
     score: float  # interquartile mean
-    low: float  # of its 95 % interval
-    high: float
-    goals: int  # runs that reached --until-return
+    low: float  # lower end of the score's 95 % interval
+    high: float  # upper end
+    goals: int  # number of runs that reached --until-return
     steps_done: float
     seconds: float
 
 
 def is_done(folder: Path, trial: Trial, sweep: Sweep) -> bool:
-    """Whether nothing is left to do for a trial."""
+    """Whether a trial is trained, and evaluated if the sweep asks for that."""
     run = run_of(folder, trial)
     summary = run.read_summary()
     trained = summary is not None and summary["status"] == "done"
@@ -59,12 +59,12 @@ def is_done(folder: Path, trial: Trial, sweep: Sweep) -> bool:
 
 
 def done_runs(folder: Path, sweep: Sweep) -> list[tuple[Trial, RunFolder]]:
-    """The trials that need nothing more, and their runs."""
+    """The trials that are done, and their runs."""
     return [(trial, run_of(folder, trial)) for trial in sweep.trials() if is_done(folder, trial, sweep)]
 
 
 def write_results(folder: Path, sweep: Sweep) -> list[Result]:
-    """Writes a row for each trial that is done to `results.csv`, and returns the same."""
+    """Writes one row for each trial that is done to `results.csv`, and returns the results."""
     results = []
     for trial, run in done_runs(folder, sweep):
         summary, evaluation = run.read_summary() or {}, run.read_evaluation() if sweep.episodes else None
@@ -90,7 +90,7 @@ def write_results(folder: Path, sweep: Sweep) -> list[Result]:
 
 
 def summarise(results: Sequence[Result], grid: Sequence[str]) -> list[Summary]:
-    """One summary for each combination of the grid."""
+    """Summarises the results of each combination of the grid."""
     from asyncrl.analysis.statistics import bootstrap_interval, interquartile_mean
 
     groups: dict[tuple[str, ...], list[Result]] = {}

@@ -1,0 +1,128 @@
+"""The options of `asyncrl train`: how to run, and every setting of an experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
+from asyncrl.algorithms.base import Algorithm
+from asyncrl.cli.arguments import described, option_group, parse, setting_types
+from asyncrl.config import GROUPS, Experiment, setting
+from asyncrl.errors import UserError
+from asyncrl.presets import find_preset
+from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings
+
+DEFAULT_ALGORITHM = "a3c"
+"""First algorithm of every preset that is the default of an environment."""
+
+NOT_SETTINGS = ("environment", "environment_options", "preset", *GROUPS)
+"""Fields of an experiment that have other options on the command line."""
+
+SECTIONS = tuple(f"{name}_options" for name in ("experiment", *GROUPS))
+"""Sections of the help that hold settings."""
+
+SWITCHES = {"resume": False, "overwrite": False}
+"""Options that are off unless they are given."""
+
+DESCRIPTION = """Trains an agent on a Gymnasium environment.
+
+Settings that are not given come from the best tuned preset for the environment, or from --preset.
+'asyncrl train ENV --help' shows the values that ENV starts from."""
+
+
+def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
+    """The options that are on the command line, each by its own name. Settings that are not given are left out."""
+    if {"--help", "-h"} & set(arguments):
+        start = _shown_start(arguments)
+        parse(_options(type(start.algorithm)), "train", ["--help"], {**SWITCHES, **_shown_values(start)}, DESCRIPTION)
+    parsed = parse(_options(_algorithm(arguments)), "train", arguments, SWITCHES, DESCRIPTION)
+    given: dict[str, Any] = {}
+    for name, value in parsed.items():
+        given |= value if name in SECTIONS else {name: value}
+    return given
+
+
+def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
+    """What the command line can hold: how to run, and every setting of an experiment with that algorithm."""
+    own = setting_types(Experiment)
+    environment = own["environment"]
+    settings = {name: kind for name, kind in own.items() if name not in NOT_SETTINGS}
+    sections = {"experiment_options": option_group("experiment", Experiment.__doc__, settings)}
+    classes: tuple[type[Any], ...] = (algorithm, NetworkSettings, OptimizerSettings, SupervisionSettings)
+    for group, cls in zip(GROUPS, classes, strict=True):
+        sections[f"{group}_options"] = option_group(group, cls.__doc__, setting_types(cls))
+    switch = tyro.conf.FlagCreatePairsOff[bool]
+    return option_group(
+        "Train",
+        DESCRIPTION,
+        {
+            "environment": Annotated[environment, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")],
+            "algorithm": described(str, "Name ('asyncrl algorithms' lists them) or import path module:Class."),
+            "preset": own["preset"],
+            "env_option": described(tuple[str, ...], "Keyword arguments of the environment, such as rows=12."),
+            "run_dir": described(Path, "Folder of the run.", "(default: the first free runs/ENV-ALGORITHM-N)"),
+            "resume": described(switch, "Continue the run in --run-dir, or the newest run of the environment."),
+            "overwrite": described(switch, "Replace the run in --run-dir."),
+            "import": described(tuple[str, ...], "Your own modules that a resumed run may import.", ""),
+            **{name: Annotated[kind, tyro.conf.arg(name=kind.__name__)] for name, kind in sections.items()},
+        },
+    )
+
+
+def _algorithm(arguments: Sequence[str]) -> type[Algorithm]:
+    """The algorithm whose settings the arguments can hold: what must be known before they are parsed."""
+    values = _values(arguments)
+    name, environment, run_dir = values.get("--algorithm"), _leading_environment(arguments), values.get("--run-dir")
+    if name is None and "--resume" in arguments and (environment or run_dir):
+        from asyncrl.request import find_run
+
+        with suppress(UserError):  # a run that cannot be resumed is refused when that is tried
+            folder = find_run(environment, None, None if run_dir is None else Path(run_dir))
+            saved = str(setting(folder.read_settings(), "algorithm"))
+            name = saved if saved in ALGORITHMS else None  # a run folder does not decide what is imported
+    if name is None and "--preset" in values:
+        name = find_preset(values["--preset"]).algorithms[0]
+    return algorithm_class(name or DEFAULT_ALGORITHM)
+
+
+def _shown_start(arguments: Sequence[str]) -> Experiment:
+    """The experiment whose settings the help shows: the starting point for the environment, if that comes first."""
+    from asyncrl.resolution import from_preset, starting_point
+
+    values, environment = _values(arguments), _leading_environment(arguments)
+    preset, algorithm = values.get("--preset"), values.get("--algorithm")
+    if environment:
+        return starting_point(environment, preset, algorithm)
+    return from_preset(find_preset(preset or "tuned/default"), "", algorithm)
+
+
+def _shown_values(start: Experiment) -> dict[str, Any]:
+    """The values of an experiment under the names of `_options`."""
+    own = {name: value for name, value in vars(start).items() if name not in NOT_SETTINGS}
+    options = tuple(f"{name}={value}" for name, value in start.environment_options.items())
+    return {
+        **({"environment": start.environment} if start.environment else {}),
+        "algorithm": algorithm_name(start.algorithm),
+        "preset": start.preset,
+        "env_option": options,
+        "experiment_options": own,
+        **{f"{group}_options": dataclasses.asdict(getattr(start, group)) for group in GROUPS},
+    }
+
+
+def _leading_environment(arguments: Sequence[str]) -> str:
+    """The environment, if it comes first, as it should."""
+    return "" if not arguments or arguments[0].startswith("-") else arguments[0]
+
+
+def _values(arguments: Sequence[str]) -> dict[str, str]:
+    """The first value of each option, which may be written --option value or --option=value."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return {word.replace("_", "-"): value for word, value in itertools.pairwise(words) if word.startswith("--")}

@@ -1,0 +1,113 @@
+"""From the settings that somebody gave to the whole experiment: the one way that every setting takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
+from asyncrl.config import GROUPS, Experiment, from_dict, to_dict
+from asyncrl.envs.make import environments_for_a_worker, find_spec
+from asyncrl.errors import UserError
+from asyncrl.presets import Preset, default_preset, find_preset
+from asyncrl.settings import OptimizerSettings
+
+
+def starting_point(environment: str, preset: str | None = None, algorithm: str | None = None) -> Experiment:
+    """The experiment before any setting is given: that of a preset, for an environment and an algorithm.
+
+    Args:
+        environment: Gymnasium id; without a version, the newest.
+        preset: Name; by default the best tuned preset for the environment.
+        algorithm: Name or import path; by default the preset's first one.
+
+    Raises:
+        UserError: The environment, the preset or the algorithm is unknown, or the preset is not for the algorithm.
+    """
+    chosen = find_preset(preset) if preset else None  # wrong names are reported before environments are imported
+    if chosen and algorithm in ALGORITHMS and algorithm not in chosen.algorithms:
+        raise UserError(f"the preset {chosen.name} has settings for {', '.join(chosen.algorithms)} only")
+    if algorithm:
+        algorithm_class(algorithm)
+    identifier = full_id(environment)
+    return from_preset(chosen or default_preset(identifier.rpartition(":")[2]), identifier, algorithm)
+
+
+def from_preset(preset: Preset, environment: str, algorithm: str | None) -> Experiment:
+    """The experiment of a preset; an algorithm that the preset does not know has its own default settings.
+
+    Raises:
+        UserError: The algorithm is unknown.
+    """
+    experiment = dataclasses.replace(preset.settings(environment, algorithm), preset=preset.name)
+    if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
+        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(algorithm)())
+    return experiment
+
+
+def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:
+    """The experiment that starts from `start` and has the given settings, with everything derived from them.
+
+    The command line, `asyncrl.train`, sweeps and the benchmark all come through here. What is derived: the learning
+    rate, if it is drawn from a range; the number of environments, if it is `auto`.
+
+    Args:
+        start: The experiment of a preset, or the saved one of a run that is resumed.
+        given: Exactly the settings that somebody gave, each by its own name. Environment options are added to those of
+            `start`; all other values replace those of `start`.
+
+    Raises:
+        UserError: There is no such setting, a value has the wrong type or makes no sense, or two settings contradict
+            each other.
+    """
+    settings = dict(given)
+    if "environment_options" in settings:
+        settings["environment_options"] = {**start.environment_options, **settings["environment_options"]}
+    experiment = _replaced(start, settings)
+    if "optimizer" in given:
+        from asyncrl.optim.hogwild import optimizer_class  # imports torch
+
+        optimizer_class(experiment.optimizer.optimizer)
+    optimizer = _with_learning_rate(experiment.optimizer, given, experiment.seed)
+    environments = experiment.envs_per_worker
+    if environments == "auto":
+        environments = environments_for_a_worker(experiment.environment)
+    return dataclasses.replace(experiment, optimizer=optimizer, envs_per_worker=environments)
+
+
+def full_id(environment: str) -> str:
+    """The id with its version, and with the module that registers it if the id names one."""
+    module, colon, _ = environment.rpartition(":")
+    return module + colon + find_spec(environment).id
+
+
+def _replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with some settings replaced, each found by its own name in the tree."""
+    data = to_dict(start)
+    homes: dict[str, dict[str, Any]] = {name: data for name in data if name not in GROUPS}
+    for group in GROUPS:
+        homes |= {field.name: data[group] for field in dataclasses.fields(getattr(start, group))}
+    for name, value in settings.items():
+        if name not in homes:
+            near = difflib.get_close_matches(name, homes, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "'asyncrl train --help' lists all, with - in place of _"
+            raise UserError(f"{algorithm_name(start.algorithm)} has no setting {name!r}: {hint}")
+        homes[name][name] = value
+    return from_dict(data)
+
+
+def _with_learning_rate(settings: OptimizerSettings, given: Mapping[str, Any], seed: int) -> OptimizerSettings:
+    """The settings with a given learning rate in place of the preset's range, or with one that the seed draws."""
+    if "learning_rate" in given:
+        if given.get("learning_rate_range") is not None:
+            raise UserError("--learning-rate and --learning-rate-range cannot both be given")
+        return dataclasses.replace(settings, learning_rate_range=None)
+    if settings.learning_rate_range is None:
+        return settings
+    low, high = (math.log(bound) for bound in settings.learning_rate_range)
+    rate = math.exp(random.Random(seed).uniform(low, high))
+    return dataclasses.replace(settings, learning_rate=float(f"{rate:.4g}"))
