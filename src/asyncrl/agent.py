@@ -19,10 +19,10 @@ from asyncrl.errors import UserError
 from asyncrl.networks.assemble import Network
 from asyncrl.run_folder import open_run_folder
 from asyncrl.runtime.checkpoint import load_chosen, load_parameters
-from asyncrl.runtime.evaluator import Evaluation, evaluate
+from asyncrl.runtime.evaluation import evaluate
 from asyncrl.runtime.networks import make_network
 from asyncrl.tree import tree_map
-from asyncrl.types import EnvironmentInfo, Outputs, State
+from asyncrl.types import EnvironmentInfo, Evaluation, Outputs, State
 
 
 @dataclass(frozen=True)

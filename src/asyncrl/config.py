@@ -44,7 +44,7 @@ class Experiment:
     steps: int = 1_000_000
     """Agent decisions in the whole run, over all workers [T_max]."""
     until_return: float | None = None
-    """Stop early once the mean return of the last 100 training episodes reaches this."""
+    """Stop early once the agent reaches this mean return in an evaluation of --goal-episodes whole episodes."""
     until_seconds: float | None = None
     """Stop early after so many seconds of training, all sessions of the run together."""
     workers: int | Literal["auto"] = "auto"

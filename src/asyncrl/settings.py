@@ -85,6 +85,8 @@ class SupervisionSettings:
     """Evaluate a frozen copy of the agent after each multiple of this many steps, in a process of its own."""
     eval_episodes: int = 20
     """Episodes of such an evaluation."""
+    goal_episodes: int = 100
+    """Episodes of the evaluation that decides whether --until-return is reached."""
     eval_video: bool = False
     """Film one more episode at each evaluation, for TensorBoard and the trackers."""
     histograms: bool = False
@@ -100,6 +102,7 @@ class SupervisionSettings:
         require(self.keep_every is None or self.keep_every > 0, "--keep-every must be positive, or None")
         require(self.eval_every is None or self.eval_every > 0, "--eval-every must be positive, or None")
         require(self.eval_episodes >= 1, f"--eval-episodes must be at least 1, not {self.eval_episodes}")
+        require(self.goal_episodes >= 1, f"--goal-episodes must be at least 1, not {self.goal_episodes}")
         require(not self.eval_video or self.eval_every is not None, "--eval-video needs --eval-every")
         require(len(set(self.trackers)) == len(self.trackers), "--trackers takes each name once")
 

@@ -30,10 +30,13 @@ from asyncrl.reporting.trackers import check_installed, make_trackers
 from asyncrl.run_folder import RunFolder, locked, new_run_folder, newest_run_folder, open_run_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from asyncrl.agent import Agent
     from asyncrl.reporting.sink import Sink
+    from asyncrl.types import Video
 
 
 @dataclass(frozen=True)
@@ -252,7 +255,7 @@ def _run(
     experiment: Experiment, folder: RunFolder, resume: bool, console: Console, callbacks: Sequence[Callback]
 ) -> Result:
     from asyncrl.machine import allow_open_files
-    from asyncrl.runtime.processes import start_fork_server
+    from asyncrl.runtime.fork_server import start_fork_server
 
     if experiment.runtime == "processes":
         allow_open_files(experiment.worker_count)
@@ -272,7 +275,7 @@ def _run(
     messages = [f"warning: {warning}; going on from an older one" for warning in warnings]
     try:
         info = describe(experiment)
-        supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text))
+        supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text), record_video)
     except UserError:
         folder.remove_if_empty()
         raise
@@ -329,6 +332,22 @@ def _run(
     if outcome.exit_code == 1:
         raise RunError(f"{outcome.error}\n{_saved(folder)}")
     return Result(folder.path, outcome.summary, outcome.exit_code, modules)
+
+
+def record_video(agent: Agent, seed: int, pulse: NDArray[np.int64]) -> Video:
+    """Plays and draws an episode of an agent, in the process that evaluates it.
+
+    Args:
+        agent: Agent that plays.
+        seed: Seed of environment and actions.
+        pulse: Heartbeat [1], counted up with each step.
+
+    Raises:
+        UserError: The environment cannot be drawn.
+    """
+    from asyncrl.analysis.film import film
+
+    return film(agent, seed, pulse)
 
 
 def _whole_summary(folder: RunFolder) -> dict[str, Any] | None:

@@ -44,7 +44,11 @@ class Memory(Protocol):
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """Hyper-parameters and the mathematics they belong to; it holds no state, so every worker can share one."""
+    """Hyper-parameters and the mathematics they belong to; it holds no state, so every worker can share one.
+
+    An algorithm whose workers act differently in training than the trained agent does, as with ε-greedy exploration,
+    also has a class attribute `explores = True`: its training returns do not say whether a goal is reached.
+    """
 
     @property
     def rollout_length(self) -> int:

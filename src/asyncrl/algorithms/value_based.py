@@ -54,6 +54,7 @@ class ValueBased(ABC):
     """
 
     look_ahead: ClassVar[bool] = False
+    explores: ClassVar[bool] = True  # workers take more random actions than the trained agent
 
     rollout_length: int = 5
     """Steps of each environment whose gradients make one update [I_AsyncUpdate; t_max of n-step Q]."""

@@ -25,8 +25,8 @@ from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
 from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.networks.torso import ImageTorso
+from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.networks import make_network
-from asyncrl.runtime.processes import process_context
 from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.runtime.shared import SharedVector
 from asyncrl.types import EnvironmentInfo

@@ -22,8 +22,8 @@ from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.presets.tuned import default
 from asyncrl.reporting.progress import TrainingConsole
+from asyncrl.runtime.fork_server import start_fork_server
 from asyncrl.runtime.phases import PHASES
-from asyncrl.runtime.processes import start_fork_server
 
 DESCRIPTION = (
     "Trains an agent. Settings not given come from the best tuned preset for the environment, or from --preset."
@@ -146,7 +146,9 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
         case "steps":
             end = "done"
         case "goal":
-            end = f"reached a mean return of {experiment.until_return:g}"
+            end = f"reached the goal of {experiment.until_return:g}"
+            mean, episodes = summary["evaluation_return_mean"], summary["evaluation_episodes"]
+            result = f"mean return of {episodes} evaluation episodes: {mean:.2f}"
         case "time":
             end = f"its {experiment.until_seconds:g} seconds are over"
         case name:

@@ -43,6 +43,8 @@ class CheckpointState:
     target_refreshed_at: int = 0  # global step
     score: float | None = None  # mean return; None if there is none
     score_is_evaluated: bool = False  # else it is of the last 100 training episodes
+    goal_wait_until: int = 0  # global step before which no evaluation checks the goal
+    goal_reached: float | None = None  # mean return of the evaluation in which this agent reached the run's goal
     workers: dict[str, tuple[int, int]] = field(default_factory=dict)  # serial ones: number, session and attempt
 
     def __post_init__(self) -> None:

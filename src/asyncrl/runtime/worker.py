@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from asyncrl.networks.assemble import Network, flatten_parameters
 from asyncrl.networks.convolution import Activations
 from asyncrl.optim.hogwild import clip, gradients, make_optimizer
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.denormals import flushed_denormals
 from asyncrl.runtime.guard import UpdateGuard
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
@@ -48,6 +50,17 @@ class WorkerSetup:
         """A seed that no other worker, session or attempt has."""
         key = (self.number, self.attempt) if self.attempt else (self.number,)
         return np.random.SeedSequence([self.experiment.seed, self.session], spawn_key=key)
+
+
+class Restored(Enum):
+    """How much of a snapshot a worker could take up; the value says what is missing."""
+
+    COMPLETELY = ""
+    WITH_NEW_EPISODES = (
+        "the environments cannot repeat their episodes (they draw random numbers of their own, or their number has "
+        "changed): they begin new ones"
+    )
+    WITHOUT_MEMORY = "the algorithm's memory was not saved: it begins empty"
 
 
 class Worker:
@@ -126,6 +139,17 @@ class Worker:
         rollout = replace(self.collector.collect(self.policy), activations=self.policy.pop_activations())  # T × B steps
         self.give_moments(rollout)
         clock.lap("other")
+        updates, totals = self.learn(rollout)
+        episodes = self.collector.pop_finished()
+        self.counter.advance(number, steps=rollout.steps, episodes=len(episodes))
+        self.refresh_target()
+        clock.lap("other")
+        return Report(number, updates, episodes, totals, clock.pop(), self.guard.pop())
+
+    @flushed_denormals()
+    def learn(self, rollout: Rollout) -> tuple[int, dict[str, float]]:
+        """Makes the updates of a rollout. Returns their number, and the sum of each of their statistics."""
+        number, clock = self.setup.number, self.clock
         updates, totals = 0, defaultdict[str, float](float)
         for experience in self.algorithm.experience(rollout, self.memory, self.networks, self.random):
             loss = self.algorithm.loss(self.networks, experience)
@@ -144,11 +168,7 @@ class Worker:
             for name, value in loss.statistics.items():
                 totals[name] += float(value)
             clock.lap("other")
-        episodes = self.collector.pop_finished()
-        self.counter.advance(number, steps=rollout.steps, episodes=len(episodes))
-        self.refresh_target()
-        clock.lap("other")
-        return Report(number, updates, episodes, totals, clock.pop(), self.guard.pop())
+        return updates, totals
 
     def take_moments(self) -> None:
         """Normalises observations by what all workers have seen, where they are normalised."""
@@ -182,19 +202,16 @@ class Worker:
             **self.collector.snapshot(),
         }
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Goes on from a snapshot of a worker with the same setup.
-
-        Returns:
-            Whether all is as it was; else the environments have begun new episodes.
-        """
+    def restore(self, tensors: Mapping[str, Tensor]) -> Restored:
+        """Goes on from a snapshot of a worker with the same setup."""
         if not self.collector.restore(tensors):
-            return False
+            return Restored.WITH_NEW_EPISODES
         self.random.set_state(tensors["random"])
         if isinstance(self.memory, Memory):
             prefix = "memory/"
             self.memory.restore({n.removeprefix(prefix): t.clone() for n, t in tensors.items() if n.startswith(prefix)})
-        return self.memory is None or isinstance(self.memory, Memory)
+        is_whole = self.memory is None or isinstance(self.memory, Memory)
+        return Restored.COMPLETELY if is_whole else Restored.WITHOUT_MEMORY
 
 
 def make_networks(experiment: Experiment, info: EnvironmentInfo, shared: SharedState) -> Networks:
@@ -220,6 +237,7 @@ class ExploringPolicy:
         self.keeps_activations = not algorithm.look_ahead
         self.activations: list[tuple[Activations, ...]] = []
 
+    @flushed_denormals()
     def __call__(self, observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
         """Actions [1, B, ...] and the next state, from observations [1, B, ...], state and first [1, B]."""
         with torch.no_grad():
