@@ -31,6 +31,7 @@ from asyncrl.reporting.progress import PlainProgress
 from asyncrl.reporting.trackers import TrackedRun
 from asyncrl.reporting.trackers.mlflow import MLflow
 from asyncrl.run_folder import RunFolder
+from asyncrl.runtime import listeners
 from asyncrl.runtime.listeners import Listeners
 from asyncrl.runtime.saver import DiskWatch
 from asyncrl.runtime.supervisor import Supervisor
