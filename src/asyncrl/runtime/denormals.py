@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-import numpy as np
 import torch
 
-_DENORMAL, _ONE = np.float32(1e-40), np.float32(1)
+_DENORMAL = 5e-324
 
 
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Rounds denormal numbers to zero in this thread, for networks and optimisers; also a decorator of functions.
+def flushed_denormals() -> AbstractContextManager[None]:
+    """Rounds denormal numbers to zero in this thread while networks and optimisers compute.
 
-    Optimiser statistics of parameters whose gradient is zero for long become denormal. The setting is the processor's
-    and applies to all arithmetic of the thread, so environments must run outside of it.
+    Statistics of the optimiser become denormal where a parameter's gradient is zero for long. The mode is one of the
+    processor and applies to all arithmetic of the thread, so environments must run outside of it.
     """
-    before = _flushes_denormals()
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
+    return _FlushedDenormals()
 
 
-def _flushes_denormals() -> bool:
-    return bool(_DENORMAL * _ONE == 0)
+class _FlushedDenormals(AbstractContextManager[None]):
+    """A class, because a generator would cost several microseconds at each step."""
+
+    def __enter__(self) -> None:
+        self.before = _DENORMAL * 1.0 == 0.0  # torch does not tell its mode
+        torch.set_flush_denormal(True)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_flush_denormal(self.before)

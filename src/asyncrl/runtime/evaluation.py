@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from asyncrl.config import Experiment
-from asyncrl.envs.make import make_environments
+from asyncrl.envs.make import make_environments, steps_many_at_once
 from asyncrl.networks.assemble import Network
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.types import EnvironmentInfo, Episode, Evaluation, State
 
-ENVIRONMENTS = 16
-"""Most environments that are played at the same time."""
+FEW, MANY = 16, 128
+"""Most environments to play at the same time. There are many where stepping many costs little more than one."""
 ROLLOUT = 32
 
 
@@ -52,7 +52,7 @@ class Player(Protocol):
 def evaluate(
     player: Player, episodes: int, deterministic: bool, seed: int, pulse: NDArray[np.int64] | None = None
 ) -> Evaluation:
-    """Plays `episodes` whole episodes in up to 16 environments at once.
+    """Plays `episodes` whole episodes in several environments at once.
 
     Each environment plays a fixed share of the episodes. Taking the first episodes to finish would prefer short ones.
 
@@ -63,9 +63,9 @@ def evaluate(
         seed: Seed of environments and actions.
         pulse: Heartbeat [1], counted up while episodes are played.
     """
-    count = min(episodes, ENVIRONMENTS)
-    share = [episodes // count + (number < episodes % count) for number in range(count)]
     experiment = player.experiment
+    count = min(episodes, MANY if steps_many_at_once(experiment.environment) else FEW)
+    share = [episodes // count + (number < episodes % count) for number in range(count)]
     player.random.manual_seed(seed)
     collector = Collector(
         make_environments(experiment, count),

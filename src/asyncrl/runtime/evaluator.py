@@ -22,7 +22,7 @@ from asyncrl.runtime.child_process import ChildProcess, end_with_parent
 from asyncrl.runtime.evaluation import evaluate
 from asyncrl.runtime.failure import Failure, failure_of
 from asyncrl.runtime.global_random import GlobalRandom
-from asyncrl.runtime.learned import Frozen
+from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.networks import make_network
 from asyncrl.signals import ignore_stop_signals
 from asyncrl.types import EnvironmentInfo, Evaluation, Video
@@ -195,9 +195,12 @@ class InlineEvaluator:
         """Does nothing: no process is running."""
 
 
-def make_evaluator(setup: EvaluatorSetup, context: BaseContext) -> Evaluator:
-    """Returns the evaluator of the experiment's runtime."""
-    return EvaluatorProcess(setup, context) if setup.experiment.runtime == "processes" else InlineEvaluator(setup)
+def make_evaluator(
+    experiment: Experiment, learned: Learned, record_video: RecordVideo | None, context: BaseContext
+) -> Evaluator:
+    """Allocates a frozen copy, and returns its evaluator: a process, or inline in a serial run."""
+    setup = EvaluatorSetup(experiment, learned.info, Frozen.allocate(learned, context), record_video)
+    return EvaluatorProcess(setup, context) if experiment.runtime == "processes" else InlineEvaluator(setup)
 
 
 def run_request(setup: EvaluatorSetup, request: Request) -> Iterator[Result]:

@@ -42,11 +42,15 @@ class Goal:
         """
         if self.mean_return is None or mean_return is None or steps < self.wait_until or self.reached:
             return False
-        return self.explores or mean_return >= self.mean_return
+        return self.explores or self.is_met_by(mean_return)
+
+    def is_met_by(self, mean_return: float | None) -> bool:
+        """Whether a mean return is as high as the goal."""
+        return self.mean_return is not None and mean_return is not None and mean_return >= self.mean_return
 
     def check(self, steps: int, evaluation: Evaluation) -> None:
         """Takes the evaluation of the agent of that global step."""
-        if self.mean_return is not None and evaluation.return_mean >= self.mean_return:
+        if self.is_met_by(evaluation.return_mean):
             self.reached_at, self.evaluation = steps, evaluation
         else:
             self.postpone(steps, round(evaluation.episodes * evaluation.length_mean))

@@ -22,6 +22,11 @@ from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedState, 
 from asyncrl.types import EnvironmentInfo
 
 
+def is_evaluated(experiment: Experiment) -> bool:
+    """Whether copies of the agent are evaluated during training."""
+    return experiment.supervision.eval_every is not None or experiment.until_return is not None
+
+
 class Learned:
     """The shared memory of a run's workers.
 
@@ -41,8 +46,7 @@ class Learned:
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
         has_target = experiment.algorithm.target_interval is not None
-        is_evaluated = experiment.supervision.eval_every is not None or experiment.until_return is not None
-        check_shared_memory([4 * size] * (1 + len(names) + has_target + is_evaluated))
+        check_shared_memory([4 * size] * (1 + len(names) + has_target + is_evaluated(experiment)))
         self.shared = SharedState(
             parameters=SharedVector(size, context),
             target=SharedVector(size, context) if has_target else None,

@@ -16,10 +16,10 @@ from asyncrl.reporting.sink import Sink
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint
 from asyncrl.runtime.checkpoint_builder import CheckpointBuilder
-from asyncrl.runtime.evaluator import EvaluatorSetup, RecordVideo, make_evaluator
+from asyncrl.runtime.evaluator import RecordVideo, make_evaluator
 from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.goal import Goal
-from asyncrl.runtime.learned import Frozen, Learned
+from asyncrl.runtime.learned import Frozen, Learned, is_evaluated
 from asyncrl.runtime.listeners import Listeners
 from asyncrl.runtime.outcome import Ending, Outcome, make_outcome
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
@@ -79,12 +79,11 @@ class Supervisor:
         explores = getattr(experiment.algorithm, "explores", False)
         self.goal = Goal(experiment.until_return, explores, 0 if state is None else state.goal_wait_until)
         self.evaluations: TrainingEvaluations | None = None
-        if settings.eval_every is not None or experiment.until_return is not None:
-            frozen = Frozen.allocate(self.learned, context)
-            evaluator = make_evaluator(EvaluatorSetup(experiment, info, frozen, record_video), context)
-            file, save = folder.evaluations_file, partial(self._save_best, frozen)
+        if is_evaluated(experiment):
+            evaluator = make_evaluator(experiment, self.learned, record_video, context)
+            file = folder.evaluations_file
             self.evaluations = TrainingEvaluations(
-                settings, self.goal, self.shared, evaluator, self.listeners, file, save
+                settings, self.goal, self.shared, evaluator, self.listeners, file, self._save_best
             )
         self.checkpoints = CheckpointBuilder(
             experiment, self.session, self.learned, self.telemetry, self.goal, self.pool
@@ -101,11 +100,8 @@ class Supervisor:
         """Why a resumed run has nothing left to do; empty if it has."""
         if self.shared.counter.reached(self.experiment.steps):
             return f"its {self.experiment.steps:,} steps are done"
-        goal, reached = self.experiment.until_return, None
-        if self.checkpoint is not None:
-            reached = self.checkpoint.state.goal_reached
-        if goal is not None and reached is not None and reached >= goal:
-            return f"its goal, a mean return of {goal:g}, is reached"
+        if self.checkpoint is not None and self.goal.is_met_by(self.checkpoint.state.goal_reached):
+            return f"its goal, a mean return of {self.goal.mean_return:g}, is reached"
         if self._early_end() == "time":
             return f"its {self.experiment.until_seconds:g} seconds are over"
         return ""
@@ -158,9 +154,7 @@ class Supervisor:
         """
         self.states.end()
         if self.evaluations is not None and self.goal.reached:
-            self.evaluations.frozen.give_back(
-                self.shared
-            )  # workers have trained on meanwhile: this agent is the result
+            self.evaluations.give_back()
         self._write_line()
         if not self._save_at_last(wait):
             lost = f"the end of the run could not be saved ({reason_of(self.saver.error)})"

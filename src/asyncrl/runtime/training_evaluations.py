@@ -18,8 +18,8 @@ from asyncrl.runtime.shared import SharedState
 from asyncrl.settings import SupervisionSettings
 from asyncrl.types import Evaluation
 
-SaveBest = Callable[[int, Evaluation], None]
-"""Saves the agent in the frozen copy: takes the global step at which it was copied, and its evaluation."""
+SaveBest = Callable[[Frozen, int, Evaluation], None]
+"""Takes the frozen copy, the global step at which it was made, and its evaluation."""
 
 
 class TrainingEvaluations:
@@ -52,11 +52,6 @@ class TrainingEvaluations:
         self.goal_is_near = False  # a periodic evaluation has reached the goal
         self.unreported: tuple[int, Evaluation] | None = None  # not in a line of metrics yet
 
-    @property
-    def frozen(self) -> Frozen:
-        """The copy."""
-        return self.evaluator.setup.frozen
-
     @contextmanager
     def running(self) -> Iterator[None]:
         """Makes sure that no process and no open file is left."""
@@ -87,6 +82,11 @@ class TrainingEvaluations:
             time.sleep(0.05)
         self._take_results()
 
+    def give_back(self) -> None:
+        """Makes the copy that reached the goal the agent of the run, if the workers have trained on meanwhile."""
+        if self.copied_at != self.shared.counter.steps:
+            self.evaluator.setup.frozen.give_back(self.shared)
+
     def pop_unreported(self) -> dict[str, float]:
         """Returns the latest evaluation for a line of metrics, if no line has had it."""
         if self.unreported is None:
@@ -108,7 +108,7 @@ class TrainingEvaluations:
         else:
             return False
         self.copied_at = steps
-        self.frozen.take(self.shared)
+        self.evaluator.setup.frozen.take(self.shared)
         self.evaluator.start(request)
         return True
 
@@ -136,5 +136,5 @@ class TrainingEvaluations:
         elif self.goal.is_due(evaluation.return_mean, steps):
             self.goal_is_near = True
         if self.goal.reached or not self.for_goal:
-            self.save_best(steps, evaluation)
+            self.save_best(self.evaluator.setup.frozen, steps, evaluation)
         self.listeners.evaluation(steps, evaluation, self.for_goal)

@@ -139,14 +139,14 @@ class Worker:
         rollout = replace(self.collector.collect(self.policy), activations=self.policy.pop_activations())  # T × B steps
         self.give_moments(rollout)
         clock.lap("other")
-        updates, totals = self.learn(rollout)
+        with flushed_denormals():
+            updates, totals = self.learn(rollout)
         episodes = self.collector.pop_finished()
         self.counter.advance(number, steps=rollout.steps, episodes=len(episodes))
         self.refresh_target()
         clock.lap("other")
         return Report(number, updates, episodes, totals, clock.pop(), self.guard.pop())
 
-    @flushed_denormals()
     def learn(self, rollout: Rollout) -> tuple[int, dict[str, float]]:
         """Makes the updates of a rollout. Returns their number, and the sum of each of their statistics."""
         number, clock = self.setup.number, self.clock
@@ -237,10 +237,9 @@ class ExploringPolicy:
         self.keeps_activations = not algorithm.look_ahead
         self.activations: list[tuple[Activations, ...]] = []
 
-    @flushed_denormals()
     def __call__(self, observations: Any, state: State, first: Tensor) -> tuple[Tensor, State]:
         """Actions [1, B, ...] and the next state, from observations [1, B, ...], state and first [1, B]."""
-        with torch.no_grad():
+        with torch.no_grad(), flushed_denormals():
             activations = self.network.activations(observations)
             outputs, state = self.network(observations, state, first, (activations,))
             if self.keeps_activations:
