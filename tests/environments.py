@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import time
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from numpy.typing import NDArray
 
@@ -221,5 +223,50 @@ class Reach(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         return self.reset()[0], -cost, bool(self.np_random.random() < 0.2), False, {}
 
 
-for _name in ("Clock", "Bytes", "Plain", "Barren", "Crash", "Faulty", "Moody", "Narrow", "Rooms", "Levers", "Reach"):
+class Drawn(Clock):
+    """Pays a number that is drawn from a process-wide random generator, and observes another one."""
+
+    def __init__(self, source: str = "numpy", render_mode: str | None = None) -> None:
+        super().__init__(length=3, render_mode=render_mode)
+        self.source = source
+
+    def draw(self) -> float:
+        match self.source:
+            case "random":
+                return random.random()
+            case "torch":
+                return float(torch.rand(()))
+        return float(np.random.random())  # noqa: NPY002
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation + np.float32(self.draw()), self.draw(), *rest  # type: ignore[return-value]
+
+
+class Denormal(Clock):
+    """Pays 1 where arithmetic keeps denormal numbers of single and double precision, NumPy's and torch's, else 0."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        single, double = np.full(8, 1e-40, np.float32) * np.float32(0.5), np.full(8, 1e-310) * 0.5
+        tensor = torch.full((8,), 1e-40) * 0.5
+        kept = single.all() and double.all() and tensor.all()
+        return observation, float(kept), *rest  # type: ignore[return-value]
+
+
+for _name in (
+    "Clock",
+    "Bytes",
+    "Plain",
+    "Barren",
+    "Crash",
+    "Faulty",
+    "Moody",
+    "Narrow",
+    "Rooms",
+    "Levers",
+    "Reach",
+    "Drawn",
+    "Denormal",
+):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

@@ -30,7 +30,7 @@ AMBIGUOUS = {
 }
 """Names that settings, ends of runs or columns of tables have too: only those who show metrics may not spell them."""
 SHOW_METRICS = (
-    *("reporting/", "bench/", "runtime/telemetry.py", "runtime/reporters.py", "serve/charts.py"),
+    *("reporting/", "bench/", "runtime/telemetry.py", "runtime/listeners.py", "serve/charts.py"),
     *("analysis/curves.py", "analysis/metric_curves.py", "analysis/inspection/training_curves.py"),
 )
 MAY_SPELL = ("metrics.py", "algorithms/")

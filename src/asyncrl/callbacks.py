@@ -1,43 +1,42 @@
-"""`Callback`: your own code at what happens in a run."""
+"""`Callback`: your own code, called at the events of a run; and the events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from asyncrl.config import Experiment
-    from asyncrl.runtime.evaluator import Evaluation
+from asyncrl.config import Experiment
+from asyncrl.types import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A run begins, or goes on."""
+    """A run begins, or a resumed run goes on."""
 
     run_dir: Path
     experiment: Experiment
     session: int  # 1, or more if the run is resumed
-    steps: int  # that earlier sessions did
+    steps: int  # agent decisions of earlier sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """Updates that one worker told of together: of a tenth of a second, or of one rollout of a serial worker."""
+    """Updates that one worker reported together: those of a tenth of a second, or of one turn of a serial worker."""
 
     worker: int
     count: int  # of these updates
     statistics: Mapping[str, float]  # of the loss, such as `entropy`: means over these updates
-    updates: int  # of all workers and sessions, at this moment
-    steps: int  # the same
+    updates: int  # so far, over all workers and sessions
+    steps: int  # so far, over all workers and sessions
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeEnded:
     """One training episode."""
 
-    number: int  # counted over all workers and sessions, in the order in which they were told of
+    number: int  # counted over all workers and sessions, in the order in which they were reported
     total_reward: float  # undiscounted, unclipped
     length: int  # in steps
     worker: int
@@ -46,27 +45,28 @@ class EpisodeEnded:
 
 @dataclass(frozen=True, slots=True)
 class MetricsWritten:
-    """A line of metrics."""
+    """A line of metrics was written."""
 
     steps: int
     updates: int
     episodes: int
     wall_seconds: float
     return_mean: float | None  # of the last 100 training episodes; None before the first
-    line: Mapping[str, Any]  # all that metrics.jsonl gets
+    line: Mapping[str, Any]  # the whole line of metrics.jsonl
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """An evaluation of the agent as it was some time ago."""
+    """A copy of the agent was evaluated."""
 
-    steps: int  # at which it was as evaluated
+    steps: int  # global step at which it was copied
     evaluation: Evaluation
+    for_goal: bool  # it checked whether the goal is reached; otherwise it is one of the periodic evaluations
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointSaved:
-    """A checkpoint on disk: `asyncrl.load(run_dir)` gives the agent of it."""
+    """A checkpoint was written: `asyncrl.load(run_dir)` loads its agent."""
 
     steps: int
     run_dir: Path
@@ -74,7 +74,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run is over, its last checkpoint and summary.json are written; its picture comes later."""
+    """The run is over. Its last checkpoint and summary.json are written; learning_curve.png is drawn later."""
 
     status: str  # done, stopped or failed
     ended_by: str  # steps, goal, time, callback, failure, or a signal's name
@@ -83,29 +83,30 @@ class Ended:
 
 
 class Callback:
-    """Your own code: inherit, and write those methods that you need. Each that returns True ends the run in order.
+    """Base class of your own callbacks: override the methods that you need.
 
-    They are called in the process that supervises the workers, which train on meanwhile. An exception in one of them
-    ends the run as a failure, with a checkpoint.
+    A method that returns True ends the run, with everything saved. The methods are called in the process that
+    supervises the workers, which keep training meanwhile. An exception in one of them ends the run as a failure, with a
+    checkpoint.
     """
 
     def on_start(self, start: Started) -> bool | None:
-        """The workers have been started."""
+        """Called when the workers have been started."""
 
     def on_updates(self, updates: Updated) -> bool | None:
-        """A worker tells of its latest updates."""
+        """Called when a worker reports its latest updates."""
 
     def on_episode(self, episode: EpisodeEnded) -> bool | None:
-        """A training episode has ended."""
+        """Called when a training episode has ended."""
 
     def on_metrics(self, metrics: MetricsWritten) -> bool | None:
-        """A line of metrics is written: five a second at first, one every ten seconds in long runs, one at the end."""
+        """Called with each line of metrics: five a second at first, one in ten seconds in long runs, one at the end."""
 
     def on_evaluation(self, evaluated: Evaluated) -> bool | None:
-        """An evaluation has ended; only with `eval_every`."""
+        """Called when an evaluation has ended: with `eval_every`, and when it is checked whether a goal is reached."""
 
     def on_checkpoint(self, checkpoint: CheckpointSaved) -> bool | None:
-        """A checkpoint has been written."""
+        """Called when a checkpoint has been written."""
 
     def on_end(self, end: Ended) -> None:
-        """The run has ended, however it did; its last checkpoint and summary.json are written."""
+        """Called when the run has ended for any reason; its last checkpoint and summary.json are written."""

@@ -46,7 +46,7 @@ class Experiment:
     steps: int = 1_000_000
     """Length of the whole run in agent decisions, over all workers [T_max]."""
     until_return: float | None = None
-    """Stop early when the mean return of the last 100 training episodes reaches this value."""
+    """Stop early once the agent reaches this mean return in an evaluation of --goal-episodes whole episodes."""
     until_seconds: float | None = None
     """Stop early after so many seconds of training, over all sessions of the run."""
     workers: int | Literal["auto"] = "auto"

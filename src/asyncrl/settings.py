@@ -93,6 +93,8 @@ class SupervisionSettings:
     """Evaluate a copy of the agent every so many steps, in a separate process, while training continues."""
     eval_episodes: int = 20
     """Number of episodes in each of these evaluations."""
+    goal_episodes: int = 100
+    """Number of episodes in the evaluation that decides whether --until-return is reached."""
     eval_video: bool = False
     """Record a video of one more episode after each evaluation, for TensorBoard and the trackers."""
     histograms: bool = False
@@ -108,6 +110,7 @@ class SupervisionSettings:
         require(self.keep_every is None or self.keep_every > 0, "--keep-every must be positive, or None")
         require(self.eval_every is None or self.eval_every > 0, "--eval-every must be positive, or None")
         require(self.eval_episodes >= 1, f"--eval-episodes must be at least 1, not {self.eval_episodes}")
+        require(self.goal_episodes >= 1, f"--goal-episodes must be at least 1, not {self.goal_episodes}")
         require(not self.eval_video or self.eval_every is not None, "--eval-video needs --eval-every")
         require(len(set(self.trackers)) == len(self.trackers), "--trackers takes each name once")
 

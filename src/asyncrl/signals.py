@@ -1,4 +1,4 @@
-"""Signals that ask for an end."""
+"""Signals that ask a program to stop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class EndAtOnce(SystemExit):
-    """A second signal has come; no mistake of anybody."""
+    """Ends the program after a second stop signal."""
 
 
 @contextmanager
 def collected_signals() -> Iterator[list[int]]:
-    """Collects the signals that ask for an end, instead of dying of them; a second one ends the program at once.
+    """Collects the first stop signal in a list instead of ending the program. A second signal ends it at once.
 
-    SIGHUP is left alone where it is ignored, as under nohup.
+    A signal that is ignored, such as SIGHUP under nohup, stays ignored.
     """
     received: list[int] = []
 
@@ -28,7 +28,7 @@ def collected_signals() -> Iterator[list[int]]:
             received.append(number)
             return
         for other in STOP_SIGNALS:
-            signal.signal(other, signal.SIG_IGN)  # killing the processes that are left must come to its end
+            signal.signal(other, signal.SIG_IGN)  # nothing may interrupt the killing of child processes
         raise KeyboardInterrupt if number == signal.SIGINT else EndAtOnce(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -45,17 +45,17 @@ def collected_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def leave_to_parent() -> None:
-    """Does nothing on these signals: the process that started this one decides when it ends.
+def ignore_stop_signals() -> None:
+    """Makes this process do nothing on the stop signals, because its parent decides when it ends.
 
-    They are not ignored, because programs that this one starts would inherit that.
+    The signals get an empty handler: SIG_IGN would be inherited by programs that this process starts.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, lambda _number, _frame: None)
 
 
 def name_of(number: int) -> str:
-    """Such as SIGKILL."""
+    """Returns the name of a signal, such as SIGKILL."""
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal

@@ -19,11 +19,14 @@ from asyncrl.request import Request, prepare
 from asyncrl.run_folder import RunFolder, locked
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from asyncrl.reporting.log import RunLog
     from asyncrl.reporting.sink import Sink
     from asyncrl.runtime.agent import Agent
+    from asyncrl.types import Video
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _run(
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
     try:
         info = describe(experiment)
-        supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text))
+        supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text), record_video)
     except UserError:
         folder.remove_if_empty()
         raise
@@ -163,7 +166,7 @@ def _run(
 def _prepare_processes(experiment: Experiment) -> None:
     """Starts what worker processes are started from, before slow imports, so that both go on at the same time."""
     from asyncrl.machine import allow_open_files
-    from asyncrl.runtime.processes import start_fork_server
+    from asyncrl.runtime.fork_server import start_fork_server
 
     if experiment.runtime == "processes":
         allow_open_files(experiment.worker_count)
@@ -205,6 +208,22 @@ def _draw_curve(folder: RunFolder, console: Console) -> None:
     except UserError as error:
         with suppress(OSError):  # the terminal may be gone
             console.print(f"warning: {error}", style="yellow", soft_wrap=True)
+
+
+def record_video(agent: Agent, seed: int, pulse: NDArray[np.int64]) -> Video:
+    """Plays and draws an episode of an agent, in the process that evaluates it.
+
+    Args:
+        agent: Agent that plays.
+        seed: Seed of environment and actions.
+        pulse: Heartbeat [1], counted up with each step.
+
+    Raises:
+        UserError: The environment cannot be drawn.
+    """
+    from asyncrl.analysis.video import episode_gif
+
+    return episode_gif(agent, seed, pulse)
 
 
 def _readable_summary(folder: RunFolder) -> dict[str, Any] | None:

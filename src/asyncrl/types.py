@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -170,3 +170,19 @@ class Video:
     height: int
     length: int  # of what it shows, in steps
     total_reward: float  # of what it shows, unclipped
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Statistics of the undiscounted, unclipped returns of whole episodes. Lengths are in steps."""
+
+    episodes: int
+    return_mean: float
+    return_std: float
+    return_min: float
+    return_max: float
+    length_mean: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Returns the same as plain data."""
+        return asdict(self)

@@ -31,8 +31,8 @@ from asyncrl.reporting.progress import PlainProgress
 from asyncrl.reporting.trackers import TrackedRun
 from asyncrl.reporting.trackers.mlflow import MLflow
 from asyncrl.run_folder import RunFolder
-from asyncrl.runtime import reporters
-from asyncrl.runtime.reporters import Reporters
+from asyncrl.runtime import listeners
+from asyncrl.runtime.listeners import Listeners
 from asyncrl.runtime.saver import DiskWatch
 from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
@@ -55,7 +55,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
         patch.setenv("TRACKIO_DIR", str(folder / "trackio"))
         patch.setattr(background, "CLOSE_SECONDS", 200.0)
         patch.setattr("asyncrl.analysis.curves.plot_runs", lambda *_: None)  # it takes its time
-        patch.setattr(reporters, "HISTOGRAM_SECONDS", 0.0)
+        patch.setattr(listeners, "HISTOGRAM_SECONDS", 0.0)
         settings: dict[str, Any] = {
             "runtime": "serial",
             "until_return": None,
@@ -462,7 +462,9 @@ def test_parameters_that_are_not_finite_do_not_keep_a_run_from_its_end() -> None
         "lost": torch.full((2,), float("nan")),
         "empty": torch.empty(0),
     }
-    Reporters([sink], (), DiskWatch(told.append), told.append).histograms(parameters, 0, at_last=True)  # type: ignore[list-item]
+    told_of = Listeners(DiskWatch(told.append), told.append)
+    told_of.attach([sink])  # type: ignore[list-item]
+    told_of.histograms(parameters, 0, at_last=True)
     assert list(shown) == ["damaged"]
     assert (shown["damaged"].counts.sum(), shown["damaged"].minimum, shown["damaged"].maximum) == (2, 1.0, 3.0)
     assert not told

@@ -80,7 +80,9 @@ def test_each_is_called_with_the_right_numbers(in_tmp: Path, runtime: str) -> No
     returns = [view.total_reward for view in episodes[-100:]]
     assert sum(returns) / 100 == pytest.approx(result.summary["return_mean"])
     found = [json.loads(line) for line in Path("run/evaluations.jsonl").read_text().splitlines()]
-    assert [{"steps": v.steps, **v.evaluation.to_dict()} for v in everything.of("on_evaluation")] == found
+    assert [
+        {"steps": v.steps, "for_goal": v.for_goal, **v.evaluation.to_dict()} for v in everything.of("on_evaluation")
+    ] == found
     assert everything.of("on_checkpoint")[-1].steps == load_newest(Path("run/checkpoints"))[0].state.steps
     [end] = everything.of("on_end")
     assert (end.status, end.ended_by, dict(end.summary)) == ("done", "steps", summary(in_tmp / "run"))
@@ -196,7 +198,7 @@ def test_at_the_end_the_summary_is_there_and_all_are_told_the_same(
     in_tmp: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     told: list[Any] = []
-    monkeypatch.setattr("asyncrl.runtime.reporters.SummarySink", JsonLines)
+    monkeypatch.setattr("asyncrl.runtime.listeners.SummarySink", JsonLines)
     monkeypatch.setattr(JsonLines, "write_summary", lambda _, summary: told.append(summary), raising=False)
     callback = ReadsTheSummary(fails)
     with pytest.raises(RunError) if fails else nullcontext():

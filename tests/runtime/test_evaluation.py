@@ -17,14 +17,15 @@ from asyncrl.callbacks import Callback, Updated
 from asyncrl.cli import main
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
-from asyncrl.runtime import evaluation
+from asyncrl.runtime import evaluator
 from asyncrl.runtime.checkpoint import load_chosen, load_newest
-from asyncrl.runtime.evaluation import EvaluatorProcess, Film
-from asyncrl.runtime.evaluator import Evaluation
+from asyncrl.runtime.evaluator import EvaluatorProcess, EvaluatorSetup, Request, VideoResult, run_evaluator
 from asyncrl.runtime.failure import Failure
+from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.learned import Frozen, Learned
-from asyncrl.runtime.processes import process_context
 from asyncrl.runtime.supervisor import Supervisor
+from asyncrl.training import record_video
+from asyncrl.types import Evaluation
 from tests.experiments import small
 from tests.runtime.processes import Start, log, metrics, session_processes, summary, wait_for, workers
 from tests.runtime.test_serial import run
@@ -118,7 +119,7 @@ def test_an_evaluation_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch
     def fail(*_arguments: Any) -> None:
         raise ZeroDivisionError("no evaluation today")
 
-    monkeypatch.setattr("asyncrl.runtime.evaluation._evaluate", fail)
+    monkeypatch.setattr("asyncrl.runtime.evaluator.run_request", fail)
     outcome, _, _ = run(tmp_path / "run", steps=2000, eval_every=1000)
     assert outcome.status == "done"
     assert evaluations(tmp_path / "run") == []
@@ -129,10 +130,10 @@ class SlowEvaluator:
 
     starts = 0
 
-    def __init__(self, *_: object) -> None:
-        self.busy = False
+    def __init__(self, setup: EvaluatorSetup) -> None:
+        self.setup, self.busy = setup, False
 
-    def start(self, steps: int) -> None:
+    def start(self, request: Request) -> None:
         type(self).starts += 1
         self.busy, self.due = True, time.monotonic() + 1.0
 
@@ -168,7 +169,7 @@ def test_only_the_end_of_its_steps_waits_for_an_evaluation(
     settings: dict[str, Any],
     callbacks: list[Callback],
 ) -> None:
-    monkeypatch.setattr("asyncrl.runtime.supervisor.InlineEvaluator", SlowEvaluator)
+    monkeypatch.setattr("asyncrl.runtime.evaluator.InlineEvaluator", SlowEvaluator)
     monkeypatch.setattr(SlowEvaluator, "starts", 0)
     experiment, told = small(eval_every=100, **settings), list[str]()
     (tmp_path / "run").mkdir()
@@ -187,12 +188,12 @@ class Pipe:
     """Asks for one evaluation, and keeps what comes."""
 
     def __init__(self) -> None:
-        self.asked, self.sent = [None], list[Any]()
+        self.asked, self.sent = [Request(2, video=True)], list[Any]()
 
-    def recv(self) -> None:
+    def recv(self) -> Request:
         if not self.asked:
             raise EOFError
-        self.asked.pop()
+        return self.asked.pop()
 
     def send(self, found: Any) -> None:
         self.sent.append(found)
@@ -202,15 +203,20 @@ def test_an_evaluation_is_told_before_its_film_is_drawn(monkeypatch: pytest.Monk
     def abort(*_: Any) -> None:
         raise Aborted
 
-    for name in ("evaluation.end_with_parent", "evaluation.leave_to_parent"):
+    for name in ("evaluator.end_with_parent", "evaluator.ignore_stop_signals"):
         monkeypatch.setattr(f"asyncrl.runtime.{name}", lambda *_: None)
     monkeypatch.setattr("asyncrl.analysis.video.episode_gif", abort)
-    experiment, pipe = small(eval_every=100, eval_video=True, eval_episodes=2), Pipe()
-    info, context = describe(experiment), process_context()
-    frozen = Frozen.allocate(Learned(experiment, info, context), context)
+    pipe = Pipe()
     with pytest.raises(Aborted):
-        evaluation._main(experiment, info, frozen, pipe, "")  # type: ignore[arg-type]
+        run_evaluator(evaluator_setup(), pipe, "")  # type: ignore[arg-type]
     assert [type(found) for found in pipe.sent] == [Evaluation]
+
+
+def evaluator_setup() -> EvaluatorSetup:
+    experiment, context = small(), process_context()
+    info = describe(experiment)
+    frozen = Frozen.allocate(Learned(experiment, info, context), context)
+    return EvaluatorSetup(experiment, info, frozen, record_video)
 
 
 class Child:
@@ -219,7 +225,7 @@ class Child:
     def __init__(self, *_: Any) -> None:
         self.pipe, self.evaluations = self, [Evaluation(1, 1.0, 0.0, 1.0, 1.0, 9.0)]
 
-    def send(self, _: None) -> None: ...
+    def send(self, _: Request) -> None: ...
 
     def poll(self) -> bool:
         return True
@@ -237,38 +243,32 @@ class Child:
 
 @pytest.mark.parametrize("video", [False, True])
 def test_an_evaluator_that_dies_of_a_film_costs_the_film_alone(monkeypatch: pytest.MonkeyPatch, video: bool) -> None:
-    monkeypatch.setattr(evaluation, "ChildProcess", Child)
-    experiment, context = small(eval_every=100, eval_video=video), process_context()
-    info = describe(experiment)
-    frozen = Frozen.allocate(Learned(experiment, info, context), context)
-    evaluator = EvaluatorProcess(experiment, info, frozen, context)
-    for steps in (5, 105):
-        evaluator.start(steps)
-        found = evaluator.poll()
-        assert isinstance(found, tuple)
-        assert (found[0], type(found[1])) == (steps, Evaluation)
-        assert evaluator.busy == video  # the copy is still in use
-        assert evaluator.poll() == ((steps, Film(None, "was killed by SIGABRT")) if video else None)
-        assert not evaluator.busy
-        evaluator.kill()
+    monkeypatch.setattr(evaluator, "ChildProcess", Child)
+    process = EvaluatorProcess(evaluator_setup(), process_context())
+    for _ in range(2):
+        process.start(Request(1, video))
+        assert isinstance(process.poll(), Evaluation)
+        assert process.busy == video  # the copy is still in use
+        assert process.poll() == (VideoResult(None, "was killed by SIGABRT") if video else None)
+        assert not process.busy
+        process.kill()
 
 
 def test_an_evaluator_that_cannot_be_started_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment, info = small(), describe(small())
-    learned = Learned(experiment, info, process_context())
-    evaluator = EvaluatorProcess(experiment, info, Frozen.allocate(learned, process_context()), process_context())
+    process = EvaluatorProcess(evaluator_setup(), process_context())
 
     def fail(*_arguments: Any) -> None:
         raise OSError("out of processes")
 
-    monkeypatch.setattr("asyncrl.runtime.evaluation.ChildProcess", fail)
-    evaluator.start(5)
-    found = evaluator.poll()
+    monkeypatch.setattr("asyncrl.runtime.evaluator.ChildProcess", fail)
+    process.prepare()  # early, for a run with a goal
+    process.start(Request(1))
+    found = process.poll()
     assert isinstance(found, Failure)
     assert found.reason == "could not be started (out of processes)"
-    assert not evaluator.busy
-    assert evaluator.poll() is None
-    evaluator.kill()
+    assert not process.busy
+    assert process.poll() is None
+    process.kill()
 
 
 def test_eval_and_watch_take_the_checkpoint_they_are_told(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.runtime.serial import SerialWorkers
 from asyncrl.runtime.supervisor import Outcome, Supervisor
 from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.training import record_video
 from asyncrl.types import Decision, Loss, Rollout
 from tests.experiments import small
 
@@ -48,7 +49,7 @@ def run(folder: Path, resume: bool = False, **settings: Any) -> tuple[Outcome, S
     info = describe(experiment)
     checkpoint = load_newest(folder / "checkpoints")[0] if resume else None
     folder.mkdir(exist_ok=True)
-    supervisor = Supervisor(experiment, info, RunFolder(folder), checkpoint)
+    supervisor = Supervisor(experiment, info, RunFolder(folder), checkpoint, record_video=record_video)
     recorder = Recorder()
     return supervisor.run([recorder]), supervisor, recorder
 
@@ -136,7 +137,7 @@ def test_time_ends_the_run_early(tmp_path: Path) -> None:
 
 def test_no_two_workers_sessions_or_attempts_have_the_same_seed(tmp_path: Path) -> None:
     supervisor = Supervisor(small(), describe(small()), RunFolder(tmp_path))
-    setup = supervisor._setup(0)
+    setup = supervisor.pool.setup(0)
     seeds = [
         tuple(dataclasses.replace(setup, number=number, session=session, attempt=attempt).seed.generate_state(2))
         for number in range(3)
@@ -206,7 +207,7 @@ def test_environments_that_cannot_be_made_again_cost_their_worker_alone(
     monkeypatch.setattr("asyncrl.runtime.worker.make_environments", refuse)
     workers = SerialWorkers()
     for attempt in (0, 1):
-        workers.start(dataclasses.replace(supervisor._setup(0), attempt=attempt))
+        workers.start(dataclasses.replace(supervisor.pool.setup(0), attempt=attempt))
     first, second = workers.poll(0.0)
     assert isinstance(first, Failure)
     assert isinstance(second, Failure)

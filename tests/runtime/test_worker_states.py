@@ -55,7 +55,7 @@ class Living:
 
 def test_the_states_on_a_worker_s_way(tmp_path: Path) -> None:
     supervisor = supervisor_of(tmp_path / "run", [])
-    living, restarts = Living({0: 11, 1: 12}), supervisor.restarts
+    living, restarts = Living({0: 11, 1: 12}), supervisor.pool.restarts
     states = WorkerStates(tmp_path / "workers.json", living, restarts, supervisor.shared.counter)
 
     def seen() -> list[str]:

@@ -46,7 +46,7 @@ class Algorithm(Protocol):
     """Hyper-parameters and the mathematics they belong to; it holds no state, so every worker can share one.
 
     A class that inherits from this protocol gets what most algorithms share: no target network, no look-ahead, nothing
-    kept of the behaviour policy, exploration by the policy itself, and the latest rollout as the memory.
+    kept of the behaviour policy, actions drawn from the policy in training too, and the latest rollout as the memory.
     """
 
     @property
@@ -67,6 +67,14 @@ class Algorithm(Protocol):
     @property
     def look_ahead(self) -> bool:
         """Whether it learns from the action that follows a rollout, which is then chosen before the update."""
+        return False
+
+    @property
+    def explores(self) -> bool:
+        """Whether workers act differently while they learn than the trained agent does, as with ε-greedy exploration.
+
+        Their training returns then do not say whether a goal is reached.
+        """
         return False
 
     @property

@@ -119,6 +119,11 @@ class ValueBased(Algorithm):
         """θ⁻ ← θ every `target_interval` steps."""
         return Every(self.target_interval)
 
+    @property
+    def explores(self) -> bool:
+        """Workers take more random actions than the trained agent."""
+        return True
+
     @abstractmethod
     def targets(self, rollout: Rollout, online_values: Tensor, target_values: Tensor) -> Tensor:
         """What the action values should be.

@@ -21,8 +21,8 @@ from asyncrl import metrics
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import RunError
+from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.phases import PHASES
-from asyncrl.runtime.processes import process_context
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue

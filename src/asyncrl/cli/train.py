@@ -17,7 +17,7 @@ from asyncrl.cli.arguments import parse_options
 from asyncrl.cli.train_options import parse_given
 from asyncrl.config import Experiment, named_modules, to_dict
 from asyncrl.reporting.progress import TrainingConsole
-from asyncrl.runtime.processes import start_fork_server
+from asyncrl.runtime.fork_server import start_fork_server
 
 if TYPE_CHECKING:
     from asyncrl.request import Request
@@ -90,7 +90,9 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
         case "steps":
             end = "done"
         case "goal":
-            end = f"reached a mean return of {experiment.until_return:g}"
+            end = f"reached the goal of {experiment.until_return:g}"
+            mean, episodes = summary["evaluation_return_mean"], summary["evaluation_episodes"]
+            result = f"mean return of {episodes} evaluation episodes: {mean:.2f}"
         case "time":
             end = f"its {experiment.until_seconds:g} seconds are over"
         case name:

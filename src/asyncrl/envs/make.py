@@ -119,10 +119,19 @@ def environments_for_a_worker(environment: str) -> int:
     Raises:
         UserError: The environment is unknown.
     """
+    return MANY if steps_many_at_once(environment) else FEW
+
+
+def steps_many_at_once(environment: str) -> bool:
+    """Whether stepping many of these environments costs little more than stepping one.
+
+    Raises:
+        UserError: The environment is unknown.
+    """
     from asyncrl.envs import atari
 
     spec = find_spec(environment)
-    return MANY if spec.vector_entry_point is not None and not atari.is_atari(spec) else FEW
+    return spec.vector_entry_point is not None and not atari.is_atari(spec)
 
 
 def frames_per_step(environment: str, options: dict[str, Any]) -> int:

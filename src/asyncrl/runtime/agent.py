@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.networks.assemble import Network
-from asyncrl.runtime.evaluator import Evaluation, evaluate
+from asyncrl.runtime.evaluation import evaluate
 from asyncrl.tree import tree_map
-from asyncrl.types import EnvironmentInfo, Outputs, State
+from asyncrl.types import EnvironmentInfo, Evaluation, Outputs, State
 
 
 @dataclass(frozen=True)

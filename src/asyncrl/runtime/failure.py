@@ -1,4 +1,4 @@
-"""A worker that failed: who, and why."""
+"""The failure of a worker, or of the evaluator."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from asyncrl.errors import RunError, UserError
 
 @dataclass(frozen=True)
 class Failure:
-    """A worker's end before its work was done."""
+    """Says why a worker ended before its work was done."""
 
     worker: int
-    reason: str  # goes on with "worker 3 ..."
+    reason: str  # continues a sentence that begins with "worker 3"
     traceback: str = ""
-    exit_code: int | None = None  # of the run, if another worker would fail in the same way; None: it may be restarted
+    exit_code: int | None = (
+        None  # exit code of the run if a restart would fail in the same way; None if a restart may help
+    )
 
 
 def failure_of(worker: int, error: Exception) -> Failure:
-    """The failure that an exception in the worker's own code makes."""
+    """Returns the failure for an exception that a worker raised."""
     if isinstance(error, UserError):
         return Failure(worker, str(error), exit_code=2)
     if isinstance(error, RunError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +22,11 @@ from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
 from asyncrl.runtime.store import SharedState
 from asyncrl.tree import pack
 from asyncrl.types import EnvironmentInfo
+
+
+def is_evaluated(experiment: Experiment) -> bool:
+    """Whether copies of the agent are evaluated during training."""
+    return experiment.supervision.eval_every is not None or experiment.until_return is not None
 
 
 class Learned:
@@ -41,8 +47,8 @@ class Learned:
         self.parameters = flatten_parameters(self.network)  # its own, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
-        has_target, is_evaluated = experiment.algorithm.target_update is not None, experiment.supervision.eval_every
-        check_shared_memory([4 * size] * (1 + len(names) + has_target + bool(is_evaluated)))
+        has_target = experiment.algorithm.target_update is not None
+        check_shared_memory([4 * size] * (1 + len(names) + has_target + is_evaluated(experiment)))
         self.shared = SharedState(
             parameters=SharedVector(size, context),
             target=SharedVector(size, context) if has_target else None,
@@ -133,12 +139,20 @@ class Frozen:
         return self.counter.pulse(0)
 
     def take(self, shared: SharedState) -> None:
-        """Copies what workers share at this moment."""
+        """Copies what the workers share at this moment."""
         self.parameters.tensor.copy_(shared.parameters.tensor)
         if self.moments is not None and shared.moments is not None:
             self.moments.store(0, shared.moments.combined)
 
+    def give_back(self, shared: SharedState) -> None:
+        """Copies the agent back to where the workers share it; they must have stopped."""
+        shared.parameters.tensor.copy_(self.parameters.tensor)
+        if self.moments is not None and shared.moments is not None:
+            slots = torch.zeros_like(shared.moments.slots)
+            slots[-1] = self.moments.slots[0]
+            shared.moments.resume(slots)
+
     @property
     def parts(self) -> tuple[SharedVector, SharedMoments | None]:
-        """Both."""
+        """The parameters, and the statistics of observations if those are normalised."""
         return self.parameters, self.moments

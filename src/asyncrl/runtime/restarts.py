@@ -1,4 +1,4 @@
-"""Which workers that failed are started again, and when."""
+"""Restart policy: which workers that failed are started again, and when."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from asyncrl.runtime.store import SharedState
 from asyncrl.types import Report
 
 WINDOW = 600.0
-"""Seconds within which restarts of a worker are counted."""
+"""Length of the sliding window in which restarts of a worker are counted, in seconds."""
 LOCK_SECONDS = 5.0
-"""How long nobody can hold the lock of an experiment that has one, unless a dead worker does."""
+"""A lock that is held for longer than this belongs to a worker that has died."""
 RESTART_SECONDS = (0.0, 1.0, 5.0, 30.0)
-"""Before a restart of a worker whose last attempts, so many, did not get as far as a report."""
+"""Delays before a restart, by the number of the worker's latest attempts in a row that sent no report."""
 
 
 class RestartBudget:
-    """How often each worker may be restarted.
+    """Limits how often each worker may be restarted.
 
     Args:
-        restarts: Within ten minutes.
+        restarts: Most restarts of one worker within ten minutes.
     """
 
     def __init__(self, restarts: int) -> None:
@@ -33,11 +33,14 @@ class RestartBudget:
         self.times: dict[int, deque[float]] = defaultdict(deque)
 
     def spend(self, worker: int, now: float) -> int | None:
-        """Takes one restart, and returns how many the worker has had lately; or None if it may have no more.
+        """Takes one restart.
 
         Args:
-            worker: Its number.
-            now: Seconds of a clock that never goes back.
+            worker: Number of the worker.
+            now: Time in seconds of a monotonic clock.
+
+        Returns:
+            How many restarts the worker has had within ten minutes, this one included; None if it may have no more.
         """
         times = self.times[worker]
         while times and now - times[0] > WINDOW:
@@ -49,40 +52,40 @@ class RestartBudget:
 
 
 class Restarts:
-    """Decides about workers that fail: another one in their place as long as their budget lasts, then none.
+    """Restarts workers that fail while their budgets last; then the run goes on without them.
 
     Args:
-        experiment: Of the run.
-        shared: What its workers share.
-        notify: Takes what people should know.
+        experiment: Settings of the run.
+        shared: Memory that the workers share.
+        notify: Takes messages for people.
     """
 
     def __init__(self, experiment: Experiment, shared: SharedState, notify: Notify) -> None:
         self.experiment, self.shared, self.notify = experiment, shared, notify
         self.budget = RestartBudget(experiment.supervision.restarts)
-        self.attempts = [0] * experiment.worker_count  # of each worker in this session
-        self.fruitless = [0] * experiment.worker_count  # of them, the last ones that did not get as far as a report
-        self.due: dict[int, float] = {}  # worker → time
+        self.attempts = [0] * experiment.worker_count  # restarts of each worker in this session
+        self.without_report = [0] * experiment.worker_count  # latest attempts in a row that sent no report
+        self.due: dict[int, float] = {}  # time of the next restart, by worker
         self.last_failure: Failure | None = None
-        self.failures: dict[int, Failure] = {}  # the last one of each worker that has failed
-        self.silent = set(range(experiment.worker_count))  # whose attempt did not get as far as a report yet
-        self.gone: set[int] = set()  # that are not started again
+        self.failures: dict[int, Failure] = {}  # last failure of each worker that has failed
+        self.silent = set(range(experiment.worker_count))  # workers whose present attempt has sent no report yet
+        self.gone: set[int] = set()  # workers that will not be restarted
 
     def heard(self, report: Report) -> None:
-        """The worker's attempt got as far as a report."""
-        self.fruitless[report.worker] = 0
+        """Notes that a worker's present attempt has sent a report."""
+        self.without_report[report.worker] = 0
         self.silent.discard(report.worker)
 
     def failed(self, failure: Failure, running: int) -> None:
-        """Plans another worker in the place of one that failed, as long as it has restarts left.
+        """Plans a restart of a worker that failed, if its budget allows.
 
         Args:
             failure: What happened.
-            running: Number of workers that are at work without it.
+            running: Number of workers that are still running.
 
         Raises:
-            UserError: Another worker would fail in the same way, and the user can mend it.
-            RunError: Another worker would fail in the same way.
+            UserError: A restart would fail in the same way, and the user can fix the cause.
+            RunError: A restart would fail in the same way.
         """
         if failure.exit_code is not None:
             raise (UserError if failure.exit_code == 2 else RunError)(failure.reason)
@@ -103,27 +106,27 @@ class Restarts:
                 others = f"{left} worker{'s' if left > 1 else ''}"
                 self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}{details}")
             return
-        delay = RESTART_SECONDS[min(self.fruitless[failure.worker], len(RESTART_SECONDS) - 1)]
+        delay = RESTART_SECONDS[min(self.without_report[failure.worker], len(RESTART_SECONDS) - 1)]
         self.due[failure.worker] = now + delay
-        self.fruitless[failure.worker] += 1
+        self.without_report[failure.worker] += 1
         when = f" in {delay:g} s" if delay else ""
         count = f"{spent} of {self.experiment.supervision.restarts} within ten minutes"
         self.notify(f"warning: {text}; it is restarted{when} ({count}){details}")
 
     def pop_due(self) -> list[int]:
-        """The workers whose time has come; each begins a new attempt."""
+        """Returns the workers to restart now, and counts their new attempts."""
         now = time.monotonic()
-        come = [number for number, due in self.due.items() if now >= due]
-        for number in come:
+        ready = [number for number, due in self.due.items() if now >= due]
+        for number in ready:
             del self.due[number]
             self.attempts[number] += 1
             self.silent.add(number)
-        return come
+        return ready
 
     def _free_locks(self) -> None:
-        """Frees the locks that the worker that died may have held."""
+        """Releases the locks of shared parameters and of the target's refresh if a worker died while it held one."""
         for lock in (self.shared.lock if self.experiment.optimizer.lock else None, self.shared.refresh_lock):
             if lock is not None:
-                free: Any = lock
-                free.acquire(timeout=LOCK_SECONDS)
-                free.release()
+                held: Any = lock
+                held.acquire(timeout=LOCK_SECONDS)
+                held.release()

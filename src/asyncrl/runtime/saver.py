@@ -1,4 +1,4 @@
-"""When checkpoints are written, which are kept, and what is done while there is no room for them."""
+"""Decides when checkpoints are written and which are kept, and retries while the disk is full."""
 
 from __future__ import annotations
 
@@ -15,61 +15,64 @@ from asyncrl.settings import SupervisionSettings
 from asyncrl.tree import pack, unpack
 
 Notify = Callable[[str], None]
-"""Tells people, on the terminal and in the run's log."""
+"""Shows a message on the terminal and writes it to the run's log."""
 
 RETRY_SECONDS = 10.0
-"""Until a checkpoint that could not be written is tried again."""
+"""Time after which a checkpoint that could not be written is tried again."""
 REMIND_SECONDS = 600.0
-"""Until people are told again that nothing can be written."""
+"""Time after which the message that something cannot be written is repeated."""
 
 
 def reason_of(error: OSError | None) -> str:
-    """What the system says, in words."""
+    """Returns the system's description of an error."""
     return error.strerror or str(error) if error is not None else "for an unknown reason"
 
 
 class DiskWatch:
-    """Tells people once when writing fails, again every ten minutes, and when it works again."""
+    """Notifies people when writing fails, every ten minutes while it does, and when it works again."""
 
     def __init__(self, notify: Notify) -> None:
         self.notify = notify
-        self.told_at: dict[str, float] = {}
+        self.notified_at: dict[str, float] = {}
 
     def failed(self, what: str, error: OSError) -> None:
-        """Something could not be written."""
+        """Records that `what` could not be written."""
         now = time.monotonic()
-        if now - self.told_at.get(what, -REMIND_SECONDS) >= REMIND_SECONDS:
-            self.told_at[what] = now
+        if now - self.notified_at.get(what, -REMIND_SECONDS) >= REMIND_SECONDS:
+            self.notified_at[what] = now
             self.notify(
                 f"warning: {what} cannot be written ({reason_of(error)}): training goes on, and it is tried again"
             )
 
     def worked(self, what: str) -> None:
-        """Something was written."""
-        if self.told_at.pop(what, None) is not None:
+        """Records that `what` was written."""
+        if self.notified_at.pop(what, None) is not None:
             self.notify(f"{what} can be written again")
 
 
 class Saver:
-    """Writes a run's checkpoints.
+    """Writes a run's checkpoints: the newest ones, and the best one.
+
+    Without periodic evaluations the best checkpoint is the one of the highest mean training return.
 
     Args:
-        folder: Of the checkpoints.
-        settings: How often, and which to keep.
-        disk: Told of what cannot be written.
-        steps: Of the checkpoint that the run goes on from.
+        folder: Folder of the checkpoints.
+        settings: How often to save, and which checkpoints to keep.
+        disk: Reports checkpoints that cannot be written.
+        steps: Global step of the checkpoint that the run goes on from.
     """
 
     def __init__(self, folder: Path, settings: SupervisionSettings, disk: DiskWatch, steps: int) -> None:
         self.folder, self.settings, self.disk = folder, settings, disk
-        self.is_evaluated = settings.eval_every is not None
+        self.is_evaluated = settings.eval_every is not None  # whether scores are means of evaluations
         self.tried_at, self.interval = time.monotonic(), settings.checkpoint_seconds
         self.steps = steps  # of the last checkpoint
         self.error: OSError | None = None  # why the last one could not be written
         self.score: float | None = None  # of the best checkpoint
+        self.unsaved_best: tuple[Checkpoint, bool] | None = None  # arguments of a `save_best` that failed
 
-    def take_up_score(self) -> str | None:
-        """Reads the score of the best checkpoint, if there is one; returns a warning if that is damaged."""
+    def read_best_score(self) -> str | None:
+        """Reads the score of the best checkpoint of an earlier session; returns a warning if it is damaged."""
         if not (self.folder / BEST).exists():
             return None
         try:
@@ -81,18 +84,20 @@ class Saver:
         return None
 
     def is_due(self, steps: int) -> bool:
-        """Whether it is time for a checkpoint at that global step."""
+        """Whether a checkpoint should be written at that global step."""
         every = self.settings.keep_every
         passed = every is not None and self.error is None and steps // every != self.steps // every
         return passed or time.monotonic() - self.tried_at >= self.interval
 
     def save(self, checkpoint: Checkpoint) -> bool:
-        """Writes a checkpoint; and, in a run without evaluations, as the best one too if it is.
+        """Writes a checkpoint; and, if scores are training returns, writes it as the best one too if it is.
 
         Returns:
-            Whether it was written; if not, the earlier ones are still there.
+            Whether everything was written. If not, the earlier checkpoints are still there.
         """
         self.tried_at, self.interval = time.monotonic(), RETRY_SECONDS
+        if self.unsaved_best is not None and not self.save_best(*self.unsaved_best):
+            return False
         if not self.is_evaluated and not self.save_best(checkpoint):
             return False
         if not self._write(checkpoint):
@@ -101,15 +106,25 @@ class Saver:
         self.steps, self.interval = checkpoint.state.steps, self.settings.checkpoint_seconds
         return True
 
-    def save_best(self, checkpoint: Checkpoint) -> bool:
-        """Writes what an agent acts by, if its score is the best so far; false if it could not be written."""
+    def save_best(self, checkpoint: Checkpoint, is_final: bool = False) -> bool:
+        """Writes the agent of a checkpoint as the best one if its score is the highest so far.
+
+        Args:
+            checkpoint: What to write. Only the tensors that an agent acts by are kept.
+            is_final: Write it whatever its score is, and let no training return replace it: it reached the goal.
+
+        Returns:
+            Whether it was written or need not be. If not, the next `save` tries again.
+        """
+        self.is_evaluated |= is_final
         score = checkpoint.state.score
-        if score is None or (self.score is not None and score <= self.score):
+        if not is_final and (score is None or (self.score is not None and score <= self.score)):
             return True
         state = replace(checkpoint.state, workers={})
         if not self._write(Checkpoint(_agent(checkpoint.tensors), state), BEST):
+            self.unsaved_best = checkpoint, is_final
             return False
-        self.score = score
+        self.score, self.unsaved_best = score, None
         return True
 
     def _write(self, checkpoint: Checkpoint, name: str | None = None) -> bool:

@@ -10,26 +10,35 @@ from pathlib import Path
 from torch import Tensor
 
 from asyncrl.runtime.failure import Failure, failure_of
-from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.runtime.global_random import GlobalRandom
+from asyncrl.runtime.worker import Restored, Worker, WorkerSetup
 from asyncrl.types import Report
 
 
 class SerialWorkers:
-    """The same workers as in processes; each does one rollout and its updates per turn."""
+    """The same workers as in processes. In a turn a worker collects one rollout and makes its updates.
+
+    Each worker has its own state of the process-wide random generators, so that turns of other workers, and whatever
+    else runs in this process, do not change what its environments draw.
+    """
 
     def __init__(self) -> None:
         self.workers: dict[int, Worker] = {}
+        self.random: dict[int, GlobalRandom] = {}  # by the worker's number
         self.failed: list[Failure] = []
 
     def start(self, setup: WorkerSetup) -> None:
-        """Makes a worker, or another one in the place of one that failed."""
+        """Makes a worker, which may replace one that failed."""
+        number = setup.number
+        self.random[number] = GlobalRandom(setup.seed)
         try:
-            self.workers[setup.number] = Worker(setup, keep_actions=True)
+            with self.random[number].swapped_in():
+                self.workers[number] = Worker(setup, keep_actions=True)
         except Exception as error:
-            self.failed.append(failure_of(setup.number, error))
+            self.failed.append(failure_of(number, error))
 
     def poll(self, timeout: float) -> list[Report | Failure]:
-        """One turn of each worker; one that failed is gone."""
+        """Gives each worker a turn and returns their messages. Failed workers are removed."""
         if not self.running:
             time.sleep(timeout)
         messages: list[Report | Failure] = [*self.failed]
@@ -39,7 +48,8 @@ class SerialWorkers:
                 self.workers.pop(number).close()
                 continue
             try:
-                messages.append(worker.turn())
+                with self.random[number].swapped_in():
+                    messages.append(worker.turn())
             except Exception as error:
                 del self.workers[number]
                 messages.append(failure_of(number, error))
@@ -47,43 +57,50 @@ class SerialWorkers:
 
     @property
     def running(self) -> int:
-        """Number of workers that have a turn left, or something to say."""
+        """Number of workers that have a turn left, or a failure to report."""
         return len(self.workers) + len(self.failed)
 
     @property
     def process_ids(self) -> dict[int, int]:
-        """Of the workers that have a turn left, by their numbers: this process."""
+        """The id of this process for each worker that has a turn left, by the worker's number."""
         return dict.fromkeys(self.workers, os.getpid())
 
     def stop(self) -> list[Report]:
-        """Ends all workers where they stand, between two turns."""
+        """Does nothing: workers stop between two turns, and have no reports left."""
         return []
 
     def kill(self) -> None:
-        """Closes what is open."""
+        """Closes all environments."""
         for worker in self.workers.values():
             worker.close()
         self.workers.clear()
 
     def snapshots(self) -> dict[int, tuple[WorkerSetup, dict[str, Tensor]]]:
-        """What each worker was started with, and what it needs to go on from here."""
-        return {number: (worker.setup, worker.snapshot()) for number, worker in self.workers.items()}
+        """Returns each worker's setup, and what it needs to go on from here."""
+        return {
+            number: (worker.setup, {**worker.snapshot(), **self.random[number].tensors()})
+            for number, worker in self.workers.items()
+        }
 
     @property
     def memories(self) -> dict[str, Callable[[Path], None]]:
-        """By the names of their files, what writes each worker's memory."""
+        """What writes each worker's memory, by the name of its file in a checkpoint."""
         return {memory_file(number): worker.save_memory for number, worker in self.workers.items()}
 
-    def restore(self, number: int, snapshot: dict[str, Tensor], memory: Path | None) -> str:
-        """Lets a worker go on from a snapshot and the file of its memory; returns what could not be restored."""
+    def restore(self, number: int, snapshot: dict[str, Tensor], memory: Path | None) -> Restored:
+        """Lets a worker, just started, go on from a snapshot and from the file of its memory, if there is one."""
         if number not in self.workers:
-            return ""  # it could not be made: its failure says why
+            return Restored.COMPLETELY  # it could not be made, and its failure says why
         try:
-            return self.workers[number].restore(snapshot, memory)
+            with self.random[number].swapped_in():
+                restored = self.workers[number].restore(snapshot, memory)
         except Exception as error:
             self.workers.pop(number).close()
             self.failed.append(failure_of(number, error))
-            return ""
+            return Restored.COMPLETELY
+        if restored is not Restored.WITH_NEW_EPISODES:
+            self.random[number].restore(snapshot)
+        return restored
 
 
 def memory_file(worker: int) -> str:

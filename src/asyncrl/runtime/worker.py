@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from asyncrl.memory.base import SavedMemory
 from asyncrl.networks.assemble import Network
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
+from asyncrl.runtime.denormals import flushed_denormals
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.runtime.store import Store, StoreHandle
@@ -43,6 +45,17 @@ class WorkerSetup:
         """A seed that no other worker, session or attempt has."""
         key = (self.number, self.attempt) if self.attempt else (self.number,)
         return np.random.SeedSequence([self.experiment.seed, self.session], spawn_key=key)
+
+
+class Restored(Enum):
+    """How much of a snapshot a worker could take up; the value says what is missing."""
+
+    COMPLETELY = ""
+    WITH_NEW_EPISODES = (
+        "the environments cannot repeat their episodes (they draw random numbers of their own, or their number has "
+        "changed): they begin new ones"
+    )
+    WITHOUT_MEMORY = "the algorithm's memory was not saved: it begins empty"
 
 
 class Worker:
@@ -98,13 +111,14 @@ class Worker:
         self.clock.restart()
         store.pull(networks)  # θ' ← θ
         rollout = self.collector.collect(self.policy)  # T × B steps
-        memory.add(rollout)
-        for item, experience in enumerate(memory.draw(networks, self.random, store.progress)):
-            if item:  # the first one is learned with the θ' that acted
-                store.pull(networks)
-            loss = self.algorithm.loss(networks, experience)
-            if store.push(gradients(loss.total, networks.online), loss, experience):
-                memory.learned(experience, loss.feedback)
+        with flushed_denormals():
+            memory.add(rollout)
+            for item, experience in enumerate(memory.draw(networks, self.random, store.progress)):
+                if item:  # the first one is learned with the θ' that acted
+                    store.pull(networks)
+                loss = self.algorithm.loss(networks, experience)
+                if store.push(gradients(loss.total, networks.online), loss, experience):
+                    memory.learned(experience, loss.feedback)
         return store.advance(networks, rollout, self.collector.pop_finished())
 
     def close(self) -> None:
@@ -120,24 +134,21 @@ class Worker:
         if isinstance(self.memory, SavedMemory):
             self.memory.save(file)
 
-    def restore(self, tensors: Mapping[str, Tensor], memory: Path | None) -> str:
+    def restore(self, tensors: Mapping[str, Tensor], memory: Path | None) -> Restored:
         """Goes on from a snapshot of a worker with the same setup.
 
         Args:
             tensors: The snapshot.
             memory: The file that `save_memory` wrote, if it wrote one.
-
-        Returns:
-            What could not be restored, for people; empty if all is as it was.
         """
         if not self.collector.restore(tensors):
-            return "the environments do not repeat themselves: they begin new episodes"
+            return Restored.WITH_NEW_EPISODES
         self.random.set_state(tensors["random"])
         if not isinstance(self.memory, SavedMemory):
-            return f"what the algorithm keeps ({type(self.memory).__name__}) is not saved: it begins empty"
+            return Restored.WITHOUT_MEMORY
         if memory is not None:
             self.memory.load(memory)
-        return ""
+        return Restored.COMPLETELY
 
 
 class ExploringPolicy:
@@ -151,7 +162,7 @@ class ExploringPolicy:
 
     def __call__(self, observations: Any, state: State, first: Tensor) -> Decision:
         """Decides for observations [1, B, ...], given the recurrent state and first [1, B]."""
-        outputs, state, activations = self.network.act(observations, state, first)
-        with torch.no_grad():
+        with torch.no_grad(), flushed_denormals():
+            outputs, state, activations = self.network.act(observations, state, first)
             actions = self.explore(outputs, self.store.progress)
         return Decision(actions, state, {name: outputs[name] for name in self.behaviour}, activations)

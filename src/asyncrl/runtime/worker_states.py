@@ -1,4 +1,4 @@
-"""workers.json: what each worker of a run is at, for whoever looks in from outside."""
+"""workers.json: the state of each worker, for programs that watch the run from outside."""
 
 from __future__ import annotations
 
@@ -16,51 +16,58 @@ from asyncrl.runtime.shared import Counter
 from asyncrl.types import Report
 
 State = Literal["starting", "working", "waiting", "gone", "ended"]
-"""Of an attempt without a report yet, of one with; before a restart; without restarts left; the run is over."""
+"""State of a worker.
+
+- starting: it has sent no report since its start or restart;
+- working: it has sent a report;
+- waiting: it failed and will be restarted;
+- gone: it failed and has no restarts left;
+- ended: the run is over.
+"""
 
 
-class Living(Protocol):
-    """Whoever knows which workers live."""
+class LiveWorkers(Protocol):
+    """Knows which workers are alive."""
 
     @property
     def process_ids(self) -> Mapping[int, int]:
-        """Of the workers that live, by their numbers."""
+        """Process id of each live worker, by the worker's number."""
         ...
 
 
 class WorkerStates:
-    """Replaces the file with each line of metrics.
+    """A sink that writes the file again with each line of metrics.
 
     Args:
-        file: The file.
-        living: Knows which workers live.
-        restarts: Knows which workers failed.
-        counter: Of what they did in this session.
+        file: Path of the file.
+        workers: Knows which workers are alive.
+        restarts: Knows which workers have failed.
+        counter: Knows how many steps each worker has made in this session.
     """
 
     name = "workers.json"
 
-    def __init__(self, file: Path, living: Living, restarts: Restarts, counter: Counter) -> None:
-        self.file, self.living, self.restarts, self.counter = file, living, restarts, counter
+    def __init__(self, file: Path, workers: LiveWorkers, restarts: Restarts, counter: Counter) -> None:
+        self.file, self.workers, self.restarts, self.counter = file, workers, restarts, counter
         self.seconds: dict[int, Report] = defaultdict(lambda: Report(worker=-1))  # by worker, in this session
         self.over = False
 
     def heard(self, report: Report) -> None:
-        """Takes in where a worker's time went."""
+        """Adds the seconds that a worker spent in each phase."""
         self.seconds[report.worker] += Report(report.worker, seconds=report.seconds)
 
     def end(self) -> None:
-        """No worker works any more, however the run ended; the next line says so."""
+        """Notes that the run is over: from now on no worker counts as working."""
         self.over = True
 
     def write(self, metrics: dict[str, Any]) -> None:
-        """Writes the file anew; nothing waits for the disk, because it is of this moment only."""
+        """Writes the file again, without waiting for the disk: it only describes the present."""
         workers = [self._worker(number) for number in range(len(self.restarts.attempts))]
         data = {"written_at": round(time.time(), 3), "supervisor": os.getpid(), "workers": workers}
         write_text(self.file, json.dumps(data) + "\n", lasting=False)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: the file is not kept open."""
 
     def _worker(self, number: int) -> dict[str, Any]:
         counts, seconds = self.counter.slot(number), self.seconds[number].seconds
@@ -77,8 +84,8 @@ class WorkerStates:
 
     @property
     def _process_ids(self) -> Mapping[int, int]:
-        """Of the workers that live; serial ones stay when a run is stopped, to be saved."""
-        return {} if self.over else self.living.process_ids
+        """Process ids of live workers; none once the run is over, although serial workers are kept to be saved."""
+        return {} if self.over else self.workers.process_ids
 
     def _state(self, number: int) -> State:
         if number in self._process_ids:

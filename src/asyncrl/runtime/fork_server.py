@@ -1,0 +1,52 @@
+"""How processes are started: from a fork server that has imported torch, or spawned where there is none."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from multiprocessing.context import BaseContext
+
+from asyncrl.errors import UserError
+
+PRELOADED = [
+    "asyncrl.runtime.worker_process",
+    "asyncrl.runtime.evaluator",
+    "asyncrl.envs.atari",
+    "asyncrl.kernels.convolution",
+]
+"""Modules that the fork server imports. Modules that cannot be imported on this machine are skipped."""
+
+_ONE_THREAD = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+
+
+def process_context() -> BaseContext:
+    """Returns the start method: forkserver where the system has it, otherwise spawn; never fork.
+
+    The fork server imports torch once and every worker starts from there. So workers start quickly and share the
+    memory of its libraries.
+    """
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def start_fork_server() -> None:
+    """Starts the fork server, so that it imports its modules while this process imports its own.
+
+    Raises:
+        UserError: Its socket cannot be created.
+    """
+    if process_context().get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        try:
+            ensure_running()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            reason = f"no socket can be made in {folder} ({error.strerror or error})"
+            raise UserError(f"processes cannot be started: {reason}; set TMPDIR to another folder") from error

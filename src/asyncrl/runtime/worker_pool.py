@@ -1,0 +1,137 @@
+"""The workers of a run, in either runtime: started, restored, restarted when they fail, and ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import BaseContext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asyncrl.config import Experiment
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.checkpoint import Checkpoint
+from asyncrl.runtime.failure import Failure
+from asyncrl.runtime.processes import ProcessWorkers
+from asyncrl.runtime.restarts import Restarts
+from asyncrl.runtime.saver import Notify
+from asyncrl.runtime.serial import SerialWorkers, memory_file
+from asyncrl.runtime.store import SharedState
+from asyncrl.runtime.worker import Restored, WorkerSetup
+from asyncrl.tree import pack, unpack
+from asyncrl.types import EnvironmentInfo, Report
+
+
+class WorkerPool:
+    """All workers of a run.
+
+    Args:
+        experiment: Settings of the run.
+        info: The environment.
+        shared: Memory that the workers share.
+        folder: Folder of the run.
+        session: Number of the session, counted from 1.
+        context: Start method of processes.
+        notify: Takes messages for people.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        info: EnvironmentInfo,
+        shared: SharedState,
+        folder: RunFolder,
+        session: int,
+        context: BaseContext,
+        notify: Notify,
+    ) -> None:
+        self.experiment, self.info, self.shared, self.folder = experiment, info, shared, folder
+        self.session, self.notify = session, notify
+        self.restarts = Restarts(experiment, shared, notify)
+        self.workers: SerialWorkers | ProcessWorkers = (
+            ProcessWorkers(shared.counter, context, experiment.supervision.stall_timeout)
+            if experiment.runtime == "processes"
+            else SerialWorkers()
+        )
+
+    @contextmanager
+    def working(self, checkpoint: Checkpoint | None) -> Iterator[None]:
+        """Starts the workers, and makes sure that none is left at the end.
+
+        Args:
+            checkpoint: Serial workers go on exactly where they stopped, if it has as many of them.
+        """
+        numbers = range(self.experiment.worker_count)
+        try:
+            if isinstance(self.workers, SerialWorkers):
+                torch.set_num_threads(1)
+                if checkpoint is not None and set(checkpoint.state.workers) == {str(number) for number in numbers}:
+                    self._restore(self.workers, checkpoint)
+                    numbers = range(0)
+            for number in numbers:
+                self.workers.start(self.setup(number))
+            yield
+        finally:
+            self.workers.kill()
+            self.folder.forget_empty_stacks()
+
+    def setup(self, number: int, session: int | None = None) -> WorkerSetup:
+        """Describes a worker's present attempt."""
+        session = self.session if session is None else session
+        attempt = self.restarts.attempts[number]
+        return WorkerSetup(number, self.experiment, self.info, self.shared, self.folder.path, session, attempt)
+
+    def poll(self, timeout: float) -> list[Report | Failure]:
+        """Returns new messages, waiting at most `timeout` seconds for the first."""
+        messages = self.workers.poll(timeout)
+        for message in messages:
+            if isinstance(message, Report):
+                self.restarts.heard(message)
+        return messages
+
+    def failed(self, failure: Failure) -> None:
+        """Plans a restart of a worker that failed, if its budget allows.
+
+        Raises:
+            UserError: A restart would fail in the same way, and the user can fix the cause.
+            RunError: A restart would fail in the same way.
+        """
+        self.restarts.failed(failure, self.running)
+
+    def restart_due(self) -> int:
+        """Restarts the workers whose delay is over, and returns their number."""
+        due = self.restarts.pop_due()
+        for number in due:
+            self.workers.start(self.setup(number))
+        return len(due)
+
+    @property
+    def running(self) -> int:
+        """Number of workers that may still report."""
+        return self.workers.running
+
+    def snapshots(self) -> tuple[dict[str, tuple[int, int]], dict[str, Tensor]]:
+        """Returns session and attempt of each serial worker, and its tensors for a checkpoint."""
+        states, tensors = {}, {}
+        if isinstance(self.workers, SerialWorkers):
+            for number, (setup, snapshot) in self.workers.snapshots().items():
+                states[str(number)] = setup.session, setup.attempt
+                tensors.update(pack(f"workers/{number}", snapshot))
+        return states, tensors
+
+    @property
+    def memories(self) -> dict[str, Callable[[Path], None]]:
+        """What writes each serial worker's memory, by the name of its file in a checkpoint."""
+        return self.workers.memories if isinstance(self.workers, SerialWorkers) else {}
+
+    def _restore(self, workers: SerialWorkers, checkpoint: Checkpoint) -> None:
+        restored = set()
+        for number in range(self.experiment.worker_count):
+            session, self.restarts.attempts[number] = checkpoint.state.workers[str(number)]
+            workers.start(self.setup(number, session))
+            snapshot = unpack(f"workers/{number}", checkpoint.tensors)
+            restored.add(workers.restore(number, snapshot, checkpoint.paths.get(memory_file(number))))
+        for problem in restored - {Restored.COMPLETELY}:
+            self.notify(f"warning: {problem.value}")
