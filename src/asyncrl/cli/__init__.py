@@ -14,8 +14,8 @@ from asyncrl.errors import RunError, UserError
 COMMANDS = {
     "train": "train an agent on a Gymnasium environment",
     "eval": "play whole episodes with a trained agent and print its returns",
-    "watch": "see an agent play: in a window, as a video file, or live in a browser",
-    "inspect": "write a page that shows what an agent learned: a film, saliency, filters, maps",
+    "watch": "see an agent play: in a window, as a video file, or in a browser",
+    "inspect": "write a page that shows what an agent learned: a video, saliency, filters, maps",
     "export": "write a trained agent as an ONNX file, which runs without asyncrl and torch",
     "plot": "draw the learning curves of one or many runs",
     "sweep": "make many runs: a grid or random draws of settings, times seeds",
