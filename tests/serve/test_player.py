@@ -223,7 +223,7 @@ def test_an_environment_that_cannot_draw_itself_is_shown_by_its_observation() ->
         closing(playing.broadcast.listen()) as stream,
     ):
         step = until(stream, "step")
-        assert step["problem"] == "the environment gives no picture of itself: the observation is shown instead"
+        assert step["problem"] == "the environment cannot draw itself: the observation is shown instead"
         assert step["frame"].startswith("data:image/")
 
 

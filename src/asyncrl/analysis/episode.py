@@ -140,9 +140,9 @@ def _rendered(environments: Any) -> Frame:
         rendered = environments.render()
     except Exception as error:  # an environment may raise anything where it cannot draw
         reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        raise UserError(f"the environment gives no picture of itself{reason}") from error
+        raise UserError(f"the environment cannot draw itself{reason}") from error
     if rendered is None or rendered[0] is None:
-        raise UserError("the environment gives no picture of itself")
+        raise UserError("the environment cannot draw itself")
     image = np.asarray(rendered[0])
     if np.issubdtype(image.dtype, np.floating):  # MinAtar draws in [0, 1]
         image = (255 * image).round()

@@ -61,7 +61,7 @@ class RecordedEpisode:
         rewards = rule.apply(torch.tensor([step.reward for step in self.steps])).numpy()
         returns, following = np.zeros_like(rewards), self.bootstrap
         for number in reversed(range(len(rewards))):
-            following = rewards[number] + discount * following
+            following = float(rewards[number]) + discount * following
             returns[number] = following
         return returns
 

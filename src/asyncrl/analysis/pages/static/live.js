@@ -89,7 +89,7 @@ function showAge() {
   at("parameters").textContent = `parameters of training step ${steps.toLocaleString("en")}, saved ${words} ago`;
 }
 
-function tell(text) {
+function notify(text) {
   at("notice").textContent = text;
   at("notice").hidden = false;
 }
@@ -99,15 +99,15 @@ function open() {
   const on = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
   on("setup", setUp);
   on("step", (data) => { show(data); showAge(); });
-  on("notice", (data) => tell(data.text));
+  on("notice", (data) => notify(data.text));
   on("speed", (data) => {
     for (const button of document.querySelectorAll("[data-speed]")) {
       button.setAttribute("aria-pressed", Number(button.dataset.speed) === data.speed);
     }
   });
   source.onerror = () => {
-    if (source.readyState !== EventSource.CLOSED) return tell("the server does not answer"); // the browser tries again by itself
-    tell("too many pages are open: close one");
+    if (source.readyState !== EventSource.CLOSED) return notify("the server does not answer"); // the browser tries again by itself
+    notify("too many pages are open: close one");
     retry = setTimeout(open, 1000 * RETRY_SECONDS);
   };
 }
