@@ -33,10 +33,10 @@ def _method(algorithm: str, a3c: A3C, **value_based: Any) -> Algorithm:
 
 
 def catch(environment: str, algorithm: str) -> Experiment:
-    """Catch until it is solved, in seconds.
+    """Catch until every ball is caught, in seconds.
 
-    Many moves in Catch are worth the same, so the greedy policy of a Q method wanders among them; it needs many small
-    updates, or it leaves the states whose values it knows.
+    Many moves in Catch have the same value, so the greedy policy of a Q method wanders among them. Environments with a
+    larger final ε keep all states in the updates, and the learning rate falls to zero within a short run.
     """
     if algorithm == "a3c":
         return Experiment(
@@ -51,18 +51,17 @@ def catch(environment: str, algorithm: str) -> Experiment:
     return Experiment(
         environment,
         algorithm=VALUE_BASED[algorithm](
-            rollout_length=9, target_interval=1_000, final_epsilons=(0.01,), exploration_steps=50_000
+            rollout_length=9, target_interval=2_000, final_epsilons=(0.01, 0.05, 0.2), exploration_steps=50_000
         ),
         network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-        steps=400_000,
-        until_return=0.95,
-        envs_per_worker=8,
+        optimizer=OptimizerSettings(learning_rate=2e-3),
+        steps=200_000,
+        envs_per_worker=32,
     )
 
 
 def catch_memory(environment: str, algorithm: str) -> Experiment:
-    """Catch where the ball is seen once, for agents with an LSTM."""
+    """Catch where each ball is seen only once, so that the agent needs a memory."""
     network = NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal")
     if algorithm == "a3c":
         return Experiment(
@@ -77,13 +76,12 @@ def catch_memory(environment: str, algorithm: str) -> Experiment:
     return Experiment(
         environment,
         algorithm=VALUE_BASED[algorithm](
-            rollout_length=10, target_interval=1_000, final_epsilons=(0.01,), exploration_steps=100_000
+            rollout_length=10, target_interval=2_000, final_epsilons=(0.01, 0.05, 0.2), exploration_steps=100_000
         ),
         network=network,
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-        steps=2_000_000,
-        until_return=0.95,
-        envs_per_worker=8,
+        optimizer=OptimizerSettings(learning_rate=2e-3),
+        steps=600_000,
+        envs_per_worker=32,
     )
 
 
@@ -120,7 +118,7 @@ def cartpole(environment: str, algorithm: str) -> Experiment:
         ),
         optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=10.0),
         reward_scale=0.1,
-        steps=500_000,
+        steps=1_000_000 if algorithm == "nstep-q" else 500_000,
         envs_per_worker=64,
     )
 
