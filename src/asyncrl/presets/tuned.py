@@ -69,18 +69,17 @@ def catch_memory(environment: str, algorithm: str) -> Experiment:
             algorithm=A3C(rollout_length=10, entropy_weight=0.01),
             network=network,
             optimizer=OptimizerSettings(learning_rate=3e-3),
-            steps=2_000_000,
-            until_return=0.98,
+            steps=400_000,
             envs_per_worker=32,
         )
     return Experiment(
         environment,
         algorithm=VALUE_BASED[algorithm](
-            rollout_length=10, target_interval=2_000, final_epsilons=(0.01, 0.05, 0.2), exploration_steps=100_000
+            rollout_length=10, target_interval=2_000, final_epsilons=(0.01, 0.1, 0.5), exploration_steps=300_000
         ),
         network=network,
         optimizer=OptimizerSettings(learning_rate=2e-3),
-        steps=600_000,
+        steps=800_000,
         envs_per_worker=32,
     )
 
@@ -95,12 +94,18 @@ def cartpole(environment: str, algorithm: str) -> Experiment:
     if algorithm == "a3c":
         return Experiment(
             environment,
-            algorithm=A3C(rollout_length=8, entropy_weight=0.01, value_weight=0.05),  # returns are large, errors too
-            network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
-            optimizer=OptimizerSettings(learning_rate=1e-2, max_gradient_norm=5.0),
-            steps=3_000_000,
-            until_return=485.0,
-            envs_per_worker=128,
+            algorithm=A3C(rollout_length=8, entropy_weight=0.001),
+            network=NetworkSettings(
+                hidden=(64, 64),
+                activation="tanh",
+                initialization="orthogonal",
+                separate=True,
+                normalize_observations=True,
+            ),
+            optimizer=OptimizerSettings(learning_rate=3e-3, max_gradient_norm=5.0),
+            reward_scale=0.02,
+            steps=400_000,
+            envs_per_worker=64,
         )
     return Experiment(
         environment,
