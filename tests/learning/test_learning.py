@@ -157,10 +157,8 @@ MAX_ERROR = 0.05
 @pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
 def test_catch_with_real_workers(in_tmp: Path, algorithm: str, memory: Literal["none", "lstm", "gru"]) -> None:
     result = train("Catch", algorithm=algorithm, memory=memory, workers=2, run_dir="run")
-    assert result.summary["ended_by"] == "goal"
     assert result.summary["steps"] < 300_000
-    goal = 0.5 if algorithm == "a3c" else 0.0  # updates after the goal may lose a column or two; chance is -0.6
-    assert load("run").evaluate(episodes=200, deterministic=True).return_mean >= goal
+    assert load("run").evaluate(episodes=200, deterministic=True).return_mean >= 0.95  # chance is -0.6
 
 
 @pytest.mark.parametrize(
@@ -187,9 +185,10 @@ def test_memory_is_needed_and_suffices(in_tmp: Path, seed: int) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_cartpole(in_tmp: Path, seed: int) -> None:
-    train("CartPole-v1", seed=seed, workers=2, run_dir="run")
-    assert load("run").evaluate(episodes=100).return_mean >= 475
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_cartpole(in_tmp: Path, algorithm: str, seed: int) -> None:
+    train("CartPole-v1", algorithm=algorithm, seed=seed, workers=2, run_dir="run")
+    assert load("run").evaluate(episodes=100, deterministic=True).return_mean >= 475
 
 
 @pytest.mark.long
@@ -197,8 +196,6 @@ def test_cartpole(in_tmp: Path, seed: int) -> None:
 @pytest.mark.parametrize(
     ("environment", "algorithm", "steps", "score"),
     [
-        ("CartPole-v1", "nstep-q", 500_000, 400),
-        ("CartPole-v1", "onestep-q", 500_000, 400),
         ("Acrobot-v1", "a3c", 300_000, -100),
         ("Acrobot-v1", "nstep-q", 500_000, -150),
         ("LunarLander-v3", "a3c", 2_000_000, 200),

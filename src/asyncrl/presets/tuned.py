@@ -1,4 +1,4 @@
-"""Settings found by trying on a machine with two cores; `benchmarks/results` has the runs."""
+"""Presets tuned on a machine with two cores. The runs behind them are in `benchmarks/results`."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ MUJOCO = tuple(
 
 
 def _method(algorithm: str, a3c: A3C, **value_based: Any) -> Algorithm:
-    """The settings of A3C, or of whichever value-based method is asked for."""
+    """Returns `a3c`, or the value-based method of that name with the settings `value_based`."""
     return a3c if algorithm == "a3c" else VALUE_BASED[algorithm](**value_based)
 
 
 def catch(environment: str, algorithm: str) -> Experiment:
-    """Catch until it is solved, in seconds.
+    """Catch until every ball is caught, in seconds.
 
-    Many moves in Catch are worth the same, so the greedy policy of a Q method wanders among them; it needs many small
-    updates, or it leaves the states whose values it knows.
+    Many moves in Catch have the same value, so the greedy policy of a Q method wanders among them. Environments with a
+    larger final ε keep all states in the updates, and the learning rate falls to zero within a short run.
     """
     if algorithm == "a3c":
         return Experiment(
@@ -52,18 +52,17 @@ def catch(environment: str, algorithm: str) -> Experiment:
     return Experiment(
         environment,
         algorithm=VALUE_BASED[algorithm](
-            rollout_length=9, target_interval=1_000, final_epsilons=(0.01,), exploration_steps=50_000
+            rollout_length=9, target_interval=2_000, final_epsilons=(0.01, 0.05, 0.2), exploration_steps=50_000
         ),
         network=NetworkSettings(hidden=(64,), initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-        steps=400_000,
-        until_return=0.95,
-        envs_per_worker=8,
+        optimizer=OptimizerSettings(learning_rate=2e-3),
+        steps=200_000,
+        envs_per_worker=32,
     )
 
 
 def catch_memory(environment: str, algorithm: str) -> Experiment:
-    """Catch where the ball is seen once, for agents with an LSTM."""
+    """Catch where each ball is seen only once, so that the agent needs a memory."""
     network = NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal")
     if algorithm == "a3c":
         return Experiment(
@@ -71,57 +70,69 @@ def catch_memory(environment: str, algorithm: str) -> Experiment:
             algorithm=A3C(rollout_length=10, entropy_weight=0.01),
             network=network,
             optimizer=OptimizerSettings(learning_rate=3e-3),
-            steps=2_000_000,
-            until_return=0.98,
+            steps=400_000,
             envs_per_worker=32,
         )
     return Experiment(
         environment,
         algorithm=VALUE_BASED[algorithm](
-            rollout_length=10, target_interval=1_000, final_epsilons=(0.01,), exploration_steps=100_000
+            rollout_length=10, target_interval=2_000, final_epsilons=(0.01, 0.1, 0.5), exploration_steps=300_000
         ),
         network=network,
-        optimizer=OptimizerSettings(learning_rate=1e-3),
-        steps=2_000_000,
-        until_return=0.95,
-        envs_per_worker=8,
+        optimizer=OptimizerSettings(learning_rate=2e-3),
+        steps=800_000,
+        envs_per_worker=32,
     )
 
 
 def cartpole(environment: str, algorithm: str) -> Experiment:
-    """CartPole-v1 to its limit of 500."""
+    """CartPole-v1 to its limit of 500.
+
+    While a policy balances the pole, almost all actions have the same value, so the greedy policy of a Q method drifts
+    and the cart leaves the track. Many environments with different ε keep states near the edges in every update. A
+    target network that is copied often carries the value of a failure back over the 100 steps before it.
+    """
     if algorithm == "a3c":
         return Experiment(
             environment,
-            algorithm=A3C(rollout_length=8, entropy_weight=0.01, value_weight=0.05),  # returns are large, errors too
-            network=NetworkSettings(hidden=(64, 64), initialization="orthogonal"),
-            optimizer=OptimizerSettings(learning_rate=1e-2, max_gradient_norm=5.0),
-            steps=3_000_000,
-            until_return=485.0,
-            envs_per_worker=128,
+            algorithm=A3C(rollout_length=8, entropy_weight=0.001),
+            network=NetworkSettings(
+                hidden=(64, 64),
+                activation="tanh",
+                initialization="orthogonal",
+                separate=True,
+                normalize_observations=True,
+            ),
+            optimizer=OptimizerSettings(learning_rate=3e-3, max_gradient_norm=5.0),
+            reward_scale=0.02,
+            steps=400_000,
+            envs_per_worker=64,
         )
     return Experiment(
         environment,
         algorithm=VALUE_BASED[algorithm](
             rollout_length=4,
             target_interval=1_000,
-            final_epsilons=(0.01,),
-            exploration_steps=50_000,
+            # n-step returns contain the rewards after random actions: fewer of these keep its values closer to greedy
+            final_epsilons=(0.01, 0.05, 0.2) if algorithm == "nstep-q" else (0.01, 0.1, 0.5),
+            exploration_steps=100_000,
             double=algorithm != "sarsa",
+            dueling=True,
         ),
-        network=NetworkSettings(hidden=(64, 64), initialization="orthogonal", normalize_observations=True),
+        network=NetworkSettings(
+            hidden=(64, 64), activation="tanh", initialization="orthogonal", normalize_observations=True
+        ),
         optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=10.0),
-        reward_scale=0.02 if algorithm == "nstep-q" else 1.0,
-        steps=500_000,
-        until_return=485.0,
-        envs_per_worker=8,
+        reward_scale=0.1,
+        steps=1_000_000 if algorithm == "nstep-q" else 500_000,
+        envs_per_worker=64,
     )
 
 
 def acrobot(environment: str, algorithm: str) -> Experiment:
-    """Acrobot-v1: swing up in under 100 steps.
+    """Acrobot-v1: swings up in fewer than 100 steps.
 
-    With layers of ReLU, A3C and the one-step methods did not learn it in any setting that was tried.
+    A3C and the one-step methods use tanh: with ReLU they did not learn the task in any setting that was tried.
     """
     one_step = algorithm in ("onestep-q", "sarsa")
     if algorithm == "a3c":
@@ -159,7 +170,7 @@ def acrobot(environment: str, algorithm: str) -> Experiment:
 
 
 def lunarlander(environment: str, algorithm: str) -> Experiment:
-    """LunarLander-v3 to 200."""
+    """LunarLander-v3, which counts as solved at a mean return of 200."""
     if algorithm == "a3c":
         return Experiment(
             environment,
@@ -196,7 +207,7 @@ def lunarlander(environment: str, algorithm: str) -> Experiment:
 
 
 def minatar(environment: str, algorithm: str) -> Experiment:
-    """MinAtar's five small games, with the small convolutional network of their paper."""
+    """The five MinAtar games, with the convolutional network of the MinAtar paper."""
     return Experiment(
         environment,
         algorithm=_method(
@@ -215,14 +226,14 @@ def minatar(environment: str, algorithm: str) -> Experiment:
 
 
 def pendulum(environment: str, algorithm: str) -> Experiment:
-    """Pendulum-v1: swing up and balance, continuous torque."""
+    """Pendulum-v1: swings the pendulum up and balances it with a continuous torque."""
     return _continuous(
         environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3), 3e-3, reward_scale=0.02, steps=600_000
     )
 
 
 def mujoco(environment: str, algorithm: str) -> Experiment:
-    """MuJoCo's tasks on state vectors, feed-forward, with normalised observations."""
+    """MuJoCo tasks with state vectors: a feed-forward network with normalised observations."""
     return _continuous(
         environment,
         A3C(rollout_length=16, entropy_weight=1e-3),
@@ -242,6 +253,7 @@ def _continuous(
     steps: int,
     activation: Literal["relu", "tanh"] = "relu",
 ) -> Experiment:
+    """A3C for continuous actions and state vectors; policy and value have separate networks."""
     return Experiment(
         environment,
         algorithm=a3c,
@@ -256,7 +268,7 @@ def _continuous(
 
 
 def atari(environment: str, algorithm: str) -> Experiment:
-    """Atari games on a small machine, with the small network of 2013.
+    """Atari games on a small machine, with the small convolutional network of Mnih et al. (2013).
 
     As in the measured runs, an episode begins with the fire action where a game has one, and lost lives do not count.
     """
@@ -278,7 +290,7 @@ def atari(environment: str, algorithm: str) -> Experiment:
 
 
 def default(environment: str, algorithm: str | None) -> Experiment:
-    """A starting point for any other environment."""
+    """Default settings for every environment without a preset of its own."""
     return Experiment(
         environment,
         algorithm=_method(
