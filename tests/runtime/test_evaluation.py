@@ -209,7 +209,7 @@ def test_an_evaluation_is_told_before_its_film_is_drawn(monkeypatch: pytest.Monk
     info, context = describe(experiment), process_context()
     frozen = Frozen.allocate(Learned(experiment, info, context), context)
     with pytest.raises(Aborted):
-        evaluation._main(experiment, info, frozen, pipe, "")  # type: ignore[arg-type]
+        evaluation._main(experiment, info, frozen, pipe)  # type: ignore[arg-type]
     assert [type(found) for found in pipe.sent] == [Evaluation]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from asyncrl.runtime.checkpoint import load_newest
-from tests.runtime.processes import PYTHONPATH, Start, log, session_processes, summary, training, wait_for
+from tests.runtime.processes import PYTHONPATH, Start, log, session_processes, summary, training, wait_for, workers
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -41,18 +42,25 @@ def test_a_signal_saves_and_ends_everything(start: Start, tmp_path: Path, number
     assert "--resume" in process.stdout.read()
 
 
-def traces(temporary: Path) -> set[str]:
-    """What multiprocessing leaves on a machine, of trainings with those temporary files."""
-    return {*os.listdir("/dev/shm"), *(path.name for path in temporary.glob("*"))}
+def named_shared_memory(leader: int) -> list[str]:
+    """What the processes of a session have mapped of shared memory that has a name, and would outlive them."""
+    lines: list[str] = []
+    for number in session_processes(leader):
+        with contextlib.suppress(OSError):  # it has ended
+            lines += Path(f"/proc/{number}/maps").read_text().splitlines()
+    return [line for line in lines if "/dev/shm/" in line and "(deleted)" not in line]
 
 
-def test_workers_end_with_their_parent(start: Start, tmp_path: Path, temporary: Path) -> None:
-    before = traces(temporary)
+@pytest.mark.parametrize("killed", ["the run", "all but the fork server"])
+def test_workers_end_with_their_parent(start: Start, tmp_path: Path, temporary: Path, killed: str) -> None:
     process = start(*LONG)
     training(process, tmp_path / "run")
-    os.kill(process.pid, signal.SIGKILL)
-    wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
-    assert traces(temporary) <= before  # shared memory and semaphores have no name, folders of sockets are gone
+    assert list(temporary.glob("pymp-*"))  # the folder of the fork server's socket
+    assert named_shared_memory(process.pid) == []
+    for number in [process.pid] if killed == "the run" else [process.pid, *workers(process.pid)]:
+        os.kill(number, signal.SIGKILL)
+    wait_for(lambda: not session_processes(process.pid), 30, "the end of all processes")
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_second_training_in_a_folder_is_refused(start: Start, tmp_path: Path) -> None:

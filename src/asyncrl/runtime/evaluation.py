@@ -163,8 +163,8 @@ def _evaluate(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen) -> 
     yield filmed
 
 
-def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: Connection, sockets: str) -> None:
-    end_with_parent(sockets)
+def _main(experiment: Experiment, info: EnvironmentInfo, frozen: Frozen, pipe: Connection) -> None:
+    end_with_parent()
     leave_to_parent()
 
     import torch

@@ -6,9 +6,7 @@ import ctypes
 import faulthandler
 import multiprocessing
 import multiprocessing.connection
-import multiprocessing.util
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -47,7 +45,12 @@ LONGEST_POLL = 5.0
 JOIN_SECONDS = 5.0
 """How long the system may take to end a process that was killed."""
 
-PRELOADED = ["asyncrl.runtime.worker", "asyncrl.envs.atari", "asyncrl.kernels.convolution"]
+PRELOADED = [
+    "asyncrl.runtime.fork_server",
+    "asyncrl.runtime.worker",
+    "asyncrl.envs.atari",
+    "asyncrl.kernels.convolution",
+]
 """Modules that the fork server imports; one that is missing is left out."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
@@ -93,7 +96,7 @@ class ChildProcess:
     Args:
         context: How to start it.
         target: What it runs: a function of the module level.
-        arguments: Of the function; the child's end of the pipe and the folder of sockets come after them.
+        arguments: Arguments of the function; the child's end of the pipe comes after them.
         name: For lists of processes.
         pulse: A number [1] in shared memory that it counts up while it works.
 
@@ -112,7 +115,7 @@ class ChildProcess:
     ) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(  # type: ignore[attr-defined]
-            target=target, args=(*arguments, theirs, multiprocessing.util.get_temp_dir()), name=name, daemon=True
+            target=target, args=(*arguments, theirs), name=name, daemon=True
         )
         try:
             self.process.start()
@@ -298,8 +301,8 @@ def stack_file(setup: WorkerSetup) -> Path:
     return setup.folder / "stacks" / f"worker-{setup.number}.txt"
 
 
-def _main(setup: WorkerSetup, pipe: Connection, sockets: str) -> None:
-    end_with_parent(sockets)
+def _main(setup: WorkerSetup, pipe: Connection) -> None:
+    end_with_parent()
     leave_to_parent()
     with _stacks_on_request(stack_file(setup)):
         _work(setup, pipe)
@@ -373,22 +376,13 @@ def _keep_freed_memory() -> None:
             libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
 
 
-def end_with_parent(sockets: str) -> None:
-    """Ends this process when the one that started it is gone, and takes away the folder of its sockets."""
-    threading.Thread(target=_wait_for_parent, args=(sockets,), daemon=True).start()
+def end_with_parent() -> None:
+    """Ends this process as soon as the one that started it is gone."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
-def _wait_for_parent(sockets: str) -> None:
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
-        if not _is_alive(parent.pid):  # else it only forgot this process
-            shutil.rmtree(sockets, ignore_errors=True)
         os._exit(1)
-
-
-def _is_alive(number: int | None) -> bool:
-    try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
