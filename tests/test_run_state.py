@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from asyncrl import run_state
@@ -61,7 +62,8 @@ def test_a_live_process_trains_however_long_it_is_silent(run: RunFolder) -> None
         write_workers(run, process.pid, 600.0)  # before that process was there
         assert state_of(run).kind == "gone"
         process.kill()
-        time.sleep(0.05)  # nobody has waited for it yet
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:  # nobody has waited for it yet
+            time.sleep(0.01)
         write_workers(run, process.pid, 0.0)
         assert state_of(run).kind == "gone"
     finally:

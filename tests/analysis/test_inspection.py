@@ -227,7 +227,8 @@ def test_perturbing_a_cell_says_what_setting_it_to_zero_changes() -> None:
             assert saliency.policy[row, column] == pytest.approx(float(expected), abs=1e-6)
             expected = 0.5 * (readout.value(after) - readout.value(before)).square().sum()
             assert saliency.value[row, column] == pytest.approx(float(expected), abs=1e-6)
-    assert np.count_nonzero(saliency.policy) <= 2  # only the ball and the paddle are not zero already
+    # only the ball and the paddle are not zero already; elsewhere nothing but rounding can differ
+    assert np.count_nonzero(saliency.policy > 1e-6 * saliency.policy.max()) <= 2
 
 
 def test_perturbing_large_images_finds_the_place_that_matters() -> None:

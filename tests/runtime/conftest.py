@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.runtime.processes import PYTHONPATH, Start
+from asyncrl.cli import main
+from tests.runtime.processes import PYTHONPATH, Run, Start
 
 
 @pytest.fixture
@@ -21,6 +23,25 @@ def temporary() -> Iterator[Path]:
     """A folder for temporary files; its name is short, because sockets lie there."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `asyncrl ARGUMENTS` in the tests' process and an empty folder; no worker may be left at the end.
+
+    It is quicker than `start`, and meant for what ends by itself: the worker processes are real, and only the imports
+    of this process and of its fork server are shared by all tests.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def finish(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
+        servers = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+        assert [child for server in servers for child in server.children()] == []
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return finish
 
 
 @pytest.fixture

@@ -14,6 +14,12 @@ REPOSITORY = Path(__file__).parents[2]
 PYTHONPATH = os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)])
 
 
+class Run(Protocol):
+    """Runs `asyncrl ARGUMENTS` in the process of the tests; returns its exit code, its output and its errors."""
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]: ...
+
+
 class Start(Protocol):
     """Starts `asyncrl ARGUMENTS`, with its output to pipes or to a terminal."""
 

@@ -22,7 +22,7 @@ from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.signals import EndAtOnce
 from tests.runtime.processes import REPOSITORY, log, metrics, summary
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ END_SECONDS = 5.0
 
 
 def _remove_folder(server: int, parent: int) -> None:
-    address = getattr(multiprocessing.forkserver._forkserver, "_forkserver_address", None)  # type: ignore[attr-defined]
+    address = getattr(multiprocessing.forkserver._forkserver, "_forkserver_address", None)
     if os.getpid() != server or not address:  # a worker, which inherited this function
         return
     folder, deadline = Path(address).parent, time.monotonic() + END_SECONDS
