@@ -11,11 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from asyncrl.cli import main
-from tests.runtime.processes import PYTHONPATH, Run, Start
+from tests.runtime.processes import PYTHONPATH, Run, Start, workers_here
 
 
 @pytest.fixture
@@ -36,8 +35,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
     def finish(*arguments: str) -> tuple[int, str, str]:
         code = main(list(arguments))
-        servers = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
-        assert [child for server in servers for child in server.children()] == []
+        assert not workers_here()
         captured = capfd.readouterr()
         return code, captured.out, captured.err
 

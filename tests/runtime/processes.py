@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 REPOSITORY = Path(__file__).parents[2]
 PYTHONPATH = os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)])
 
@@ -35,6 +37,12 @@ def workers(leader: int) -> list[int]:
     """Worker processes: children of the fork server."""
     servers = {number: parent for number, (parent, command) in _session(leader).items() if "forkserver" in command}
     return [number for number, parent in servers.items() if parent in servers]
+
+
+def workers_here() -> list[psutil.Process]:
+    """Worker processes of a run in this process."""
+    servers = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+    return [worker for server in servers for worker in server.children()]
 
 
 def _session(leader: int) -> dict[int, tuple[int, str]]:

@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from asyncrl.callbacks import Callback, Started, Updated
 from asyncrl.runtime.checkpoint import load_newest
+from asyncrl.training import train
 from tests.runtime.processes import PYTHONPATH, Run, Start, log, session_processes, summary, training, wait_for, workers
 
 pytestmark = pytest.mark.timeout(300)
@@ -83,11 +86,21 @@ def test_a_killed_training_leaves_no_lock(start: Start, run: Run, tmp_path: Path
     assert run(*LONG, "--overwrite", "--steps", "2k")[0] == 0
 
 
-def test_a_stopped_run_resumes_where_it_was(start: Start, run: Run, tmp_path: Path) -> None:
-    process = start(*LONG)
-    training(process, tmp_path / "run")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+class Terminates(Callback):
+    """Sends SIGTERM to the run at its first updates."""
+
+    def on_start(self, started: Started) -> None:
+        self.sent = False
+
+    def on_updates(self, updates: Updated) -> None:
+        if not self.sent:
+            self.sent = True
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_stopped_run_resumes_where_it_was(run: Run, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"steps": 10**9, "until_return": None, "workers": 2, "run_dir": "run"}
+    assert train("Catch", **settings, callbacks=[Terminates()]).exit_code == 143
     steps = json.loads((tmp_path / "run" / "summary.json").read_text())["steps"]
     more = steps + 5_000
     code, _, error = run("train", "--resume", "--run-dir", "run", "--steps", str(more))
