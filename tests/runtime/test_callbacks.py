@@ -216,7 +216,7 @@ def test_the_example_runs(in_tmp: Path) -> None:
     file = REPOSITORY / "examples" / "own_callback.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, str(file)], env=environment, capture_output=True, text=True, timeout=100, check=True
+        [sys.executable, str(file)], env=environment, capture_output=True, text=True, timeout=250, check=True
     )
     assert "greedy, at step" in done.stdout
     assert "done, ended by" in done.stdout

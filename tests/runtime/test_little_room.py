@@ -43,7 +43,7 @@ def environment(**changes: str | None) -> dict[str, str]:
 def asyncrl(folder: Path, *arguments: str, script: str = "exec", **changes: str | None) -> tuple[int, str, str]:
     """Runs the command after a line of shell script; returns its exit code, its output and its errors."""
     command = ["sh", "-c", f'{script} "$@"', "sh", sys.executable, "-m", "asyncrl", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=250)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr
 

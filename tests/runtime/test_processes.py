@@ -120,7 +120,7 @@ def test_training_from_a_script(tmp_path: Path) -> None:
         "    agent = result.load()\n"
         "    print('episodes', agent.evaluate(episodes=5).episodes)\n"
     )
-    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     assert "episodes 5" in done.stdout
 
@@ -128,7 +128,7 @@ def test_training_from_a_script(tmp_path: Path) -> None:
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
     script.write_text("import asyncrl\nasyncrl.train('Catch', steps=3000, workers=2, run_dir='run')\n")
-    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert done.returncode != 0
     assert '__name__ == "__main__"' in done.stderr
 
@@ -153,7 +153,7 @@ def test_a_temporary_folder_with_a_long_name_is_one_line(tmp_path: Path, tempora
         env={**os.environ, "PYTHONPATH": PYTHONPATH, "TMPDIR": str(temporary / ("long" * 30))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
         check=False,
     )
     assert process.returncode == 2
