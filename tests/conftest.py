@@ -31,13 +31,18 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-WITH_PROCESSES = ("runtime/", "serve/", "reporting/", "test_bench.py", "test_sweep.py", "test_strangers.py")
-"""Tests that start processes and measure time: with several test processes (`pytest -n 2`) one takes them all."""
+SHARING = ("cli/test_inspect.py", "reporting/test_trackers.py", "serve/", "test_bench.py")
+"""Tests that share a run that was started once, or that measure speed: one test process takes all of each."""
+SLOWEST = ("learning/", "runtime/", "test_docs.py", "test_export.py", "test_sweep.py")
+"""Tests that come first, so that the many quick ones keep all test processes busy to the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts tests with processes into one group."""
+    """Spreads tests evenly over several test processes (`pytest -n 2 --dist loadgroup`)."""
     here = Path(__file__).parent
-    for item in items:
-        if str(item.path.relative_to(here)).startswith(WITH_PROCESSES):
-            item.add_marker(pytest.mark.xdist_group("processes"))
+    names = {item: item.path.relative_to(here).as_posix() for item in items}
+    for item, name in names.items():
+        for group in SHARING:
+            if name.startswith(group):
+                item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not names[item].startswith(SLOWEST))

@@ -55,7 +55,7 @@ def test_every_block_is_of_a_kind_that_is_tested(page: str) -> None:
     assert not unknown, f"the language must be one of {sorted(KINDS)}"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUN)
 def test_blocks_run(page: str, folder: Path) -> None:
     for block in blocks(page):

@@ -1,4 +1,4 @@
-"""The state of a run, told from its folder and the running processes."""
+"""Whether a run is being trained, as its folder and the processes tell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from asyncrl import run_state
@@ -19,7 +20,7 @@ from asyncrl.run_state import SILENT_SECONDS, state_of
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    """A run that was started an hour ago and has written nothing but its settings."""
+    """A run that was started an hour ago and has written nothing else."""
     folder = RunFolder(tmp_path)
     folder.experiment_file.write_text("environment: Catch-v0\n")
     started(folder, 3600)
@@ -37,7 +38,7 @@ def write_workers(run: RunFolder, supervisor: object, seconds_ago: float) -> Non
 
 @pytest.fixture
 def dead() -> int:
-    """The id of a process that has ended."""
+    """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -54,14 +55,15 @@ def test_a_live_process_trains_however_long_it_is_silent(run: RunFolder) -> None
     try:
         write_workers(run, process.pid, 0.0)
         assert state_of(run).text == "training"
-        write_workers(run, process.pid, -SILENT_SECONDS)  # the clock was set back since
+        write_workers(run, process.pid, -SILENT_SECONDS)  # a clock that is ahead
         assert state_of(run).text == "training"
         write_workers(run, process.pid, 3.0)
         assert state_of(run).kind == "training"
-        write_workers(run, process.pid, 600.0)  # written before that process was started
+        write_workers(run, process.pid, 600.0)  # before that process was there
         assert state_of(run).kind == "gone"
         process.kill()
-        time.sleep(0.05)  # the process is a zombie now
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:  # nobody has waited for it yet
+            time.sleep(0.01)
         write_workers(run, process.pid, 0.0)
         assert state_of(run).kind == "gone"
     finally:
@@ -69,8 +71,8 @@ def test_a_live_process_trains_however_long_it_is_silent(run: RunFolder) -> None
         process.communicate()
 
 
-def test_a_long_silence_is_reported(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_state, "CLOCK_SECONDS", 3600.0)  # this process started later than the file's time
+def test_a_long_wait_is_told_of(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_state, "CLOCK_SECONDS", 3600.0)  # these tests have not run for so long
     write_workers(run, os.getpid(), SILENT_SECONDS + 60)
     assert state_of(run).text == "training, without a new line of metrics for 1 min 30 s"
 
@@ -80,7 +82,7 @@ def test_a_dead_process_and_one_that_took_its_place(run: RunFolder, dead: int) -
     state = state_of(run)
     assert (state.kind, state.is_live) == ("gone", False)
     assert f"process {dead}, which trained it, is gone" in state.text
-    started(run, 2)  # the run was resumed
+    started(run, 2)  # it was resumed
     assert state_of(run).kind == "starting"
 
 

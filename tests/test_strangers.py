@@ -104,7 +104,7 @@ def test_a_package_that_an_id_needs_is_not_taken_from_the_current_folder(run: Pa
     Path("minigrid.py").write_text("import pathlib\npathlib.Path('executed').touch()\n")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     program = "import sys; sys.path.remove(''); from asyncrl.cli import main; sys.exit(main(['eval', 'run']))"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=250)
     assert done.returncode == 2, done.stderr
     assert not Path("executed").exists()
 

@@ -107,7 +107,7 @@ def test_two_sweeps_do_not_work_in_one_folder(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_sweep_runs_resumes_and_draws(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["sweep", *QUICK, "--grid", "algorithm=a3c,sarsa", "--draw", "learning-rate=1e-3:1e-2"]
     command += ["--seeds", "1", "2", "--episodes", "3", "--deterministic", "--dir", "s", "--parallel", "2"]
@@ -142,15 +142,15 @@ def test_a_sweep_runs_resumes_and_draws(in_tmp: Path, capsys: pytest.CaptureFixt
     assert "has no setting 'colour'" in capsys.readouterr().err
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_ctrl_c_stops_the_runs_with_checkpoints_and_the_sweep_goes_on_later(in_tmp: Path) -> None:
     command = [sys.executable, "-m", "asyncrl", "sweep", *QUICK[:-1], "100M", "--seeds", "1", "2", "--dir", "s"]
     process = subprocess.Popen([*command, "--parallel", "2"], stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(list(Path("s/runs").glob("*/metrics.jsonl"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     os.kill(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "continue with: asyncrl sweep --dir s" in out
     runs = runs_in(Path("s"))

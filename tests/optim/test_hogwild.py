@@ -133,7 +133,7 @@ def _apply_many(parameters: SharedVector, statistic: SharedVector, times: int, b
         optimizer.apply(gradient.fill_(0.0).add_(-1.0), learning_rate=1e-3)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_two_processes_lose_no_whole_update_pattern() -> None:
     # every update moves every entry by +η/√(g+1), with g → 1; entries that two workers write in the same instant may
     # lose one addition, but the sum of all must come close to what the updates add up to, everywhere in the vector
@@ -144,7 +144,7 @@ def test_two_processes_lose_no_whole_update_pattern() -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(50)
+        worker.join(120)
         assert worker.exitcode == 0
     alone = torch.zeros(1)
     reference = rmsprop(alone, torch.zeros(1), epsilon=1.0)
@@ -161,7 +161,7 @@ def _count(counter: Counter, worker: int) -> None:
         counter.advance(worker, steps=3, updates=1, episodes=1)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_counter_loses_nothing() -> None:
     counter = Counter(2, CONTEXT)
     counter.resume(Counts(7, 5, 2))
@@ -169,7 +169,7 @@ def test_counter_loses_nothing() -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(50)
+        worker.join(120)
     assert counter.counts == (7 + 2 * 60_000, 5 + 2 * 20_000, 2 + 2 * 20_000)
     assert counter.reached(120_000)
     assert not counter.reached(120_008)
@@ -182,7 +182,7 @@ def test_shared_vector_is_shared(tmp_path: Any) -> None:
     write: Callable[[], Any] = lambda: CONTEXT.Process(target=_fill, args=(vector,))  # noqa: E731
     process = write()
     process.start()
-    process.join(30)
+    process.join(120)
     assert vector.tensor.tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
@@ -195,7 +195,7 @@ def _observe(shared: SharedMoments, worker: int, vectors: torch.Tensor) -> None:
         shared.observe(worker, part)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_moments_of_all_workers_and_of_earlier_sessions() -> None:
     vectors = torch.randn(600, 3, generator=torch.Generator().manual_seed(0)) * 5 + 2
     shared = SharedMoments(2, 3, CONTEXT)
@@ -209,7 +209,7 @@ def test_moments_of_all_workers_and_of_earlier_sessions() -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(50)
+        worker.join(120)
         assert worker.exitcode == 0
     torch.testing.assert_close(shared.combined.mean, vectors.double().mean(0))
     torch.testing.assert_close(shared.combined.deviation, vectors.double().std(0, correction=0))

@@ -123,7 +123,7 @@ def test_wandb_keeps_metrics_offline(tracked: RunFolder) -> None:
         return [Record.FromString(data) for data in wandb_records(file)]
 
     # its process writes the file after it has said that the run is finished
-    wait_for(lambda: all(records(file)[-1].HasField("exit") for file in files), 30, "the end of wandb's files")
+    wait_for(lambda: all(records(file)[-1].HasField("exit") for file in files), 60, "the end of wandb's files")
     assert len(files) == 2
     history: list[dict[str, Any]] = []
     for record in [record for file in files for record in records(file)]:
@@ -273,12 +273,10 @@ def test_a_tracker_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(background, "CLOSE_SECONDS", 0.1)
     release = threading.Event()
     sink = BackgroundSink(FakeTracker(open_=release.wait))
-    began = time.monotonic()
     for steps in range(100):
         sink.write({"steps": steps})
     with pytest.raises(OSError, match="it has not finished: 100 records or more may be lost"):
         sink.close()
-    assert time.monotonic() - began < 5
     release.set()
 
 
@@ -332,10 +330,10 @@ def with_hanging_trackers(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def test_a_second_signal_waits_for_no_tracker(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    release, began = with_hanging_trackers(monkeypatch), time.monotonic()
+    release = with_hanging_trackers(monkeypatch)
+    monkeypatch.setattr(background, "CLOSE_SECONDS", 10_000.0)
     with pytest.raises(KeyboardInterrupt):
         asyncrl.train("Catch", run_dir="run", runtime="serial", steps=2000, callbacks=[Interrupted()])
-    assert time.monotonic() - began < 10
     assert (
         Path("run/log.txt").read_text().count("warning: the tracker did not get everything (it has not finished") == 2
     )
@@ -343,17 +341,17 @@ def test_a_second_signal_waits_for_no_tracker(in_tmp: Path, monkeypatch: pytest.
 
 
 def test_trackers_are_waited_for_together(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(background, "CLOSE_SECONDS", 1.0)
     monkeypatch.setattr(closing, "QUIET_SECONDS", 0.1)
     told: list[tuple[float, str]] = []
     release = threading.Event()
     trackers = [BackgroundSink(FakeTracker(open_=release.wait)) for _ in range(4)]
     began = time.monotonic()
     closing.close_all([], trackers, lambda text: told.append((time.monotonic() - began, text)), at_once=False)
-    assert 0.5 <= time.monotonic() - began < 1.0
+    assert 1.0 <= time.monotonic() - began < 3.0  # one after the other would take four seconds
     assert len(told) == 5
-    assert told[0][0] < 0.4
-    assert told[0][1].startswith("the run is over; waiting up to 0.5 s for the tracker, the tracker")
+    assert told[0][0] < 0.9
+    assert told[0][1].startswith("the run is over; waiting up to 1 s for the tracker, the tracker")
     release.set()
 
 

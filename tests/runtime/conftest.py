@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.processes import PYTHONPATH, Start
+from asyncrl.cli import main
+from tests.runtime.processes import PYTHONPATH, Run, Start, workers_here
 
 
 @pytest.fixture
@@ -21,6 +22,24 @@ def temporary() -> Iterator[Path]:
     """A folder for temporary files; its name is short, because sockets lie there."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `asyncrl ARGUMENTS` in the tests' process and an empty folder; no worker may be left at the end.
+
+    It is quicker than `start`, and meant for what ends by itself: the worker processes are real, and only the imports
+    of this process and of its fork server are shared by all tests.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def finish(*arguments: str) -> tuple[int, str, str]:
+        code = main(list(arguments))
+        assert not workers_here()
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return finish
 
 
 @pytest.fixture

@@ -10,8 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 REPOSITORY = Path(__file__).parents[2]
 PYTHONPATH = os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)])
+
+
+class Run(Protocol):
+    """Runs `asyncrl ARGUMENTS` in the process of the tests; returns its exit code, its output and its errors."""
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]: ...
 
 
 class Start(Protocol):
@@ -22,26 +30,32 @@ class Start(Protocol):
 
 def session_processes(leader: int) -> dict[int, str]:
     """Live processes of a session by number, with their command lines."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except (OSError, IndexError):
-            continue
-        if fields[0] != "Z" and int(fields[3]) == leader:
-            found[int(entry.name)] = command
-    return found
+    return {number: command for number, (_, command) in _session(leader).items()}
 
 
 def workers(leader: int) -> list[int]:
     """Worker processes: children of the fork server."""
-    servers = [number for number, command in session_processes(leader).items() if "forkserver" in command]
-    found = []
-    for number in servers:
-        parent = int(Path(f"/proc/{number}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        if parent in servers:
-            found.append(number)
+    servers = {number: parent for number, (parent, command) in _session(leader).items() if "forkserver" in command}
+    return [number for number, parent in servers.items() if parent in servers]
+
+
+def workers_here() -> list[psutil.Process]:
+    """Worker processes of a run in this process."""
+    servers = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+    return [worker for server in servers for worker in server.children()]
+
+
+def _session(leader: int) -> dict[int, tuple[int, str]]:
+    """Parent and command line of each live process of a session."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent, _, session = (entry / "stat").read_text().rsplit(")", 1)[1].split()[:4]
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, ValueError):  # it has ended
+            continue
+        if state != "Z" and int(session) == leader:
+            found[int(entry.name)] = (int(parent), command)
     return found
 
 

@@ -22,7 +22,7 @@ from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.signals import EndAtOnce
 from tests.runtime.processes import REPOSITORY, log, metrics, summary
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,7 @@ def test_the_example_runs(in_tmp: Path) -> None:
     file = REPOSITORY / "examples" / "own_callback.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, str(file)], env=environment, capture_output=True, text=True, timeout=100, check=True
+        [sys.executable, str(file)], env=environment, capture_output=True, text=True, timeout=250, check=True
     )
     assert "greedy, at step" in done.stdout
     assert "done, ended by" in done.stdout

@@ -24,13 +24,13 @@ from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.training import record_video
+from asyncrl.training import record_video, train
 from asyncrl.types import Evaluation
 from tests.experiments import small
 from tests.runtime.processes import Start, log, metrics, session_processes, summary, wait_for, workers
 from tests.runtime.test_serial import run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
@@ -90,13 +90,13 @@ def test_the_evaluator_has_a_process_of_its_own_and_may_die(start: Start, tmp_pa
     known = set(session_processes(process.pid))
     evaluator = max(workers(process.pid))  # started last
     os.kill(evaluator, signal.SIGKILL)
-    wait_for(lambda: "was killed by SIGKILL" in log(folder), 20, "noticing")
+    wait_for(lambda: "was killed by SIGKILL" in log(folder), 60, "noticing")
     count = len(evaluations(folder))
-    wait_for(lambda: len(evaluations(folder)) > count, 20, "the next evaluation")
+    wait_for(lambda: len(evaluations(folder)) > count, 60, "the next evaluation")
     assert set(session_processes(process.pid)) - known  # another evaluator
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 143
-    wait_for(lambda: not session_processes(process.pid), 5, "the end of all processes")
+    assert process.wait(60) == 143
+    wait_for(lambda: not session_processes(process.pid), 60, "the end of all processes")
     assert "warning: no evaluation at step" in log(folder)
     assert summary(folder)["restarts"] == 0
     assert [line["evaluation_steps"] for line in metrics(folder) if "evaluation_steps" in line]
@@ -105,10 +105,9 @@ def test_the_evaluator_has_a_process_of_its_own_and_may_die(start: Start, tmp_pa
     assert best.state.steps <= newest.state.steps
 
 
-def test_the_last_evaluation_is_made(start: Start, tmp_path: Path) -> None:
-    arguments = ("train", "Catch", "--steps", "30k", "--until-return", "None", "--workers", "2", "--run-dir", "run")
-    process = start(*arguments, "--eval-every", "30k", "--eval-episodes", "500")
-    assert process.wait(60) == 0
+def test_the_last_evaluation_is_made(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"workers": 2, "steps": 30_000, "until_return": None}
+    train("Catch", run_dir=tmp_path / "run", eval_every=30_000, eval_episodes=500, **settings)
     [found] = evaluations(tmp_path / "run")
     assert found["steps"] >= 30_000
     assert metrics(tmp_path / "run")[-1]["evaluation_return_mean"] == found["return_mean"]
@@ -126,16 +125,17 @@ def test_an_evaluation_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch
 
 
 class SlowEvaluator:
-    """Finds nothing for a second."""
+    """Finds nothing, and takes some seconds for it."""
 
     starts = 0
+    seconds = 0.0
 
     def __init__(self, setup: EvaluatorSetup) -> None:
         self.setup, self.busy = setup, False
 
     def start(self, request: Request) -> None:
         type(self).starts += 1
-        self.busy, self.due = True, time.monotonic() + 1.0
+        self.busy, self.due = True, time.monotonic() + self.seconds
 
     def poll(self) -> Failure | None:
         if not self.busy or time.monotonic() < self.due:
@@ -171,6 +171,7 @@ def test_only_the_end_of_its_steps_waits_for_an_evaluation(
 ) -> None:
     monkeypatch.setattr("asyncrl.runtime.evaluator.InlineEvaluator", SlowEvaluator)
     monkeypatch.setattr(SlowEvaluator, "starts", 0)
+    monkeypatch.setattr(SlowEvaluator, "seconds", 1.0 if ended_by == "steps" else 60.0)
     experiment, told = small(eval_every=100, **settings), list[str]()
     (tmp_path / "run").mkdir()
     supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path / "run"), notify=told.append)
@@ -208,7 +209,7 @@ def test_an_evaluation_is_told_before_its_film_is_drawn(monkeypatch: pytest.Monk
     monkeypatch.setattr("asyncrl.analysis.video.episode_gif", abort)
     pipe = Pipe()
     with pytest.raises(Aborted):
-        run_evaluator(evaluator_setup(), pipe, "")  # type: ignore[arg-type]
+        run_evaluator(evaluator_setup(), pipe)  # type: ignore[arg-type]
     assert [type(found) for found in pipe.sent] == [Evaluation]
 
 

@@ -17,9 +17,9 @@ import pytest
 
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import checkpoint_folders, load_newest
-from tests.runtime.processes import PYTHONPATH, log, metrics, session_processes, summary, wait_for
+from tests.runtime.processes import PYTHONPATH, Run, log, metrics, session_processes, summary, wait_for
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)
 
 SHORT = ("train", "Catch", "--steps", "20k", "--until-return", "None", "--workers", "2")
 
@@ -43,7 +43,7 @@ def environment(**changes: str | None) -> dict[str, str]:
 def asyncrl(folder: Path, *arguments: str, script: str = "exec", **changes: str | None) -> tuple[int, str, str]:
     """Runs the command after a line of shell script; returns its exit code, its output and its errors."""
     command = ["sh", "-c", f'{script} "$@"', "sh", sys.executable, "-m", "asyncrl", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=250)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr
 
@@ -74,19 +74,19 @@ def test_a_run_works_with_little(tmp_path: Path, script: str, changes: dict[str,
     assert summary(tmp_path / "run")["steps"] >= 20_000
 
 
-def test_a_run_folder_may_have_any_name(tmp_path: Path) -> None:
+def test_a_run_folder_may_have_any_name(run: Run, tmp_path: Path) -> None:
     name = "läufe/训练 крым 'und' $HOME"
     code, _, error = asyncrl(tmp_path, *SHORT, "--run-dir", name)
     assert code == 0, error
     for command in (["eval", name, "--episodes", "2"], ["plot", name, "--output", f"{name}/ü.png"]):
-        assert asyncrl(tmp_path, *command)[0] == 0
+        assert run(*command)[0] == 0
 
 
-def test_a_run_folder_on_another_file_system(tmp_path: Path) -> None:
+def test_a_run_folder_on_another_file_system(run: Run, tmp_path: Path) -> None:
     if Path("/dev/shm").stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no other file system")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-        code, _, error = asyncrl(tmp_path, *SHORT, "--run-dir", f"{name}/run")
+        code, _, error = run(*SHORT, "--run-dir", f"{name}/run")
         assert code == 0, error
 
 
@@ -186,13 +186,13 @@ def test_a_full_disk_does_not_end_the_run(tmp_path: Path) -> None:
         (disk.path / "filler").unlink()
         disk.says("the checkpoint can be written again")
         disk.says("metrics.jsonl can be written again")
-        wait_for(lambda: load_newest(run / "checkpoints")[0].state.steps > steps, 10, "a new checkpoint")
+        wait_for(lambda: load_newest(run / "checkpoints")[0].state.steps > steps, 60, "a new checkpoint")
         os.kill(disk.train_process(), signal.SIGTERM)
         disk.says("exit code 143")
         lines = metrics(run)
         assert lines[-1]["steps"] == summary(run)["steps"] == load_newest(run / "checkpoints")[0].state.steps
         waits = [after["wall_seconds"] - before["wall_seconds"] for before, after in itertools.pairwise(lines)]
-        assert max(waits) < 5  # lines of the time without room were written later
+        assert max(waits) < 20  # lines of the time without room were written later
         assert "cannot be written" in log(run)
         assert RunFolder(run).read_metrics() == lines
     finally:

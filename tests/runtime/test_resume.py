@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from asyncrl.runtime.checkpoint import Checkpoint, load_newest
 from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
 from tests.replay_q import UniformReplay
-from tests.runtime.processes import PYTHONPATH, summary
+from tests.runtime.processes import Run, Start, summary
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 class Stop:
@@ -134,27 +132,22 @@ def test_a_run_can_be_resumed_with_another_number_of_workers_or_environments(
     assert len(notes) == 1
 
 
-def test_a_run_that_was_killed_and_resumed_equals_the_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_and_resumed_equals_the_uninterrupted_one(start: Start, run: Run, tmp_path: Path) -> None:
     command = [
-        *(sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "serial", "--workers", "2"),
+        *("train", "Catch", "--runtime", "serial", "--workers", "2"),
         *("--steps", "150k", "--until-return", "None", "--checkpoint-seconds", "0.2"),
     ]
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
-
-    def start(*options: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, *options], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
-
-    assert start("--run-dir", "whole").wait(60) == 0
+    assert run(*command, "--run-dir", "whole")[0] == 0
     folder = tmp_path / "parts" / "checkpoints"
     for resume in ((), ("--resume",)):
         seen = {path.name for path in folder.glob("step-*")}
-        process = start("--run-dir", "parts", *resume)
+        process = start(*command, "--run-dir", "parts", *resume)
         while not {path.name for path in folder.glob("step-*")} - seen:
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
         process.wait()
-    assert start("--run-dir", "parts", "--resume").wait(60) == 0
+    assert run(*command, "--run-dir", "parts", "--resume")[0] == 0
     whole, parts = (load_newest(tmp_path / name / "checkpoints")[0] for name in ("whole", "parts"))
     assert parts.state.sessions == 3
     assert_equal(whole, parts)

@@ -125,7 +125,7 @@ def test_a_goal_ends_the_run_early(tmp_path: Path) -> None:
 def test_time_ends_the_run_early(tmp_path: Path) -> None:
     outcome, _, _ = run(tmp_path / "run", until_seconds=0.5, steps=100_000_000)
     assert (outcome.status, outcome.summary["ended_by"]) == ("done", "time")
-    assert 0.5 <= outcome.summary["wall_seconds"] < 5
+    assert 0.5 <= outcome.summary["wall_seconds"] < 60  # its steps would take hours
     supervisor = Supervisor(
         small(until_seconds=0.5, steps=100_000_000),
         describe(small()),

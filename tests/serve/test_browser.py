@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -161,10 +160,8 @@ def test_a_page_too_many_says_so_and_tries_again(browser: Any, served: Served) -
 def test_the_end_frees_the_port(served: Served) -> None:
     stream = urllib.request.urlopen(f"{served.address}stream", timeout=SECONDS)
     stream.readline()
-    began = time.monotonic()
     served.server.send_signal(signal.SIGINT)
-    assert served.server.wait(10) == 130
-    assert time.monotonic() - began < 5  # about one on a machine that is not busy
+    assert served.server.wait(SECONDS) == 130  # although the stream is open
     stream.close()
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -26,7 +26,7 @@ from asyncrl.serve.latest import LatestAgent
 from asyncrl.serve.player import Player
 from tests.experiments import small
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @dataclass

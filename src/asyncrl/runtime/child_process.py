@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
-import multiprocessing.util
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -30,8 +28,7 @@ class ChildProcess:
     Args:
         context: Start method.
         target: Module-level function that the process runs.
-        arguments: Arguments of the function. Two more follow them: the child's end of the pipe, and the folder of
-            multiprocessing's sockets.
+        arguments: Arguments of the function. The child's end of the pipe follows them.
         name: Name of the process.
         pulse: Heartbeat [1] in shared memory, which the process counts up while it works.
 
@@ -50,7 +47,7 @@ class ChildProcess:
     ) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(  # type: ignore[attr-defined]
-            target=target, args=(*arguments, theirs, multiprocessing.util.get_temp_dir()), name=name, daemon=True
+            target=target, args=(*arguments, theirs), name=name, daemon=True
         )
         try:
             self.process.start()
@@ -113,26 +110,13 @@ class ChildProcess:
         return f"{name} ended with exit code {code}"
 
 
-def end_with_parent(sockets: str) -> None:
-    """Makes this process end when its parent is gone, and delete the parent's folder of sockets.
-
-    Args:
-        sockets: The folder, which nobody else deletes when the parent was killed.
-    """
-    threading.Thread(target=_wait_for_parent, args=(sockets,), daemon=True).start()
+def end_with_parent() -> None:
+    """Makes this process end when its parent is gone."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
-def _wait_for_parent(sockets: str) -> None:
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
-        if not _is_alive(parent.pid):  # otherwise the parent lives and has only closed its side
-            shutil.rmtree(sockets, ignore_errors=True)
         os._exit(1)
-
-
-def _is_alive(number: int | None) -> bool:
-    try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

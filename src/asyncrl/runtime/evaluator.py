@@ -227,15 +227,14 @@ def run_request(setup: EvaluatorSetup, request: Request) -> Iterator[Result]:
         yield video
 
 
-def run_evaluator(setup: EvaluatorSetup, pipe: Connection, sockets: str) -> None:
+def run_evaluator(setup: EvaluatorSetup, pipe: Connection) -> None:
     """Main function of the evaluator's process.
 
     Args:
         setup: Agent, environment and frozen copy.
         pipe: Gives requests, and takes their results.
-        sockets: Folder to delete when the parent was killed.
     """
-    end_with_parent(sockets)
+    end_with_parent()
     ignore_stop_signals()
     torch.set_num_threads(1)
     with suppress(EOFError, OSError):  # the supervisor is gone

@@ -10,6 +10,7 @@ from multiprocessing.context import BaseContext
 from asyncrl.errors import UserError
 
 PRELOADED = [
+    "asyncrl.runtime.fork_server_exit",
     "asyncrl.runtime.worker_process",
     "asyncrl.runtime.evaluator",
     "asyncrl.envs.atari",

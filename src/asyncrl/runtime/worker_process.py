@@ -27,15 +27,14 @@ REPORT_INTERVAL = 0.1
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
-def run_worker(setup: WorkerSetup, pipe: Connection, sockets: str) -> None:
+def run_worker(setup: WorkerSetup, pipe: Connection) -> None:
     """Main function of a worker's process.
 
     Args:
         setup: Describes the worker.
         pipe: Takes reports, then a `Failure`, or None when all is done.
-        sockets: Folder to delete when the parent was killed.
     """
-    end_with_parent(sockets)
+    end_with_parent()
     ignore_stop_signals()
     with _stack_dump_on_request(stack_file(setup)):
         _work(setup, pipe)
