@@ -11,8 +11,8 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("importing", "settings", "signals", "tree"),
-    ("types",),
+    ("check", "files", "formatting", "importing", "settings", "signals", "tree"),
+    ("metrics", "types"),
     ("functional", "kernels"),
     ("networks", "optim"),
     ("memory",),
@@ -36,18 +36,6 @@ ROOMS: tuple[tuple[str, ...], ...] = (
 )
 """Files and packages of `asyncrl`, from bottom to top. "" is `asyncrl` itself."""
 
-KNOWN = {
-    ("asyncrl.callbacks", "asyncrl.runtime.evaluator"),
-    ("asyncrl.reporting.names", "asyncrl.runtime.phases"),
-    ("asyncrl.reporting.trackers.mlflow", "asyncrl.reporting.trackers"),
-    ("asyncrl.reporting.trackers.trackio", "asyncrl.reporting.trackers"),
-    ("asyncrl.reporting.trackers.wandb", "asyncrl.reporting.trackers"),
-    ("asyncrl.runtime.evaluation", "asyncrl.agent"),
-    ("asyncrl.runtime.evaluation", "asyncrl.analysis.film"),
-    ("asyncrl.runtime.evaluator", "asyncrl.agent"),
-}
-"""Imports that still point upwards or round in a circle, each as importing and imported module."""
-
 
 def modules() -> dict[str, Path]:
     files = {path.relative_to(SOURCES).with_suffix(""): path for path in SOURCES.rglob("*.py")}
@@ -70,8 +58,7 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 def imports() -> dict[str, set[str]]:
     known = modules()
-    every = {name: set(imported(path, known)) - {name} for name, path in known.items()}
-    return {name: {other for other in others if (name, other) not in KNOWN} for name, others in every.items()}
+    return {name: set(imported(path, known)) - {name} for name, path in known.items()}
 
 
 def room(module: str) -> str:

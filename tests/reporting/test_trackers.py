@@ -28,8 +28,8 @@ from asyncrl.reporting import background, closing
 from asyncrl.reporting.background import BackgroundSink
 from asyncrl.reporting.histogram import Histogram
 from asyncrl.reporting.progress import PlainProgress
-from asyncrl.reporting.trackers import TrackedRun
 from asyncrl.reporting.trackers.mlflow import MLflow
+from asyncrl.reporting.trackers.tracked_run import TrackedRun
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import listeners
 from asyncrl.runtime.listeners import Listeners

@@ -3,61 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment, to_dict
 from asyncrl.errors import UserError
-from asyncrl.files import write_text
 from asyncrl.reporting.background import BackgroundSink, Tracker
+from asyncrl.reporting.trackers.tracked_run import TrackedRun
 from asyncrl.run_folder import RunFolder, kind_of_run
 
 NAMES = {"wandb": "Weights & Biases", "mlflow": "MLflow", "trackio": "trackio"}
 """Full names of the trackers. The key is the setting's value, and the name of the extra and of the module."""
-
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """What a tracker needs to know about a run."""
-
-    folder: RunFolder
-    project: str  # environment and algorithm
-    settings: Mapping[str, Any]  # of the experiment, as plain data
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def name(self) -> str:
-        """Name of the run's folder."""
-        return self.folder.path.resolve().name
-
-    def known_as(self, tracker: str) -> str | None:
-        """The identifier that a tracker gave the run in an earlier session; None if there was none.
-
-        Raises:
-            UserError: The file with the identifiers is damaged.
-        """
-        return self._names().get(tracker)
-
-    def remember(self, tracker: str, name: str) -> None:
-        """Saves the identifier that a tracker gave the run."""
-        with self.lock:  # each tracker has a thread of its own
-            write_text(self.folder.trackers_file, json.dumps({**self._names(), tracker: name}, indent=2) + "\n")
-
-    def _names(self) -> dict[str, str]:
-        file = self.folder.trackers_file
-        try:
-            names = json.loads(file.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{file} cannot be read ({type(error).__name__})") from error
-        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-            raise UserError(f"{file} should hold a name for each tracker: delete it to start new runs at the trackers")
-        return names
 
 
 def check_installed(trackers: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from asyncrl.reporting import names
 from asyncrl.types import Video
 
 if TYPE_CHECKING:
-    from asyncrl.reporting.trackers import TrackedRun
+    from asyncrl.reporting.trackers.tracked_run import TrackedRun
 
 STATUS = {"done": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 """Our status of a run, and MLflow's."""

@@ -14,7 +14,7 @@ from asyncrl.reporting.histogram import Histogram
 from asyncrl.types import Video
 
 if TYPE_CHECKING:
-    from asyncrl.reporting.trackers import TrackedRun
+    from asyncrl.reporting.trackers.tracked_run import TrackedRun
 
 
 class Trackio:
