@@ -223,7 +223,7 @@ def test_the_death_of_the_fork_server_costs_nothing(start: Start, tmp_path: Path
     os.kill(server, signal.SIGKILL)
     goes_on(process, run, steps_of(run))
     os.kill(alive[0], signal.SIGKILL)
-    wait_for(lambda: f"(process {alive[0]}) ended; nobody knows why" in log(run), 60, "noticing")
+    wait_for(lambda: f"(process {alive[0]}) ended for an unknown reason" in log(run), 60, "noticing")
     goes_on(process, run, steps_of(run))
     assert alive[1] in session_processes(process.pid)
     process.send_signal(signal.SIGTERM)
