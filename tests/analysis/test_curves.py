@@ -62,7 +62,7 @@ def test_runs_that_differ_by_their_seed_alone_are_together_and_labels_say_what_d
     runs += [written(tmp_path / f"b{seed}", seed=seed, learning_rate=7e-4) for seed in (1, 2)]
     assert {name: len(group) for name, group in group_by_differences(runs).items()} == {"lr 0.004": 2, "lr 0.0007": 2}
     runs.append(written(tmp_path / "c", algorithm="nstep-q"))
-    assert list(group_by_differences(runs)) == ["a3c, lr 0.004", "a3c, lr 0.0007", "nstep-q, lr 0.001"]
+    assert list(group_by_differences(runs)) == ["a3c, lr 0.004", "a3c, lr 0.0007", "nstep-q, lr 0.002"]
     other = written(tmp_path / "d", environment="CartPole-v1", reward_scale=0.5)  # another panel: nothing to tell apart
     assert list(group_by_differences([*runs[:2], other])) == [""]
     assert list(group_by_differences(runs[:4], apart="learning_rate")) == [""]

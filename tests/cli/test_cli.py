@@ -103,7 +103,7 @@ def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[s
 def test_the_same_seed_evaluates_to_the_same_numbers(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = []
     for seed in ("3", "3", "4"):
-        assert main(["eval", "run", "--episodes", "20", "--json", "--seed", seed]) == 0
+        assert main(["eval", "run", "--episodes", "200", "--json", "--seed", seed]) == 0
         results.append(capsys.readouterr().out)
     assert results[0] == results[1] != results[2]
 

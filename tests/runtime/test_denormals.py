@@ -15,11 +15,11 @@ from torch import Tensor
 import asyncrl
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.algorithms.a3c import A3C
-from asyncrl.algorithms.base import Explorer, Networks
+from asyncrl.algorithms.base import Explorer
 from asyncrl.callbacks import Callback, EpisodeEnded, Updated
-from asyncrl.networks.assemble import Network
+from asyncrl.networks.assemble import Network, Networks
 from asyncrl.runtime.denormals import flushed_denormals
-from asyncrl.types import Loss, Outputs, Rollout
+from asyncrl.types import Loss, Outputs, Progress, Rollout
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -49,9 +49,9 @@ class Probe(A3C):
         """As A3C's."""
         act = super().explorer(network, environments, random)
 
-        def explore(outputs: Outputs, steps: int) -> Tensor:
+        def explore(outputs: Outputs, progress: Progress) -> Tensor:
             assert not keeps_denormals()
-            return act(outputs, steps)
+            return act(outputs, progress)
 
         return explore
 

@@ -97,16 +97,24 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     assert notes == []
 
 
+class ForgetfulReplay:
+    """A replay memory that cannot be saved."""
+
+    def __init__(self, *settings: Any) -> None:
+        memory = UniformReplay(*settings)
+        self.add, self.draw, self.learned = memory.add, memory.draw, memory.learned
+
+
 def test_a_memory_that_cannot_be_saved_begins_empty_and_the_run_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asyncrl.runtime.supervisor.METRICS_SECONDS", (0.0, 0.0))  # a line after each turn
-    monkeypatch.delattr(UniformReplay, "save")
+    monkeypatch.setattr("tests.replay_q.UniformReplay", ForgetfulReplay)
     settings = {"algorithm": "tests.replay_q:ReplayQ", "workers": 2, "steps": 2000, "replay_start": 100}
     train(tmp_path / "run", stop_at=1000, **settings)
     notes.clear()
     train(tmp_path / "run", **settings)
-    assert notes == ["warning: what the algorithm keeps (UniformReplay) is not saved: it begins empty"]
+    assert notes == ["warning: the algorithm's memory was not saved: it begins empty"]
 
 
 def test_environments_that_do_not_repeat_themselves_begin_new_episodes(

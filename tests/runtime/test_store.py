@@ -78,7 +78,7 @@ def test_nobody_waits_for_a_refresh_and_the_supervisor_frees_the_lock_of_the_dea
     run.store(1)._refresh_target()
     assert torch.equal(run.target, before)
     assert run.shared.counter.refreshed_at == 0
-    run.supervisor.restarts.failed(Failure(0, "was killed"), running=1)
+    run.supervisor.pool.restarts.failed(Failure(0, "was killed"), running=1)
     run.store(1)._refresh_target()
     assert torch.equal(run.target, run.parameters)
 

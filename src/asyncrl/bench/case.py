@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asyncrl import kernels
+from asyncrl import kernels, metrics
 from asyncrl.algorithms import algorithm_name
 from asyncrl.bench.measure import Training, raw_speed, training_speed
 from asyncrl.config import Experiment
@@ -42,7 +42,7 @@ class Case:
             "algorithm": algorithm_name(experiment.algorithm),
             "memory": experiment.network.memory,
             "compiled_kernels": kernels.available(),
-            "workers": experiment.worker_count,
+            metrics.WORKERS: experiment.worker_count,
             "envs_per_worker": experiment.environment_count,
             "rollout_length": experiment.algorithm.rollout_length,
             "frames_per_step": self.info.frames_per_step,

@@ -91,7 +91,7 @@ def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str
             end = "done"
         case "goal":
             end = f"reached the goal of {experiment.until_return:g}"
-            mean, episodes = summary["evaluation_return_mean"], summary["evaluation_episodes"]
+            mean, episodes = summary[metrics.EVALUATION_RETURN_MEAN], summary["evaluation_episodes"]
             result = f"mean return of {episodes} evaluation episodes: {mean:.2f}"
         case "time":
             end = f"its {experiment.until_seconds:g} seconds are over"

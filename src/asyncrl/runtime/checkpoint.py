@@ -47,10 +47,10 @@ class CheckpointState:
     target_refreshed_at: int = 0  # global step
     score: float | None = None  # mean return; None before the first episode
     score_is_evaluated: bool = False  # otherwise the score is the mean of the last 100 training episodes
-    goal_wait_until: int = 0  # global step before which no evaluation checks the goal
-    goal_reached: float | None = None  # mean return of the evaluation in which this agent reached the run's goal
     workers: dict[str, tuple[int, int]] = field(default_factory=dict)  # serial workers: number to session and attempt
     environment_info: EnvironmentInfo | None = None  # None in formats 2 and 3, which do not have it
+    goal_wait_until: int = 0  # global step before which no evaluation checks the goal
+    goal_reached: float | None = None  # mean return of the evaluation in which this agent reached the run's goal
 
     def __post_init__(self) -> None:
         if min(self.steps, self.updates, self.sessions) < 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from asyncrl import metrics
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment
 from asyncrl.runtime.goal import Goal
@@ -55,10 +56,10 @@ def make_outcome(
         "seed": experiment.seed,
         "workers": experiment.worker_count,
         "envs_per_worker": experiment.environment_count,
-        "best_return_mean": telemetry.best_return_mean,
+        metrics.BEST_RETURN_MEAN: telemetry.best_return_mean,
     }
     if goal.evaluation is not None:
-        summary["evaluation_return_mean"] = goal.evaluation.return_mean
-        summary["evaluation_steps"] = goal.reached_at
+        summary[metrics.EVALUATION_RETURN_MEAN] = goal.evaluation.return_mean
+        summary[metrics.EVALUATION_STEPS] = goal.reached_at
         summary["evaluation_episodes"] = goal.evaluation.episodes
     return Outcome(ending.status, ending.exit_code, summary, ending.error)

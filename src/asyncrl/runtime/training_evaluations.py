@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from asyncrl import metrics
 from asyncrl.reporting.json_lines import JsonLines
 from asyncrl.runtime.evaluator import Evaluator, EvaluatorProcess, Request
 from asyncrl.runtime.failure import Failure
@@ -92,7 +93,7 @@ class TrainingEvaluations:
         if self.unreported is None:
             return {}
         (steps, evaluation), self.unreported = self.unreported, None
-        return {"evaluation_return_mean": evaluation.return_mean, "evaluation_steps": steps}
+        return {metrics.EVALUATION_RETURN_MEAN: evaluation.return_mean, metrics.EVALUATION_STEPS: steps}
 
     def _start_due(self, training_mean: float | None) -> bool:
         """Starts an evaluation if one is due, and says whether it did."""
