@@ -1,4 +1,4 @@
-"""Whether a run is being trained, has ended or was cut short, as its folder and the machine's processes tell."""
+"""Finds out from a run's folder, and from this machine's processes, whether it is training, has ended or has crashed."""
 
 from __future__ import annotations
 
@@ -14,35 +14,42 @@ from asyncrl.formatting import duration
 from asyncrl.run_folder import RunFolder
 
 SILENT_SECONDS = 30.0
-"""Far longer than a start takes, and than lines of metrics are apart: ten seconds at most while workers work."""
+"""A run is silent after this time without a line of metrics. Lines are at most ten seconds apart while workers work."""
 CLOCK_SECONDS = 5.0
-"""By which the times of a process and of a file may disagree."""
+"""Tolerance between the start time of a process and the modification time of a file."""
 
 Kind = Literal["starting", "training", "silent", "gone", "done", "stopped", "failed"]
-"""Before the first line of a session; its process lives; none is known of, for too long; it died; three proper ends."""
+"""State of a run.
+
+- starting: its session has not written a line of metrics yet;
+- training: the process that trains it is alive;
+- silent: it was started long ago, and no process has written anything since;
+- gone: the process that trained it has died;
+- done, stopped, failed: it has ended, as its summary says.
+"""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """How a run is."""
+    """State of a run."""
 
     kind: Kind
-    text: str  # in words, of one line
+    text: str  # description of one line
 
     @property
     def is_live(self) -> bool:
-        """Whether it is being trained, as far as can be known."""
+        """Whether it is starting or training."""
         return self.kind in ("starting", "training")
 
 
 def state_of(run: RunFolder) -> RunState:
-    """The state of a run, which may be of another process of this machine.
+    """Finds the state of a run that any process of this machine may be training.
 
-    The process that trains decides, not the age of files: no line of metrics is written while it waits for an
-    evaluation, a callback or a slow environment.
+    A run counts as alive while its process lives, however old its files are: no line of metrics is written while the
+    process waits for an evaluation, a callback or a slow environment.
 
     Raises:
-        UserError: The summary or the states of its workers are damaged.
+        UserError: summary.json or workers.json is damaged.
     """
     summary = run.read_summary()
     if summary is not None:
@@ -58,7 +65,7 @@ def state_of(run: RunFolder) -> RunState:
     if _lives(supervisor, written_at):
         words = f"training, without a new line of metrics for {duration(silent)}"
         return RunState("training", words if silent > SILENT_SECONDS else "training")
-    if _age(run) < silent:  # it was resumed since, by a process that has not written yet
+    if _age(run) < silent:  # it has been resumed by a process that has not written yet
         return _starting(run)
     last = f"its last line of metrics is {duration(silent)} old"
     return RunState("gone", f"cut short: process {supervisor}, which trained it, is gone; {last}")
@@ -79,7 +86,7 @@ def _starting(run: RunFolder) -> RunState:
 
 
 def _age(run: RunFolder) -> float:
-    """Seconds since the session began, which writes the settings first; infinite if there are none."""
+    """Seconds since the session began, when it wrote the settings; infinite if there are none."""
     try:
         return max(0.0, time.time() - run.experiment_file.stat().st_mtime)
     except OSError:
@@ -87,11 +94,11 @@ def _age(run: RunFolder) -> float:
 
 
 def _lives(number: int, since: float) -> bool:
-    """Whether a process lives, and is not another one that got the number later than `since` (seconds since 1970)."""
+    """Whether the process that had this number at the time `since` (seconds since 1970) is still alive."""
     try:
         process = psutil.Process(number)
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since + CLOCK_SECONDS
     except psutil.AccessDenied:
-        return True  # somebody else's: it is there
+        return True  # it exists and belongs to another user
     except (psutil.NoSuchProcess, ValueError, OverflowError):
         return False
