@@ -1,4 +1,4 @@
-"""Finds out from a run's folder, and from this machine's processes, whether it is training, has ended or has crashed."""
+"""Finds out from a run's folder and this machine's processes whether it is training, has ended or has crashed."""
 
 from __future__ import annotations
 
