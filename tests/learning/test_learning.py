@@ -71,8 +71,8 @@ def test_the_optimal_policy_and_its_values_on_a_chain(tmp_path: Path, workers: i
     )
     supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
     supervisor.run([])
-    supervisor.learned.agent_tensors()
-    network = supervisor.learned.network
+    supervisor.model.agent_tensors()
+    network = supervisor.model.network
     observations = torch.eye(STATES).unsqueeze(0)
     outputs, _ = network(observations, (), torch.ones(1, STATES, dtype=torch.bool))
     assert outputs["policy"].argmax(-1)[0].tolist() == [1] * STATES
@@ -140,8 +140,8 @@ def test_action_values_reach_those_of_dynamic_programming(
     supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
     supervisor.run([])
     observations = torch.eye(STATES).unsqueeze(0)
-    supervisor.learned.agent_tensors()
-    outputs, _ = supervisor.learned.network(observations, (), torch.ones(1, STATES, dtype=torch.bool))
+    supervisor.model.agent_tensors()
+    outputs, _ = supervisor.model.network(observations, (), torch.ones(1, STATES, dtype=torch.bool))
     learned, truth = outputs["q"][0].detach().numpy(), true_action_values(epsilon)
     chosen = truth.argmax(1)
     assert (learned.argmax(1) == chosen).all()

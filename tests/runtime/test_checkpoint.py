@@ -205,12 +205,12 @@ class RefreshedWhileRead:
 
 def test_an_old_target_network_is_never_saved_with_a_new_refresh(tmp_path: Path) -> None:
     experiment = small(algorithm="nstep-q", target_interval=100)
-    learned = Supervisor(experiment, describe(experiment), RunFolder(tmp_path)).learned
-    assert learned.shared.target is not None
-    old = learned.shared.target.tensor.clone()
-    refreshed: Any = RefreshedWhileRead(learned.shared.target, learned.shared.counter)
-    learned.shared = replace(learned.shared, target=refreshed)
-    tensors, refreshed_at = learned.snapshot()
+    model = Supervisor(experiment, describe(experiment), RunFolder(tmp_path)).model
+    assert model.shared.target is not None
+    old = model.shared.target.tensor.clone()
+    refreshed: Any = RefreshedWhileRead(model.shared.target, model.shared.counter)
+    model.shared = replace(model.shared, target=refreshed)
+    tensors, refreshed_at = model.checkpoint_tensors()
     assert torch.equal(tensors["target"], old)
     assert refreshed_at == 0
 

@@ -22,7 +22,7 @@ from asyncrl.runtime.checkpoint import load_chosen, load_newest
 from asyncrl.runtime.evaluator import EvaluatorProcess, EvaluatorSetup, Request, VideoResult, run_evaluator
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.fork_server import process_context
-from asyncrl.runtime.learned import Frozen, Learned
+from asyncrl.runtime.shared_model import ParameterSnapshot, SharedModel
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.training import record_video, train
 from asyncrl.types import Evaluation
@@ -216,8 +216,8 @@ def test_an_evaluation_is_told_before_its_film_is_drawn(monkeypatch: pytest.Monk
 def evaluator_setup() -> EvaluatorSetup:
     experiment, context = small(), process_context()
     info = describe(experiment)
-    frozen = Frozen.allocate(Learned(experiment, info, context), context)
-    return EvaluatorSetup(experiment, info, frozen, record_video)
+    snapshot = ParameterSnapshot.allocate(SharedModel(experiment, info, context), context)
+    return EvaluatorSetup(experiment, info, snapshot, record_video)
 
 
 class Child:

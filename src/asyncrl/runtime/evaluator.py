@@ -1,4 +1,4 @@
-"""Evaluators of a frozen copy of the agent, used while its training goes on: one in a process, one inline."""
+"""Evaluators of a snapshot of the agent, used while its training goes on: one in a process, one inline."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from asyncrl.runtime.child_process import ChildProcess, end_with_parent
 from asyncrl.runtime.evaluation import evaluate
 from asyncrl.runtime.failure import Failure, failure_of
 from asyncrl.runtime.global_random import GlobalRandom
-from asyncrl.runtime.learned import Frozen, Learned
 from asyncrl.runtime.networks import make_network
+from asyncrl.runtime.shared_model import ParameterSnapshot, SharedModel
 from asyncrl.signals import ignore_stop_signals
 from asyncrl.types import EnvironmentInfo, Evaluation, Video
 
@@ -36,7 +36,7 @@ RecordVideo = Callable[[Agent, int, NDArray[np.int64]], Video]
 
 @dataclass(frozen=True)
 class Request:
-    """What to do with the frozen copy."""
+    """What to do with the snapshot."""
 
     episodes: int
     video: bool = False  # record one more episode after the evaluation
@@ -60,12 +60,12 @@ class EvaluatorSetup:
 
     experiment: Experiment
     info: EnvironmentInfo
-    frozen: Frozen
+    snapshot: ParameterSnapshot
     record_video: RecordVideo | None = None
 
 
 class Evaluator(Protocol):
-    """Evaluates the frozen copy."""
+    """Evaluates the snapshot."""
 
     @property
     def setup(self) -> EvaluatorSetup:
@@ -74,11 +74,11 @@ class Evaluator(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether the frozen copy is in use, or results wait to be polled."""
+        """Whether the snapshot is in use, or results wait to be polled."""
         ...
 
     def start(self, request: Request) -> None:
-        """Begins to evaluate the frozen copy; only while it is not busy."""
+        """Begins to evaluate the snapshot; only while it is not busy."""
         ...
 
     def poll(self) -> Result | Failure | None:
@@ -91,10 +91,10 @@ class Evaluator(Protocol):
 
 
 class EvaluatorProcess:
-    """Evaluates the frozen copy in a process of its own, which is started at the first evaluation.
+    """Evaluates the snapshot in a process of its own, which is started at the first evaluation.
 
     Args:
-        setup: Agent, environment and frozen copy.
+        setup: Agent, environment and snapshot.
         context: Start method of the process.
     """
 
@@ -108,20 +108,20 @@ class EvaluatorProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether the frozen copy is in use."""
+        """Whether the snapshot is in use."""
         return self.request is not None
 
     def prepare(self) -> None:
         """Starts the process, so that the first evaluation need not wait for its start."""
         try:
             if self.child is None:
-                pulse = self.setup.frozen.pulse
+                pulse = self.setup.snapshot.pulse
                 self.child = ChildProcess(self.context, run_evaluator, (self.setup,), "asyncrl-evaluator", pulse)
         except (OSError, EOFError) as error:
             self.failure = Failure(EVALUATOR, f"could not be started ({error or type(error).__name__})")
 
     def start(self, request: Request) -> None:
-        """Begins to evaluate the frozen copy."""
+        """Begins to evaluate the snapshot."""
         self.request, self.is_evaluated, self.failure, self.polled_at = request, False, None, time.monotonic()
         self.prepare()
         if self.child is not None:
@@ -165,10 +165,10 @@ class EvaluatorProcess:
 
 
 class InlineEvaluator:
-    """Evaluates the frozen copy at once, in this process: for serial runs, which stay repeatable.
+    """Evaluates the snapshot at once, in this process: for serial runs, which stay repeatable.
 
     Args:
-        setup: Agent, environment and frozen copy.
+        setup: Agent, environment and snapshot.
     """
 
     def __init__(self, setup: EvaluatorSetup) -> None:
@@ -181,7 +181,7 @@ class InlineEvaluator:
         return bool(self.results)
 
     def start(self, request: Request) -> None:
-        """Evaluates the frozen copy."""
+        """Evaluates the snapshot."""
         try:
             self.results.extend(run_request(self.setup, request))
         except Exception as error:
@@ -196,32 +196,32 @@ class InlineEvaluator:
 
 
 def make_evaluator(
-    experiment: Experiment, learned: Learned, record_video: RecordVideo | None, context: BaseContext
+    experiment: Experiment, model: SharedModel, record_video: RecordVideo | None, context: BaseContext
 ) -> Evaluator:
-    """Allocates a frozen copy, and returns its evaluator: a process, or inline in a serial run."""
-    setup = EvaluatorSetup(experiment, learned.info, Frozen.allocate(learned, context), record_video)
+    """Allocates a snapshot, and returns its evaluator: a process, or inline in a serial run."""
+    setup = EvaluatorSetup(experiment, model.info, ParameterSnapshot.allocate(model, context), record_video)
     return EvaluatorProcess(setup, context) if experiment.runtime == "processes" else InlineEvaluator(setup)
 
 
 def run_request(setup: EvaluatorSetup, request: Request) -> Iterator[Result]:
-    """Evaluates the frozen copy, then records a video if it is asked for.
+    """Evaluates the snapshot, then records a video if it is asked for.
 
     Every evaluation of a run begins with the same seeds, those of process-wide generators included.
     """
-    experiment, frozen = setup.experiment, setup.frozen
+    experiment, snapshot = setup.experiment, setup.snapshot
     network = make_network(experiment, setup.info)
-    flatten_parameters(network, into=frozen.parameters.tensor)
-    if network.normalizer is not None and frozen.moments is not None:
-        network.normalizer.set(frozen.moments.combined)
+    flatten_parameters(network, into=snapshot.parameters.tensor)
+    if network.normalizer is not None and snapshot.moments is not None:
+        network.normalizer.set(snapshot.moments.combined)
     agent = Agent(experiment, setup.info, network, torch.Generator())
     global_random = GlobalRandom(np.random.SeedSequence(experiment.seed))
     with global_random.swapped_in():
-        result = evaluate(agent, request.episodes, deterministic=False, seed=experiment.seed, pulse=frozen.pulse)
+        result = evaluate(agent, request.episodes, deterministic=False, seed=experiment.seed, pulse=snapshot.pulse)
     yield result
     if request.video and setup.record_video is not None:
         try:
             with global_random.swapped_in():
-                video = VideoResult(setup.record_video(agent, experiment.seed, frozen.pulse))
+                video = VideoResult(setup.record_video(agent, experiment.seed, snapshot.pulse))
         except Exception as error:  # the environment cannot be drawn, or drawing failed in its own way
             video = VideoResult(None, str(error) or type(error).__name__)
         yield video
@@ -231,7 +231,7 @@ def run_evaluator(setup: EvaluatorSetup, pipe: Connection) -> None:
     """Main function of the evaluator's process.
 
     Args:
-        setup: Agent, environment and frozen copy.
+        setup: Agent, environment and snapshot.
         pipe: Gives requests, and takes their results.
     """
     end_with_parent()

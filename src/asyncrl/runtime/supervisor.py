@@ -19,10 +19,10 @@ from asyncrl.runtime.checkpoint_builder import CheckpointBuilder
 from asyncrl.runtime.evaluator import RecordVideo, make_evaluator
 from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.goal import Goal
-from asyncrl.runtime.learned import Frozen, Learned, is_evaluated
 from asyncrl.runtime.listeners import Listeners
 from asyncrl.runtime.outcome import Ending, Outcome, make_outcome
 from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
+from asyncrl.runtime.shared_model import ParameterSnapshot, SharedModel, is_evaluated
 from asyncrl.runtime.store import SharedState, learning_rate
 from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.training_evaluations import TrainingEvaluations
@@ -64,10 +64,10 @@ class Supervisor:
     ) -> None:
         self.experiment, self.info, self.folder, self.notify = experiment, info, folder, notify
         context, settings = process_context(), experiment.supervision
-        self.learned = Learned(experiment, info, context)
+        self.model = SharedModel(experiment, info, context)
         self.checkpoint, state = checkpoint, None if checkpoint is None else checkpoint.state
         if checkpoint is not None:
-            self.learned.restore(checkpoint)
+            self.model.restore(checkpoint)
         steps, self.session = self.shared.counter.steps, 1 if state is None else state.sessions + 1
         self.telemetry = Telemetry(info.frames_per_step, steps, None if state is None else state.telemetry)
         self.disk = DiskWatch(notify)
@@ -79,20 +79,18 @@ class Supervisor:
         self.goal = Goal(experiment.until_return, explores, 0 if state is None else state.goal_wait_until)
         self.evaluations: TrainingEvaluations | None = None
         if is_evaluated(experiment):
-            evaluator = make_evaluator(experiment, self.learned, record_video, context)
+            evaluator = make_evaluator(experiment, self.model, record_video, context)
             file = folder.evaluations_file
             self.evaluations = TrainingEvaluations(
                 settings, self.goal, self.shared, evaluator, self.listeners, file, self._save_best
             )
-        self.checkpoints = CheckpointBuilder(
-            experiment, self.session, self.learned, self.telemetry, self.goal, self.pool
-        )
+        self.checkpoints = CheckpointBuilder(experiment, self.session, self.model, self.telemetry, self.goal, self.pool)
         self.last_line: Metrics = {}
 
     @property
     def shared(self) -> SharedState:
         """The memory that workers share."""
-        return self.learned.shared
+        return self.model.shared
 
     @property
     def reason_to_end(self) -> str:
@@ -222,7 +220,7 @@ class Supervisor:
         if not self.saver.save(checkpoint):
             return False
         if self.experiment.supervision.histograms:
-            parameters = dict(self.learned.network.named_parameters())
+            parameters = dict(self.model.network.named_parameters())
             self.listeners.histograms(parameters, checkpoint.state.steps, at_last)
         self.listeners.checkpoint(self.folder, checkpoint.state.steps)
         return True
@@ -238,9 +236,9 @@ class Supervisor:
                 time.sleep(0.1)
         return True
 
-    def _save_best(self, frozen: Frozen, steps: int, evaluation: Evaluation) -> None:
-        """Saves the frozen copy as the best agent if it is, or if it has reached the goal."""
-        checkpoint = self.checkpoints.of_evaluated(frozen, steps, evaluation)
+    def _save_best(self, snapshot: ParameterSnapshot, steps: int, evaluation: Evaluation) -> None:
+        """Saves the snapshot as the best agent if it is, or if it has reached the goal."""
+        checkpoint = self.checkpoints.of_evaluated(snapshot, steps, evaluation)
         self.saver.save_best(checkpoint, is_final=self.goal.reached)
 
 

@@ -13,14 +13,14 @@ from asyncrl.reporting.json_lines import JsonLines
 from asyncrl.runtime.evaluator import Evaluator, EvaluatorProcess, Request
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.goal import Goal
-from asyncrl.runtime.learned import Frozen
 from asyncrl.runtime.listeners import Listeners
+from asyncrl.runtime.shared_model import ParameterSnapshot
 from asyncrl.runtime.store import SharedState
 from asyncrl.settings import SupervisionSettings
 from asyncrl.types import Evaluation
 
-SaveBest = Callable[[Frozen, int, Evaluation], None]
-"""Takes the frozen copy, the global step at which it was made, and its evaluation."""
+SaveBest = Callable[[ParameterSnapshot, int, Evaluation], None]
+"""Takes the snapshot, the global step at which it was made, and its evaluation."""
 
 
 class TrainingEvaluations:
@@ -86,7 +86,7 @@ class TrainingEvaluations:
     def give_back(self) -> None:
         """Makes the copy that reached the goal the agent of the run, if the workers have trained on meanwhile."""
         if self.copied_at != self.shared.counter.steps:
-            self.evaluator.setup.frozen.give_back(self.shared)
+            self.evaluator.setup.snapshot.give_back(self.shared)
 
     def pop_unreported(self) -> dict[str, float]:
         """Returns the latest evaluation for a line of metrics, if no line has had it."""
@@ -109,7 +109,7 @@ class TrainingEvaluations:
         else:
             return False
         self.copied_at = steps
-        self.evaluator.setup.frozen.take(self.shared)
+        self.evaluator.setup.snapshot.take(self.shared)
         self.evaluator.start(request)
         return True
 
@@ -137,5 +137,5 @@ class TrainingEvaluations:
         elif self.goal.is_due(evaluation.return_mean, steps):
             self.goal_is_near = True
         if self.goal.reached or not self.for_goal:
-            self.save_best(self.evaluator.setup.frozen, steps, evaluation)
+            self.save_best(self.evaluator.setup.snapshot, steps, evaluation)
         self.listeners.evaluation(steps, evaluation, self.for_goal)

@@ -1,4 +1,4 @@
-"""Everything a run learns: allocated in shared memory, put into checkpoints and taken from them."""
+"""The model that all workers of a run share: allocated in shared memory, saved in checkpoints and restored."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def is_evaluated(experiment: Experiment) -> bool:
     return experiment.supervision.eval_every is not None or experiment.until_return is not None
 
 
-class Learned:
-    """The shared memory of a run's workers.
+class SharedModel:
+    """The parameters, optimiser statistics and observation statistics that all workers of a run share.
 
     Args:
-        experiment: Whose.
-        info: Its environment.
-        context: That starts its workers.
+        experiment: Settings of the run.
+        info: The environment.
+        context: Start method of the workers' processes.
 
     Raises:
-        UserError: There is no room for it.
+        UserError: The shared memory is too small for it.
     """
 
     def __init__(self, experiment: Experiment, info: EnvironmentInfo, context: BaseContext) -> None:
         self.info, self.optimizer = info, experiment.optimizer.optimizer
-        self.network = make_network(experiment, info)  # of the supervisor; not kept up to date
-        self.parameters = flatten_parameters(self.network)  # its own, [P]
+        self.network = make_network(experiment, info)  # the supervisor's own; only `agent_tensors` brings it up to date
+        self.parameters = flatten_parameters(self.network)  # of that network, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
         has_target = experiment.algorithm.target_update is not None
@@ -61,21 +61,21 @@ class Learned:
         self._share()
 
     def _share(self) -> None:
-        """θ and θ⁻ become the network's parameters."""
+        """Sets θ and θ⁻ to the parameters of the supervisor's network."""
         self.shared.parameters.tensor.copy_(self.parameters)
         if self.shared.target is not None:
             self.shared.target.tensor.copy_(self.parameters)
 
-    def agent_tensors(self, frozen: Frozen | None = None) -> dict[str, Tensor]:
-        """What an agent acts by, for a checkpoint: of this moment, or of an earlier one."""
-        vector, moments = (self.shared.parameters, self.shared.moments) if frozen is None else frozen.parts
-        self.parameters.copy_(vector.tensor)
-        if moments is not None and self.network.normalizer is not None:
-            self.network.normalizer.set(moments.combined)
+    def agent_tensors(self, snapshot: ParameterSnapshot | None = None) -> dict[str, Tensor]:
+        """The tensors that an agent acts with, for a checkpoint: those of a snapshot, or the present ones."""
+        source = self.shared if snapshot is None else snapshot
+        self.parameters.copy_(source.parameters.tensor)
+        if source.moments is not None and self.network.normalizer is not None:
+            self.network.normalizer.set(source.moments.combined)
         return pack(PARAMETERS, self.network.state_dict())
 
-    def snapshot(self) -> tuple[dict[str, Tensor], int]:
-        """Copies all that is learned, for a checkpoint, together with the step of the target network's last refresh.
+    def checkpoint_tensors(self) -> tuple[dict[str, Tensor], int]:
+        """The tensors of a whole run for a checkpoint, and the step of the target network's last refresh.
 
         The step is read before θ⁻, and a refresh copies θ⁻ before it sets the step. So θ⁻ is never older than the step
         says: if a refresh comes in between, a resumed run repeats it.
@@ -90,10 +90,10 @@ class Learned:
         return tensors | pack("optimizer", statistics), refreshed_at
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes on from a checkpoint.
+        """Continues from a checkpoint.
 
         Raises:
-            UserError: It does not fit the experiment.
+            UserError: The checkpoint does not fit the experiment.
         """
         load_parameters(self.network, checkpoint, self.info)
         self._share()
@@ -116,43 +116,38 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class ParameterSnapshot:
     """A copy of the agent's parameters in shared memory, which no worker writes to."""
 
     parameters: SharedVector  # [P]
     moments: SharedMoments | None  # one slot
-    counter: Counter  # of no worker; its pulse is of who evaluates
+    counter: Counter  # counts no worker's steps; its heartbeat is the evaluator's
 
     @classmethod
-    def allocate(cls, learned: Learned, context: BaseContext) -> Frozen:
-        """Room for a copy."""
-        normalizer = learned.network.normalizer
+    def allocate(cls, model: SharedModel, context: BaseContext) -> ParameterSnapshot:
+        """Allocates memory for a copy of the model's parameters."""
+        normalizer = model.network.normalizer
         return cls(
-            SharedVector(learned.parameters.numel(), context),
+            SharedVector(model.parameters.numel(), context),
             None if normalizer is None else SharedMoments(0, normalizer.size, context),
             Counter(0, context),
         )
 
     @property
     def pulse(self) -> NDArray[np.int64]:
-        """A number [1] that counts up while the copy is evaluated."""
+        """Heartbeat [1] of the evaluator, which counts it up while it plays."""
         return self.counter.pulse(0)
 
     def take(self, shared: SharedState) -> None:
-        """Copies what the workers share at this moment."""
+        """Copies the present shared parameters and observation statistics."""
         self.parameters.tensor.copy_(shared.parameters.tensor)
         if self.moments is not None and shared.moments is not None:
             self.moments.store(0, shared.moments.combined)
 
     def give_back(self, shared: SharedState) -> None:
-        """Copies the agent back to where the workers share it; they must have stopped."""
+        """Makes the snapshot the shared parameters again. All workers must have stopped."""
         shared.parameters.tensor.copy_(self.parameters.tensor)
         if self.moments is not None and shared.moments is not None:
             slots = torch.zeros_like(shared.moments.slots)
             slots[-1] = self.moments.slots[0]
             shared.moments.resume(slots)
-
-    @property
-    def parts(self) -> tuple[SharedVector, SharedMoments | None]:
-        """The parameters, and the statistics of observations if those are normalised."""
-        return self.parameters, self.moments
