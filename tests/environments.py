@@ -183,6 +183,37 @@ class Rooms(gymnasium.Env[Any, np.int64]):
         return self.observation_space.sample(), float(action == 6), bool(self.np_random.random() < 0.2), False, {}
 
 
+class Sides(gymnasium.Env[Any, np.int64]):
+    """Shows a light in one half of a picture, and a number; pays 1 for the action "left, or else positive" (XOR).
+
+    Neither the picture nor the number alone says anything about the right action.
+    """
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.observation_space = Dict(
+            {"picture": Box(0, 255, (10, 10, 4), np.uint8), "number": Box(-1, 1, (1,), np.float32)}
+        )
+        self.action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time = 0
+        return self.observe(), {}
+
+    def step(self, action: np.int64) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        reward = float(action == (self.left ^ self.positive))
+        self.time += 1
+        return self.observe(), reward, self.time == 20, False, {}
+
+    def observe(self) -> Any:
+        self.left, self.positive = self.np_random.integers(2, size=2)
+        picture = np.zeros((10, 10, 4), np.uint8)
+        picture[:, :5] = 255 * self.left
+        picture[:, 5:] = 255 * (1 - self.left)
+        return {"picture": picture, "number": np.array([2 * self.positive - 1], np.float32)}
+
+
 class Levers(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     """MultiDiscrete actions; pays 1 for each component that equals the number shown."""
 
@@ -264,6 +295,7 @@ for _name in (
     "Moody",
     "Narrow",
     "Rooms",
+    "Sides",
     "Levers",
     "Reach",
     "Drawn",

@@ -163,6 +163,7 @@ def _chained(channels: int, layers: Sequence[tuple[int, int, int]]) -> Iterator[
     ("algorithm", "expected", "settings"),
     [
         ("a3c", 3, {}),
+        ("a3c", 3, {"environment": "tests.environments:test/Sides-v0", "memory": "lstm"}),  # a picture beside a vector
         ("a3c", 3, {"memory": "lstm", "separate": True}),
         ("a3c", 3, {"memory": "gru", "envs_per_worker": 1, "episode_rollouts": True}),
         ("nstep-q", 3, {"double": True}),
@@ -187,7 +188,8 @@ def test_a_worker_learns_from_what_it_computed_when_it_acted(
 
     def after_updates(way: Any) -> Tensor:
         monkeypatch.setattr(Network, "unroll", way)
-        experiment = small("MinAtar/Breakout-v1", algorithm, rollout_length=3, **{"steps": 36, **settings})
+        chosen = {"environment": "MinAtar/Breakout-v1", "rollout_length": 3, "steps": 36, **settings}
+        experiment = small(algorithm=algorithm, **chosen)
         supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
         list(Worker(WorkerSetup(0, experiment, supervisor.info, supervisor.shared, tmp_path)).work())
         assert supervisor.shared.counter.updates >= 3

@@ -161,6 +161,25 @@ def test_catch_with_real_workers(in_tmp: Path, algorithm: str, memory: Literal["
     assert load("run").evaluate(episodes=200, deterministic=True).return_mean >= 0.95  # chance is -0.6
 
 
+@pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
+def test_what_only_two_keys_together_say(in_tmp: Path, memory: Literal["none", "lstm", "gru"]) -> None:
+    result = train(
+        "tests.environments:test/Sides-v0",
+        runtime="serial",
+        workers=1,
+        run_dir="run",
+        memory=memory,
+        torso="mlp",
+        hidden=(32,),
+        memory_size=32,
+        steps=12_000,
+        rollout_length=5,
+        discount=0.5,
+        learning_rate=0.005,
+    )
+    assert result.load().evaluate(episodes=20, deterministic=True).return_mean > 19.5  # chance is 10
+
+
 @pytest.mark.parametrize(
     ("environment", "goal"),
     [("tests.environments:test/Levers-v0", 0.8 * 2 * 5), ("tests.environments:test/Reach-v0", -0.5 * 5)],

@@ -219,7 +219,7 @@ def test_dict_observations_have_a_torso_for_each_key() -> None:
     assert net.normalizer is not None
     assert net.normalizer.size == 5  # images are left alone
     named = make_torso(space, NetworkSettings(torso="atari-2013", hidden=(16,)))
-    assert named.output_size == 256 + 16
+    assert named.output_size == 256  # as wide as the widest torso
 
 
 def test_bytes_in_vectors_are_scaled() -> None:

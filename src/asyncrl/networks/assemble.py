@@ -15,7 +15,7 @@ from asyncrl.networks.convolution import Layers
 from asyncrl.networks.heads import Head
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.recurrent import make_core
-from asyncrl.networks.torso import ImageTorso, make_torso
+from asyncrl.networks.torso import DictTorso, ImageTorso, make_torso
 from asyncrl.settings import NetworkSettings
 from asyncrl.tree import tree_map
 from asyncrl.types import Activations, Rollout, State
@@ -30,8 +30,8 @@ class Body(nn.Module):
         self.core = make_core(settings.memory, int(self.torso.output_size), settings.memory_size)  # type: ignore[arg-type]
 
     def activations(self, observations: Any) -> Layers:
-        """What the layers of a compiled torso give for observations [N, ...]; empty for other torsos."""
-        return self.torso.activations(observations) if isinstance(self.torso, ImageTorso) else ()
+        """What the layers of compiled torsos give for observations [N, ...]; empty for other torsos."""
+        return self.torso.activations(observations) if isinstance(self.torso, ImageTorso | DictTorso) else ()
 
     def forward(
         self, observations: Any, state: State, first: Tensor, known: Sequence[Layers] = ()
@@ -66,7 +66,7 @@ class Network(nn.Module):
         self.state_parts = [
             slice(end - width, end) for width, end in zip(widths, itertools.accumulate(widths), strict=True)
         ]
-        self.has_compiled_torso = any(isinstance(body.torso, ImageTorso) for body in self.bodies)
+        self.has_compiled_torso = any(isinstance(module, ImageTorso) for module in self.bodies.modules())
         self.all_parameters = tuple(self.parameters())
         self.flat: Tensor | None = None  # all parameters [P], once `flatten_parameters` has laid them out
 

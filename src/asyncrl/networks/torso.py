@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,9 @@ CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
     "atari-2015": (((32, 8, 4), (64, 4, 2), (64, 3, 1)), 512),  # Mnih et al. 2015
     "minatar": (((16, 3, 1),), 128),  # Young & Tian 2019
 }
+
+UNCHANGED = (LAST_ACTION, LAST_REWARD)
+"""Keys that pass the torso unchanged."""
 
 
 class VectorTorso(nn.Module):
@@ -72,6 +75,11 @@ class ImageTorso(nn.Module):
         self.output_size = units
         self.compiled = compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
 
+    @property
+    def depth(self) -> int:
+        """Number of layers that `activations` computes."""
+        return len(self.convolutions) + 1 if self.compiled is not None else 0
+
     def activations(self, observations: Tensor) -> Layers:
         """Computes all layers' outputs for images [N, C, H, W] or [N, H, W, C]; empty without compiled kernels."""
         return self.compiled.activations(self._images(observations)) if self.compiled is not None else ()
@@ -111,22 +119,55 @@ class ImageTorso(nn.Module):
 
 
 class DictTorso(nn.Module):
-    """A torso for each key, whose features are concatenated. The last action and reward pass unchanged."""
+    """A torso for each key, then one fully-connected layer with ReLU that combines their features.
+
+    Without that layer, linear heads could only add what each key says by itself. The layer is as wide as the widest
+    torso, and a single key needs none. The last action and the last reward go to the core unchanged, beside the
+    combined features, as in the agents of UNREAL (Jaderberg et al. 2017).
+    """
 
     def __init__(self, space: Dict, settings: NetworkSettings) -> None:
         super().__init__()
         self.keys = tuple(space.spaces)
         self.torsos = nn.ModuleList(_torso_of_key(key, part, settings) for key, part in space.spaces.items())
-        self.output_size = sum(int(torso.output_size) for torso in self.torsos)  # type: ignore[arg-type,misc]
+        sizes = {key: int(torso.output_size) for key, torso in self.torsos_by_key()}  # type: ignore[arg-type]
+        unchanged = sum(sizes.pop(key, 0) for key in UNCHANGED)
+        self.combining = nn.Linear(sum(sizes.values()), max(sizes.values())) if len(sizes) > 1 else None
+        self.output_size = unchanged + max(sizes.values())
 
-    def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """Maps observations by key, each [N, ...], to features [N, F]."""
-        return torch.cat([torso(observations[key]) for key, torso in zip(self.keys, self.torsos, strict=True)], -1)
+    def torsos_by_key(self) -> Iterator[tuple[str, nn.Module]]:
+        """Each key with its torso."""
+        yield from zip(self.keys, self.torsos, strict=True)
+
+    def activations(self, observations: Mapping[str, Tensor]) -> Layers:
+        """Computes the layers of all compiled torsos, one torso after another; see `ImageTorso.activations`."""
+        images = [(key, torso) for key, torso in self.torsos_by_key() if isinstance(torso, ImageTorso)]
+        return tuple(layer for key, torso in images for layer in torso.activations(observations[key]))
+
+    def forward(self, observations: Mapping[str, Tensor], known: Sequence[Layers] = ()) -> Tensor:
+        """Maps observations by key, each [N, ...], to features [N, F].
+
+        Args:
+            observations: The observations.
+            known: Activations of the first observations, computed with the present parameters, in parts.
+        """
+        unchanged: list[Tensor] = []
+        features: list[Tensor] = []
+        used = 0
+        for key, torso in self.torsos_by_key():
+            given: tuple[Any, ...] = ()
+            if isinstance(torso, ImageTorso):
+                given, used = ([part[used : used + torso.depth] for part in known],), used + torso.depth
+            (unchanged if key in UNCHANGED else features).append(torso(observations[key], *given))
+        combined = torch.cat(features, -1)
+        if self.combining is not None:
+            combined = torch.relu(self.combining(combined))
+        return torch.cat([*unchanged, combined], -1)
 
 
 def _torso_of_key(key: str, space: Space[Any], settings: NetworkSettings) -> nn.Module:
     assert isinstance(space, Box)
-    if key in (LAST_ACTION, LAST_REWARD):
+    if key in UNCHANGED:
         return VectorTorso(space, ())
     if settings.torso in CONVOLUTIONS and not is_image(space):
         settings = dataclasses.replace(settings, torso="auto")
@@ -162,7 +203,8 @@ def image_shape(space: Box) -> tuple[int, int, int]:
 def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
     """Makes the torso that the settings name; `auto` chooses one by the shape of the observations.
 
-    A Dict space gets one torso for each key. There, a torso for images is used for the keys that are images only.
+    A Dict space gets one torso for each key, and a layer that combines them. There, a torso for images is used for the
+    keys that are images only.
 
     A torso of your own is named by its import path, `module:factory`. The factory is called with the observation space
     and returns a module with an attribute `output_size`.
