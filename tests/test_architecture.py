@@ -11,7 +11,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("check", "files", "formatting", "importing", "settings", "signals", "tree"),
+    ("check", "files", "formatting", "importing", "installing", "settings", "signals", "tree"),
     ("metrics", "types"),
     ("functional", "kernels"),
     ("networks", "optim"),

@@ -112,7 +112,7 @@ def _check(words: list[str], where: str) -> None:
         case ["make", *targets]:
             known = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
             assert {target for target in targets if "=" not in target} <= set(known), where
-        case ["pip", "install", requirement]:
+        case ["pip", "install", "-e", requirement]:
             _check_extras(requirement, where)
         case _:
             pytest.fail(f"{where}: not a command that is known here")
@@ -147,7 +147,7 @@ def _each_value_once(grid: tuple[str, ...]) -> list[list[str]]:
 
 def _check_extras(requirement: str, where: str) -> None:
     known = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    extras = re.fullmatch(r"(?:asyncrl|\.)\[([\w,-]+)\]", requirement)
+    extras = re.fullmatch(r"\.\[([\w,-]+)\]", requirement)
     assert extras is not None, where
     assert set(extras[1].split(",")) <= set(known), where
 
@@ -169,6 +169,13 @@ def test_options_in_the_text_exist(page: str, options: set[str]) -> None:
     of_others = {"--logdir"}
     named = {name for code in inline_code(page) for name in re.findall(r"--[a-z][a-z-]+", code)}
     assert named <= options | of_others
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_extras_are_installed_from_the_checkout(page: str) -> None:
+    for code in inline_code(page):
+        if code.startswith("pip install") and "[" in code:
+            _check_extras(code.split()[-1].strip('"'), f"{page}: {code}")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -17,6 +17,7 @@ from asyncrl.agent import load
 from asyncrl.cli import main
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.export import ExportedPolicy, export_onnx
+from asyncrl.installing import install_command
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.networks import make_network
 from tests.experiments import small
@@ -101,4 +102,4 @@ def test_without_the_extra_the_command_says_how_to_get_it(
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     assert main(["export", "run"]) == 2
-    assert 'pip install "asyncrl[export]"' in capsys.readouterr().err
+    assert install_command("asyncrl[export]") in capsys.readouterr().err

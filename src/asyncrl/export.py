@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
 from asyncrl.files import write_bytes
+from asyncrl.installing import install_command
 from asyncrl.networks.torso import ImageTorso
 from asyncrl.runtime.agent import Agent
 from asyncrl.tree import pack, tree_map
@@ -44,7 +45,7 @@ def export_onnx(agent: Agent, output: Path) -> None:
         import onnx
         import onnxscript  # noqa: F401  (torch exports with it)
     except ImportError as error:
-        raise UserError(f'ONNX files need another package ({error}): pip install "asyncrl[export]"') from error
+        raise UserError(f"ONNX files need another package ({error}): {install_command('asyncrl[export]')}") from error
     policy = ExportedPolicy(agent)
     inputs = policy.example_inputs()
     batch = torch.export.Dim("batch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math
 import os
 import platform
@@ -17,6 +18,7 @@ from asyncrl import kernels
 from asyncrl.check import Check
 from asyncrl.config import available_cores
 from asyncrl.errors import UserError
+from asyncrl.installing import install_command
 from asyncrl.run_folder import locked
 
 SHARED_MEMORY = 64 * 2**20
@@ -34,7 +36,7 @@ def _torch() -> Check:
     try:
         torch = importlib.import_module("torch")
     except ImportError as error:
-        return Check("torch", "bad", f"cannot be imported ({error}): pip install torch")
+        return Check("torch", "bad", f"cannot be imported ({error}): {install_command('torch')}")
     return Check("torch", "good", f"{torch.__version__}; each worker uses one thread")
 
 
@@ -43,8 +45,9 @@ def _kernels() -> Check:
         warnings.simplefilter("ignore")
         problem = kernels.problem()
     if problem:
-        remedy = 'pip install --upgrade "asyncrl[fast]" makes training faster'
-        return Check("kernels", "note", f"not compiled, because {problem}: {remedy}")
+        missing = importlib.util.find_spec("llvmlite") is None
+        remedy = install_command("asyncrl[fast]") if missing else install_command("llvmlite", upgrade=True)
+        return Check("kernels", "note", f"not compiled, because {problem}: {remedy} makes training faster")
     name = importlib.import_module("llvmlite.binding").get_host_cpu_name()
     return Check("kernels", "good", f"convolutions and updates are compiled for this processor ({name})")
 
@@ -172,7 +175,7 @@ def _atari() -> Check:
         roms = importlib.import_module("ale_py.roms")
         count = len(roms.get_all_rom_ids())
     except Exception as error:
-        return Check("atari", "bad", f"ale-py does not work ({error}): pip install --upgrade ale-py")
+        return Check("atari", "bad", f"ale-py does not work ({error}): {install_command('ale-py', upgrade=True)}")
     return Check("atari", "good", f"{count} games")
 
 

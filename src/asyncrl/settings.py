@@ -100,7 +100,7 @@ class SupervisionSettings:
     histograms: bool = False
     """Log histograms of all parameter tensors at every checkpoint, to TensorBoard and the trackers."""
     trackers: tuple[Literal["wandb", "mlflow", "trackio"], ...] = ()
-    """Experiment trackers that also receive the metrics. Each needs its extra: pip install "asyncrl[NAME]"."""
+    """Experiment trackers that also receive the metrics. Each needs the extra of its name."""
 
     def __post_init__(self) -> None:
         require(self.restarts >= 0, f"--restarts must be 0 or more, not {self.restarts}")

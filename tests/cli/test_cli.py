@@ -17,6 +17,7 @@ from asyncrl.cli import main
 from asyncrl.cli.arguments import parse_steps
 from asyncrl.cli.train import experiment_from
 from asyncrl.errors import UserError
+from asyncrl.installing import install_command
 from asyncrl.run_folder import RunFolder
 
 QUICK = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
@@ -315,8 +316,17 @@ def test_the_doctor_names_the_extra_that_is_missing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernels, "problem", lambda: "llvmlite is not installed")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["doctor"]) in (0, 1)
-    assert 'pip install --upgrade "asyncrl[fast]"' in capsys.readouterr().out
+    assert install_command("asyncrl[fast]") in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_doctor_says_to_upgrade_a_compiler_that_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "problem", lambda: "llvmlite does not work here")
+    assert main(["doctor"]) in (0, 1)
+    assert "install --upgrade llvmlite" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("environment", "chosen"), [("Catch", 64), ("Acrobot-v1", 16), ("ALE/Pong-v5", 16)])

@@ -13,6 +13,7 @@ import pytest
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.cli import main
+from asyncrl.installing import install_command
 from tests.browser import chromium
 
 TINY = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
@@ -68,7 +69,7 @@ def test_an_error_in_one_chapter_costs_only_that_chapter(
     assert main(["inspect", str(copy), "--states", "35"]) == 0
     page = (copy / "inspect" / "report.html").read_text("utf-8")
     assert "Nothing about the run stands out" not in page
-    assert page.count("pip install &#34;asyncrl[analysis]&#34;") == 1
+    assert page.count(install_command("asyncrl[analysis]").replace('"', "&#34;")) == 1
     assert "<b>States the agent treats alike</b>" in page
     assert "<b>Training curves</b>" in page
     assert (copy / "inspect" / "saliency_gradients.png").exists()

@@ -24,6 +24,7 @@ from asyncrl.callbacks import Callback, MetricsWritten
 from asyncrl.cli import main
 from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
+from asyncrl.installing import install_command
 from asyncrl.reporting import background, closing
 from asyncrl.reporting.background import BackgroundSink
 from asyncrl.reporting.histogram import Histogram
@@ -178,7 +179,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_made(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["train", "Catch", "--trackers", "mlflow", "--run-dir", "run"]) == 2
-    assert 'MLflow is not installed: pip install "asyncrl[mlflow]"' in capsys.readouterr().err
+    assert f"MLflow is not installed: {install_command('asyncrl[mlflow]')}" in capsys.readouterr().err
     assert not Path("run").exists()
     with pytest.raises(UserError, match="--eval-video needs --eval-every"):
         small(eval_video=True)

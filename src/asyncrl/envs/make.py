@@ -22,15 +22,16 @@ from asyncrl.envs.lives import WithLifeLoss
 from asyncrl.envs.observations import ArrayObservations, WithLastActionAndReward, as_agents_see
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
+from asyncrl.installing import install_command
 from asyncrl.types import EnvironmentInfo
 
 ADDED_BY = {
-    "minatar": ("minatar.gym", 'pip install "asyncrl[minatar]"'),
-    "minigrid": ("minigrid", "pip install minigrid"),
-    "babyai": ("minigrid", "pip install minigrid"),
-    "vizdoom": ("vizdoom.gymnasium_wrapper", "pip install vizdoom"),
+    "minatar": ("minatar.gym", "asyncrl[minatar]"),
+    "minigrid": ("minigrid", "minigrid"),
+    "babyai": ("minigrid", "minigrid"),
+    "vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
 }
-"""Modules that register environments when imported, by lower-case prefix of the ids, and how to install them."""
+"""Modules that register environments when imported, by lower-case prefix of the ids, and what to install for them."""
 
 PIXELS = "pixels"
 """Option of environments that render at any size, as MuJoCo's do: observe square pictures of this side length."""
@@ -38,12 +39,13 @@ PIXELS = "pixels"
 FEW, MANY = 16, 64
 """Environments per worker that `auto` chooses: FEW for Atari and environments stepped one by one, MANY for others."""
 
-INSTALL_LINES = {
-    "gymnasium.envs.box2d": 'pip install "asyncrl[box2d]"',
-    "gymnasium.envs.mujoco": 'pip install "asyncrl[mujoco]"',
-    "gymnasium.envs.classic_control": 'pip install "asyncrl[classic-control]"',
-    "gymnasium.envs.toy_text": 'pip install "gymnasium[toy-text]"',
+NEEDED_BY = {
+    "gymnasium.envs.box2d": "asyncrl[box2d]",
+    "gymnasium.envs.mujoco": "asyncrl[mujoco]",
+    "gymnasium.envs.classic_control": "asyncrl[classic-control]",
+    "gymnasium.envs.toy_text": "gymnasium[toy-text]",
 }
+"""What to install for the environments of a module."""
 
 
 def find_spec(environment: str) -> EnvSpec:
@@ -56,9 +58,9 @@ def find_spec(environment: str) -> EnvSpec:
     if module:
         find_modules_here()
         _import(module, f"cannot import {module!r}, which {environment!r} names")
-    for prefix, (package, line) in ADDED_BY.items():
+    for prefix, (package, needed) in ADDED_BY.items():
         if name.lower().startswith(prefix):
-            added = _import(package, f"the package of {name!r} is not installed: {line}")
+            added = _import(package, f"the package of {name!r} is not installed: {install_command(needed)}")
             if package == "minatar.gym" and "MinAtar/Breakout-v1" not in gymnasium.registry:
                 added.register_envs()
     if name not in gymnasium.registry:
@@ -187,8 +189,9 @@ def make_vector(
         raise
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         package = str(spec.entry_point).rsplit(".", 1)[0]
-        line = INSTALL_LINES.get(package, "see its documentation for what to install")
-        raise UserError(f"{spec.id} needs a package that is not installed ({_first_line(error)}): {line}") from error
+        needed = NEEDED_BY.get(package)
+        remedy = install_command(needed) if needed else "see its documentation for what to install"
+        raise UserError(f"{spec.id} needs a package that is not installed ({_first_line(error)}): {remedy}") from error
     except Exception as error:
         raise UserError(f"{spec.id} cannot be made: {type(error).__name__}: {_first_line(error)}") from error
 

@@ -29,6 +29,7 @@ from asyncrl.analysis.readout import readout_of
 from asyncrl.check import Check
 from asyncrl.errors import UserError
 from asyncrl.files import write_bytes, write_text
+from asyncrl.installing import install_command
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.agent import Agent
 
@@ -111,7 +112,8 @@ def inspect(
         except (NotShownError, UserError) as reason:
             missing.append(Missing(title, str(reason)))
         except ImportError as error:
-            missing.append(Missing(title, f'{error.name} is not installed: pip install "asyncrl[analysis]"'))
+            remedy = install_command("asyncrl[analysis]")
+            missing.append(Missing(title, f"{error.name} is not installed: {remedy}"))
         except Exception as error:  # one chapter must not cost the others
             missing.append(Missing(title, f"it failed with {type(error).__name__}: {error}"))
     page = _page(subject, shown, missing, time.monotonic() - started)

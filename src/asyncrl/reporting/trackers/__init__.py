@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment, to_dict
 from asyncrl.errors import UserError
+from asyncrl.installing import install_command
 from asyncrl.reporting.background import BackgroundSink, Tracker
 from asyncrl.reporting.trackers.tracked_run import TrackedRun
 from asyncrl.run_folder import RunFolder, kind_of_run
@@ -24,7 +25,7 @@ def check_installed(trackers: Sequence[str]) -> None:
     """
     for tracker in trackers:
         if importlib.util.find_spec(tracker) is None:
-            raise UserError(f'{NAMES[tracker]} is not installed: pip install "asyncrl[{tracker}]"')
+            raise UserError(f"{NAMES[tracker]} is not installed: {install_command(f'asyncrl[{tracker}]')}")
 
 
 def make_trackers(experiment: Experiment, folder: RunFolder) -> list[BackgroundSink]:
