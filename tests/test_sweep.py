@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from asyncrl.cli.train import experiment_from
 from asyncrl.config import setting
 from asyncrl.errors import UserError
 from asyncrl.run_folder import locked
+from asyncrl.sweep.folder import runs_in
 from asyncrl.sweep.results import Result, summarise
-from asyncrl.sweep.specification import Sweep, Trial, open_sweep, runs_in
+from asyncrl.sweep.specification import SWEEPS, Sweep, Trial
 
 QUICK = ["Catch", "--runtime", "serial", "--workers", "1", "--envs-per-worker", "4", "--hidden", "8", "--steps", "2k"]
 
@@ -198,8 +200,26 @@ def test_a_wrong_sweep_is_one_line(
     assert not Path("sweeps").exists()
 
 
+def test_another_sweep_of_an_environment_has_a_folder_of_its_own_and_the_same_one_goes_on_in_its_own(
+    in_tmp: Path,
+) -> None:
+    first, second, third = sweep(), sweep(draws=4), sweep(environment="CatchMemory")
+    for each, name in ((first, "Catch"), (second, "Catch-2"), (third, "CatchMemory")):
+        assert SWEEPS.default(each) == Path("sweeps", name)
+        assert SWEEPS.open(SWEEPS.default(each), each) == each
+    assert SWEEPS.default(second) == Path("sweeps/Catch-2")
+    shutil.rmtree("sweeps/Catch")
+    assert SWEEPS.default(second) == Path("sweeps/Catch-2")
+    assert SWEEPS.default(first) == Path("sweeps/Catch")
+    Path("sweeps/Catch-2/sweep.yaml").write_text("draws: [")
+    assert SWEEPS.default(second) == Path("sweeps/Catch")
+    assert SWEEPS.open(Path("sweeps/CatchMemory"), None) == third
+    with pytest.raises(UserError, match=r"the sweep in sweeps/Catch-2 cannot be read"):
+        SWEEPS.open(Path("sweeps/Catch-2"), None)
+
+
 def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("x")
     with pytest.raises(UserError, match="holds no sweep"):
-        open_sweep(tmp_path, sweep())
+        SWEEPS.open(tmp_path, sweep())
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

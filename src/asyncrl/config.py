@@ -148,14 +148,14 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     """The experiment as plain data (strings, numbers, lists, dicts), which `from_dict` reads back."""
     data = dataclasses.asdict(experiment)
     data["algorithm"] = {"name": algorithm_name(experiment.algorithm), **data["algorithm"]}
-    return _with_lists(data)  # type: ignore[no-any-return]
+    return with_lists(data)  # type: ignore[no-any-return]
 
 
-def _with_lists(value: Any) -> Any:
+def with_lists(value: Any) -> Any:
     """The value with every tuple replaced by a list, because YAML has no tuples."""
     if isinstance(value, Mapping):
-        return {key: _with_lists(part) for key, part in value.items()}
-    return [_with_lists(part) for part in value] if isinstance(value, tuple) else value
+        return {key: with_lists(part) for key, part in value.items()}
+    return [with_lists(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def from_dict(data: object) -> Experiment:

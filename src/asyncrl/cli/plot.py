@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from asyncrl.analysis import curves
     from asyncrl.analysis.grouping import group_by_differences, group_runs
-    from asyncrl.sweep.specification import runs_in
+    from asyncrl.sweep.folder import runs_in
 
     runs = list({run.path.resolve(): run for path in given.runs for run in runs_in(path)}.values())
     names, x = [name.replace("-", "_") for name in given.by], given.x.replace("-", "_")

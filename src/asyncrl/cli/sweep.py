@@ -16,7 +16,7 @@ from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder, locked
 from asyncrl.sweep.execution import Ended, run_sweep
 from asyncrl.sweep.results import Summary, done_runs, summarise, write_results
-from asyncrl.sweep.specification import Sweep, open_sweep
+from asyncrl.sweep.specification import SWEEPS, Sweep
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Arguments:
     seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds of the runs. Every combination is run once with each seed."""
     dir: Path | None = None
-    """Folder of the sweep; by default sweeps/ENV."""
+    """Folder of the sweep; by default sweeps/ENV, or the first free one of sweeps/ENV-2, sweeps/ENV-3, ..."""
     parallel: int | None = None
     """Number of runs at the same time; by default as many as the cores allow."""
     episodes: int = 0
@@ -57,21 +57,21 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("--draws and --parallel must be at least 1, --episodes must not be negative")
     if given.environment:
         asked = _sweep(given, passed)
-        folder = given.dir or Path("sweeps") / given.environment.replace("/", "-").replace(":", "-")
-        sweep = open_sweep(folder, asked)
+        folder = given.dir or SWEEPS.default(asked)
+        sweep = SWEEPS.open(folder, asked)
     elif given.dir is None:
         raise UserError("which environment? for example: asyncrl sweep Catch --grid algorithm=a3c,nstep-q")
     elif passed or replace(given, parallel=None, imports=()) != Arguments(dir=given.dir):
         raise UserError("--dir alone continues a sweep as it is: name the environment to start another")
     else:
-        folder, sweep = given.dir, open_sweep(given.dir, None)
+        folder, sweep = given.dir, SWEEPS.open(given.dir, None)
         _check_modules(folder, sweep, given.imports)
     with locked(folder):
         return _run(folder, sweep, given.parallel or _cores_allow(sweep))
 
 
 def _check_modules(folder: Path, sweep: Sweep, named: Sequence[str]) -> None:
-    unnamed = sorted({module for trial in sweep.trials() for module in trial.modules(sweep)} - set(named))
+    unnamed = sorted({module for trial in sweep.trials() for module in trial.plan(folder, sweep).modules} - set(named))
     if unnamed:
         options = " ".join(f"--import {module}" for module in unnamed)
         raise UserError(f"the sweep in {folder} uses code that is not asyncrl's: if you trust that code, add {options}")

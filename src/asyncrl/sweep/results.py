@@ -12,7 +12,7 @@ from typing import Any
 
 from asyncrl import metrics
 from asyncrl.run_folder import RunFolder
-from asyncrl.sweep.specification import Sweep, Trial, run_of
+from asyncrl.sweep.specification import Sweep, Trial
 
 RESULTS = "results.csv"
 
@@ -50,17 +50,10 @@ class Summary:
     seconds: float
 
 
-def is_done(folder: Path, trial: Trial, sweep: Sweep) -> bool:
-    """Whether a trial is trained, and evaluated if the sweep asks for that."""
-    run = run_of(folder, trial)
-    summary = run.read_summary()
-    trained = summary is not None and summary["status"] == "done"
-    return trained and (sweep.episodes == 0 or run.evaluation_file.exists())
-
-
 def done_runs(folder: Path, sweep: Sweep) -> list[tuple[Trial, RunFolder]]:
     """The trials that are done, and their runs."""
-    return [(trial, run_of(folder, trial)) for trial in sweep.trials() if is_done(folder, trial, sweep)]
+    planned = [(trial, trial.plan(folder, sweep)) for trial in sweep.trials()]
+    return [(trial, run.run) for trial, run in planned if run.is_done]
 
 
 def write_results(folder: Path, sweep: Sweep) -> list[Result]:

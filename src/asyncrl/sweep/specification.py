@@ -1,23 +1,15 @@
-"""The description of a sweep: a grid or random draws of settings, times seeds; and the folder that keeps it."""
+"""The description of a sweep: a grid or random draws of settings, times seeds."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from asyncrl.errors import UserError
-from asyncrl.files import write_text
-from asyncrl.importing import modules_in
-from asyncrl.run_folder import RunFolder, open_run_folder
-
-SPECIFICATION = "sweep.yaml"
-RUNS = "runs"
+from asyncrl.sweep.folder import FolderKind
+from asyncrl.sweep.planned_run import PlannedRun
 
 
 @dataclass(frozen=True)
@@ -69,12 +61,9 @@ class Trial:
         own = [word for key, value in self.settings.items() for word in option(key, value)]
         return [sweep.environment, *sweep.options, *own, "--seed", str(self.seed)]
 
-    def modules(self, sweep: Sweep) -> list[str]:
-        """Modules that the arguments name, as in `--algorithm my_module:MyAlgorithm`; found without importing them.
-
-        Every word with a colon counts, because a sweep from elsewhere must not import what the user did not name.
-        """
-        return sorted(modules_in(_value(word) for word in self.arguments(sweep)))
+    def plan(self, folder: Path, sweep: Sweep) -> PlannedRun:
+        """This run in the folder of its sweep."""
+        return PlannedRun(folder, self.name, tuple(self.arguments(sweep)), sweep.episodes, sweep.deterministic)
 
 
 def option(key: str, value: str) -> list[str]:
@@ -85,58 +74,5 @@ def option(key: str, value: str) -> list[str]:
     return [f"--{name}", *value.split()]
 
 
-def _value(word: str) -> str:
-    """The value in a word of a command line: the right-hand side of --option=value, or the whole word."""
-    return word.partition("=")[2] if word.startswith("--") else word
-
-
-def open_sweep(folder: Path, sweep: Sweep | None) -> Sweep:
-    """The sweep of a folder. A new sweep is written to the folder; a sweep that is there already must be the same.
-
-    Raises:
-        UserError: The folder holds another sweep, or none and none is given, or it cannot be read or written.
-    """
-    file = folder / SPECIFICATION
-    try:
-        if file.exists():
-            saved = Sweep(**yaml.safe_load(file.read_text()))
-            if sweep is not None and _plain(sweep) != _plain(saved):
-                raise UserError(
-                    f"{folder} holds another sweep: choose another --dir, or continue that sweep with --dir alone"
-                )
-            return saved
-        if sweep is None:
-            raise UserError(f"there is no sweep in {folder}: name an environment to start one")
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} exists and holds no sweep: choose another --dir")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, yaml.safe_dump(_plain(sweep), sort_keys=False))
-    except (OSError, yaml.YAMLError, TypeError) as error:
-        raise UserError(f"the sweep in {folder} cannot be read or written ({error})") from error
-    return sweep
-
-
-def runs_in(path: Path) -> list[RunFolder]:
-    """The runs of a sweep that have started; or the one run, if the folder is that of a run.
-
-    Raises:
-        UserError: The folder is neither a sweep nor a run, or no run of the sweep has started.
-    """
-    if not (path / SPECIFICATION).is_file():
-        return [open_run_folder(path)]
-    runs = [RunFolder(folder) for folder in sorted((path / RUNS).glob("*"))]
-    runs = [run for run in runs if run.metrics_file.is_file() and run.experiment_file.is_file()]
-    if not runs:
-        raise UserError(f"no run of the sweep {path} has started yet")
-    return runs
-
-
-def run_of(folder: Path, trial: Trial) -> RunFolder:
-    """The folder of a trial's run, whether the run has started or not."""
-    return RunFolder(folder / RUNS / trial.name)
-
-
-def _plain(sweep: Sweep) -> dict[str, Any]:
-    data = asdict(sweep)
-    data["draw"] = {name: list(bounds) for name, bounds in sweep.draw.items()}
-    return data
+SWEEPS = FolderKind("sweep", Path("sweeps"), Sweep)
+"""Folders of sweeps."""
