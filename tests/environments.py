@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 from numpy.typing import NDArray
 
 
@@ -214,6 +214,37 @@ class Sides(gymnasium.Env[Any, np.int64]):
         return {"picture": picture, "number": np.array([2 * self.positive - 1], np.float32)}
 
 
+class Mixed(gymnasium.Env[Any, np.int64]):
+    """Observes a dictionary with a part of every kind; pays 1 for the action that its switches show.
+
+    With a fault, one part soon leaves its space.
+    """
+
+    def __init__(self, fault: str = "", render_mode: str | None = None) -> None:
+        self.render_mode, self.fault, self.taken = render_mode, fault, 0
+        body = Dict({"dial": MultiDiscrete([2, 3], start=[1, 10]), "switches": MultiBinary(2)})
+        self.observation_space = Dict(
+            {"body": body, "pair": Tuple((Discrete(3, start=-1), Box(0, 1))), "said": Text(9)}
+        )
+        self.action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.seen: Any = self.observation_space.sample()
+        if self.taken > 10 and self.fault == "number":
+            self.seen["pair"] = (2, self.seen["pair"][1])
+        if self.taken > 10 and self.fault == "missing":
+            del self.seen["body"]["dial"]
+        return self.seen, {}
+
+    def step(self, action: np.int64) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.taken += 1
+        reward = float(action == self.seen["body"]["switches"][0])
+        return self.reset()[0], reward, bool(self.np_random.random() < 0.2), False, {}
+
+
 class Levers(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     """MultiDiscrete actions; pays 1 for each component that equals the number shown."""
 
@@ -296,6 +327,7 @@ for _name in (
     "Narrow",
     "Rooms",
     "Sides",
+    "Mixed",
     "Levers",
     "Reach",
     "Drawn",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment, named_modules, to_dict
 from asyncrl.envs.make import describe
+from asyncrl.envs.observations import observation_codec
 from asyncrl.errors import RunError, UserError
 from asyncrl.reporting.trackers import make_trackers
 from asyncrl.request import Request, prepare
@@ -141,6 +142,8 @@ def _run(
             progress.tell(text)
 
     log.tell(f"started by process {os.getpid()}" if checkpoint is None else f"resumed at step {steps:,}")
+    for path in observation_codec(info.given_space).left_out:
+        tell(f"note: the agent does not see the observation {path!r}, which is text")
     for warning in warnings:
         tell(f"warning: {warning}; going on from an older one")
     if discarded:

@@ -149,6 +149,12 @@ class EnvironmentInfo:
     action_space: Space[Any]  # of one environment
     frames_per_step: int  # emulator frames per agent decision
     frame_stack: int = 1  # frames in an image, along its channels, newest last, zeros before an episode's first frame
+    raw_observation_space: Space[Any] | None = None  # what the environment itself gives, where agents see it converted
+
+    @property
+    def given_space(self) -> Space[Any]:
+        """Space of the environment's own observations, which `asyncrl.envs.observations` converts for the agent."""
+        return self.observation_space if self.raw_observation_space is None else self.raw_observation_space
 
 
 @dataclass(frozen=True, slots=True)

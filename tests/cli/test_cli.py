@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gymnasium.spaces import Dict
 
 import asyncrl
 import tests.environments  # noqa: F401  (registers the environments)
@@ -59,6 +60,21 @@ def one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert error.startswith("error: ")
     assert error.count("\n") == 1, error
     return error
+
+
+def test_observations_of_all_kinds_are_trained_on_and_text_is_left_out(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ["train", "tests.environments:test/Mixed-v0", *QUICK[:-4], "--steps", "200", "--envs-per-worker", "4"]
+    assert main([*start, "--last-action-reward", "--run-dir", "run"]) == 0
+    note = "note: the agent does not see the observation 'said', which is text\n"
+    assert capsys.readouterr().out.count(note) == 1
+    agent = asyncrl.load("run", modules=["tests.environments"])
+    assert isinstance(agent.info.observation_space, Dict)
+    shapes = {key: space.shape for key, space in agent.info.observation_space.spaces.items()}
+    body = {"body/dial": (5,), "body/switches": (2,), "pair/0": (3,), "pair/1": (1,)}
+    assert shapes == {**body, "last_action": (2,), "last_reward": (1,)}
+    assert agent.evaluate(episodes=2).episodes == 2
 
 
 def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:

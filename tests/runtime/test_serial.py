@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,20 @@ def test_the_first_observation_of_an_episode_is_looked_at(tmp_path: Path, episod
     outcome, _, _ = run(tmp_path / "run", environment="test/Narrow-v0", environment_options=options, **settings)
     assert outcome.exit_code == 2
     assert outcome.error.startswith("test/Narrow-v0, worker 0, environment 0, step 8: its observation has nan")
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ("number", r"step 11: its observation 'pair/0' is 2, which is not in Discrete\(3, start=-1\): fix"),
+        ("missing", r"step 11: the observation 'body' must be a dictionary with the keys dial, switches: fix"),
+    ],
+)
+def test_observations_outside_their_space_end_the_run_with_one_line(tmp_path: Path, fault: str, problem: str) -> None:
+    settings: dict[str, Any] = {"environment": "test/Mixed-v0", "envs_per_worker": 1}
+    outcome, _, _ = run(tmp_path / "run", environment_options={"fault": fault}, **settings)
+    assert outcome.exit_code == 2
+    assert re.fullmatch(rf"test/Mixed-v0, worker 0, environment 0, {problem}.*", outcome.error)
 
 
 def test_boolean_observations_are_dumped_too(tmp_path: Path) -> None:

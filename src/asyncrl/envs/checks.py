@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Space
+from gymnasium.spaces import Box, Dict, Space, Text
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from asyncrl.envs.observations import leaf_values
 from asyncrl.errors import UserError
 
 TOLERANCE = 1e-4
@@ -60,17 +61,14 @@ class DataCheck:
         Raises:
             UserError: An observation does not fit the space. If there is none, the method returns.
         """
-        space = environments.single_observation_space
-        raw = getattr(environments.unwrapped, "_env_obs", None)  # observations of each environment in a SyncVectorEnv
-        for number, observation in enumerate(raw or ()):
-            for key, box in _boxes(space):
-                value: Any = observation.get(key) if isinstance(observation, Mapping) else observation
-                shape = np.shape(value)
-                if value is not None and (shape != box.shape or not np.can_cast(np.asarray(value), box.dtype)):
-                    what = f"observation {key!r}" if key else "observation"
-                    found = f"{np.asarray(value).dtype} of shape {shape}"
-                    text = f"its {what} is {found}, not {box.dtype} of shape {box.shape} as its space says"
-                    raise UserError(f"{self.source}, environment {number}, step {step}: {text}: {REMEDY}") from error
+        raw: Any = environments.unwrapped  # a SyncVectorEnv keeps the observations of each environment
+        for number, observation in enumerate(getattr(raw, "_env_obs", None) or ()):
+            if observation is None:
+                continue
+            problem = _problem(raw.single_observation_space, observation)
+            if problem:
+                text = f"{self.source}, environment {number}, step {step}: {problem}: {REMEDY}"
+                raise UserError(text) from error
 
     def _refuse(self, place: tuple[int, ...], step: int, text: str) -> None:
         raise UserError(f"{self.source}, environment {place[1]}, step {step + place[0]}: {text}: {REMEDY}")
@@ -82,6 +80,24 @@ def _boxes(space: Space[Any]) -> Iterator[tuple[str, Box]]:
             yield from ((key, box) for _, box in _boxes(part))
     elif isinstance(space, Box):
         yield "", space
+
+
+def _problem(space: Space[Any], observation: Any) -> str:
+    """What keeps an observation from being used; empty if nothing does."""
+    try:
+        parts = list(leaf_values(space, observation))
+    except ValueError as error:
+        return str(error)
+    for path, part, value in parts:
+        what = f"observation {path!r}" if path else "observation"
+        if isinstance(part, Box):
+            array = np.asarray(value)
+            if array.shape != part.shape or not np.can_cast(array, part.dtype):
+                found = f"{array.dtype} of shape {array.shape}"
+                return f"its {what} is {found}, not {part.dtype} of shape {part.shape} as its space says"
+        elif not isinstance(part, Text) and value not in part:
+            return f"its {what} is {value}, which is not in {part}"
+    return ""
 
 
 def _is_full(box: Box) -> bool:

@@ -11,15 +11,15 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation
 
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
+from asyncrl.envs.last_action import WithLastActionAndReward
 from asyncrl.envs.lives import WithLifeLoss
-from asyncrl.envs.observations import ArrayObservations, WithLastActionAndReward, as_agents_see
+from asyncrl.envs.observations import ArrayObservations, as_agents_see, observation_codec
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
 from asyncrl.installing import install_command
@@ -98,6 +98,7 @@ def describe(experiment: Experiment) -> EnvironmentInfo:
         action_space,
         frames_per_step(experiment.environment, experiment.environment_options),
         frame_stack(experiment.environment, experiment.environment_options),
+        environments.codec.space if isinstance(environments, ArrayObservations) else None,
     )
 
 
@@ -111,8 +112,9 @@ def make_environments(experiment: Experiment, num_envs: int, *, render: bool = F
     if experiment.zero_discount_on_life_loss:
         environments = WithLifeLoss(environments, experiment.environment)
     if experiment.network.last_action_reward:
-        return WithLastActionAndReward(environments, experiment.reward_clip)
-    return environments
+        environments = WithLastActionAndReward(environments, experiment.reward_clip)
+    codec = observation_codec(environments.single_observation_space)
+    return environments if codec.converts_nothing else ArrayObservations(environments, codec)
 
 
 def environments_for_a_worker(environment: str) -> int:
@@ -158,7 +160,7 @@ def make_vector(
     """Makes a vector of environments that reset themselves on the step after an episode's end (NEXT_STEP).
 
     Atari games use ale-py's native vector, ids with a vector entry point use that, and all others use Gymnasium's
-    `SyncVectorEnv`. There, observations that are not arrays become one array or a flat Dict of arrays.
+    `SyncVectorEnv`.
 
     Args:
         environment: Gymnasium id.
@@ -179,9 +181,7 @@ def make_vector(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vectors without metadata are not used, see below
                 vector = gymnasium.make_vec(spec, num_envs, **options)
-            if vector.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP and isinstance(
-                vector.single_observation_space, Box
-            ):
+            if vector.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
                 return vector
             vector.close()
         return SyncVectorEnv([lambda: _make_one(spec, options, render)] * num_envs)
@@ -212,7 +212,7 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
         env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # the checker would warn in each worker
     if size is not None:
         env = AddRenderObservation(env, render_only=True)
-    return env if isinstance(env.observation_space, Box) else ArrayObservations(env)
+    return env
 
 
 def has_display() -> bool:

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Space, Text, Tuple
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
@@ -33,13 +33,14 @@ def info_from_dict(data: Mapping[str, Any]) -> EnvironmentInfo:
         ValueError: The data describe no environment. (So do KeyError and TypeError.)
     """
     values: dict[str, Any] = dict(data)
-    for name in ("observation_space", "action_space"):
-        values[name] = space_from_dict(values[name])
+    for name in ("observation_space", "action_space", "raw_observation_space"):
+        if values.get(name) is not None:
+            values[name] = space_from_dict(values[name])
     return EnvironmentInfo(**values)
 
 
 def space_to_dict(space: Space[Any]) -> dict[str, Any]:
-    """Converts a Box, Discrete, MultiDiscrete, or a Dict of Boxes to plain data, as JSON can hold it.
+    """Converts a space to plain data, as JSON can hold it. All that is kept of a Text is that it is one.
 
     Raises:
         UserError: The space is of another kind.
@@ -52,9 +53,15 @@ def space_to_dict(space: Space[Any]) -> dict[str, Any]:
     if isinstance(space, MultiDiscrete):
         counts = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
         return {"kind": "MultiDiscrete", "dtype": str(space.dtype), **counts}
-    if isinstance(space, Dict) and all(isinstance(part, Box) for part in space.spaces.values()):
+    if isinstance(space, MultiBinary):
+        return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+    if isinstance(space, Text):
+        return {"kind": "Text"}
+    if isinstance(space, Dict):
         return {"kind": "Dict", "spaces": {key: space_to_dict(part) for key, part in space.spaces.items()}}
-    raise UserError(f"the space {space} cannot be saved: use a Box, Discrete, MultiDiscrete, or a Dict of Boxes")
+    if isinstance(space, Tuple):
+        return {"kind": "Tuple", "spaces": [space_to_dict(part) for part in space.spaces]}
+    raise UserError(f"the space {space} cannot be saved: use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple")
 
 
 def space_from_dict(data: Mapping[str, Any]) -> Space[Any]:
@@ -72,8 +79,14 @@ def space_from_dict(data: Mapping[str, Any]) -> Space[Any]:
             return Discrete(data["n"], start=data["start"])
         case "MultiDiscrete":
             return MultiDiscrete(data["nvec"], dtype=np.dtype(data["dtype"]).type, start=data["start"])
+        case "MultiBinary":
+            return MultiBinary(data["n"])
+        case "Text":
+            return Text(1)
         case "Dict":
             return Dict([(key, space_from_dict(part)) for key, part in data["spaces"].items()])
+        case "Tuple":
+            return Tuple([space_from_dict(part) for part in data["spaces"]])
     raise ValueError(f"there is no kind of space {data['kind']!r}")
 
 

@@ -37,8 +37,8 @@ class Agent:
 
         Args:
             observation: One observation of `info.observation_space`, or a batch [B, ...]; for a Dict space, a
-                dictionary of these. `asyncrl.envs.observations.ArrayObservations` converts observations of environments
-                with other spaces.
+                dictionary of these. `asyncrl.envs.observations.observation_codec(info.given_space)` converts
+                observations of environments with other spaces.
             state: Recurrent state that the previous call returned; None at the start of an episode.
             deterministic: Take the greedy action instead of drawing one.
 

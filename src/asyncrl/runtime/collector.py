@@ -111,7 +111,11 @@ class Collector:
             self.check.check(observations, self.buffer.rewards[:length], self.taken - length + 1)
 
     def _reset(self, seed: int) -> None:
-        self.buffer.start(self.environments.reset(seed=seed)[0])
+        try:
+            self.buffer.start(self.environments.reset(seed=seed)[0])
+        except (ValueError, TypeError, KeyError) as error:
+            self.check.explain(self.environments, 0, error)
+            raise
         self.check.check(tree_map(lambda rows: rows[:1], self.buffer.observations), self.buffer.rewards[:0], 0)
 
     def pop_finished(self) -> tuple[Episode, ...]:
