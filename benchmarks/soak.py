@@ -33,7 +33,7 @@ def main() -> int:
         process.send_signal(signal.SIGTERM)
         code = process.wait(60)
         print((run / "log.txt").read_text())
-        print(f"{sum(1 for _ in (run / 'metrics.jsonl').open()):,} lines of metrics, exit code {code}")
+        print(f"{sum(1 for _ in (run / 'metrics.jsonl').open(encoding='utf-8')):,} lines of metrics, exit code {code}")
     with open(output, "w", newline="") as file:
         writer = csv.DictWriter(file, ["minutes", "what", "megabytes"], lineterminator="\n")
         writer.writeheader()

@@ -72,9 +72,10 @@ def allow_open_files(workers: int) -> None:
             f"a process may open {limits[1]:g} files, and {workers} workers need {needed}: "
             f"run 'ulimit -n {max(4096, needed)}' first, or use fewer --workers"
         )
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def files_needed(workers: int) -> int:
@@ -83,14 +84,17 @@ def files_needed(workers: int) -> int:
 
 
 def _file_limits() -> tuple[float, float] | None:
-    """The soft and hard limit of open files of this process; None on systems without such limits."""
-    try:
+    """The soft and hard limit of open files of this process; None on Windows, which has no such limits."""
+    limits = None
+    if sys.platform != "win32":
         import resource
-    except ImportError:  # Windows
-        return None
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    return (math.inf if soft == unlimited else soft), (math.inf if hard == unlimited else hard)
+
+        soft, hard = (
+            math.inf if limit == resource.RLIM_INFINITY else limit
+            for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+        )
+        limits = soft, hard
+    return limits
 
 
 def _open_files() -> Check:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -105,8 +104,9 @@ class ChildProcess:
         if self.orphaned:
             return f"{name} ended for an unknown reason, because the fork server is gone"
         if code is not None and code < 0:
-            hint = " (perhaps the system ran out of memory)" if -code == signal.SIGKILL else ""
-            return f"{name} was killed by {name_of(-code)}{hint}"
+            cause = name_of(-code)
+            hint = " (perhaps the system ran out of memory)" if cause == "SIGKILL" else ""
+            return f"{name} was killed by {cause}{hint}"
         return f"{name} ended with exit code {code}"
 
 

@@ -21,17 +21,27 @@ PRELOADED = [
 _ONE_THREAD = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
+START_METHOD = "ASYNCRL_START_METHOD"
+"""Environment variable that chooses the start method. It exists for tests: spawn on Linux stands in for Windows."""
+
+
 def process_context() -> BaseContext:
     """Returns the start method: forkserver where the system has it, otherwise spawn; never fork.
 
     The fork server imports torch once and every worker starts from there. So workers start quickly and share the
     memory of its libraries.
+
+    Raises:
+        UserError: The environment variable `ASYNCRL_START_METHOD` names a method that does not exist here.
     """
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
+    methods = [name for name in ("forkserver", "spawn") if name in multiprocessing.get_all_start_methods()]
+    method = os.environ.get(START_METHOD, methods[0])
+    if method not in methods:
+        raise UserError(f"{START_METHOD} must be {' or '.join(methods)}, not {method!r}: change or unset it")
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
         context.set_forkserver_preload(PRELOADED)
     return context
 

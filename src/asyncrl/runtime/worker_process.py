@@ -82,12 +82,12 @@ def _send(pipe: Connection, message: Report | Failure | None) -> None:
 @contextmanager
 def _stack_dump_on_request(path: Path) -> Iterator[None]:
     """Makes SIGUSR1 write the stacks of all threads to a file, even while the process is inside foreign code."""
-    if not hasattr(faulthandler, "register"):
+    if not hasattr(signal, "SIGUSR1") or not hasattr(faulthandler, "register"):  # Windows has neither
         yield
         return
     try:
         path.parent.mkdir(exist_ok=True)
-        file = path.open("w")
+        file = path.open("w", encoding="utf-8")
     except OSError:  # the disk is full: the worker works without stack dumps
         yield
         return
