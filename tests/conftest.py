@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -14,10 +15,8 @@ import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
-for _number in (
-    signal.SIGINT,
-    signal.SIGHUP,
-):  # ignored under nohup and in the background of a shell, and by all children
+for _number in [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]:
+    # ignored under nohup and in the background of a shell, and by all children
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 settings.register_profile("asyncrl", deadline=None, max_examples=60, derandomize=True)
@@ -31,9 +30,18 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+POSIX = [
+    *(f"runtime/test_{name}.py" for name in ("evaluation", "little_room", "processes", "resume", "spawn", "survival")),
+    "serve/test_browser.py",
+    "test_bench.py",
+    "test_sweep.py",
+]
+"""Tests that send signals, open terminals, limit resources or read /proc, which Windows does not have."""
+collect_ignore = POSIX if sys.platform == "win32" else []
+
 SHARING = ("cli/test_inspect.py", "reporting/test_trackers.py", "serve/", "test_bench.py")
 """Tests that share a run that was started once, or that measure speed: one test process takes all of each."""
-SLOWEST = ("learning/", "runtime/", "test_docs.py", "test_export.py", "test_sweep.py")
+SLOWEST = ("learning/", "runtime/", "test_docs.py", "test_export.py", "test_package.py", "test_sweep.py")
 """Tests that come first, so that the many quick ones keep all test processes busy to the end."""
 
 
