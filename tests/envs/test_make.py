@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,13 +15,14 @@ import pytest
 import torch
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.envs import atari
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe, find_spec, frame_stack, frames_per_step, make_environments, make_vector
+from asyncrl.envs.observations import observation_codec
 from asyncrl.errors import UserError
 from asyncrl.installing import install_command
 from asyncrl.networks.torso import channels_last
@@ -58,7 +61,7 @@ def test_an_unknown_id_names_the_nearest(wrong: str, right: str) -> None:
 
 def test_a_missing_package_names_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "minigrid", None)
-    with pytest.raises(UserError, match=re.escape(install_command("minigrid"))):
+    with pytest.raises(UserError, match=re.escape(install_command("asyncrl[minigrid]"))):
         find_spec("MiniGrid-Empty-5x5-v0")
     monkeypatch.setitem(sys.modules, "Box2D", None)
     monkeypatch.setitem(sys.modules, "gymnasium.envs.box2d", None)
@@ -83,6 +86,40 @@ def test_environments_of_the_extras(environment: str, shape: tuple[int, ...]) ->
     assert rollout.observations.dtype != torch.float64
 
 
+def test_mujoco_prints_what_concerns_the_run_once_and_leaves_no_file(tmp_path: Path) -> None:
+    script = """
+import numpy
+from asyncrl.envs.make import make_vector
+environments = make_vector("HalfCheetah-v5", {}, 3)  # its model uses an attribute that is deprecated
+environments.reset(seed=0)
+for environment in environments.envs:
+    environment.unwrapped.data.qvel[:] = 1e12
+    environment.step(numpy.ones(6))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "deprecated" in line or "MuJoCo" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("warning: MuJoCo: Nan, Inf or huge value in QVEL")
+    assert not list(tmp_path.iterdir())
+
+
+class SameStep(VectorEnv[Any, Any, Any]):
+    """Resets itself on the step that ends an episode, or does not say when."""
+
+    def __init__(self, num_envs: int, mode: Any = AutoresetMode.SAME_STEP) -> None:
+        self.num_envs, self.metadata = num_envs, {"autoreset_mode": mode}
+        self.single_observation_space, self.single_action_space = Box(0, 1, (2,)), Discrete(2)
+
+
+@pytest.mark.parametrize(("options", "mode"), [({}, "SAME_STEP"), ({"mode": None}, "None")])
+def test_a_vector_that_resets_itself_otherwise_is_refused_with_the_reason(options: dict[str, Any], mode: str) -> None:
+    with pytest.raises(UserError, match=rf"the autoreset mode {mode} in .*: asyncrl needs .*NEXT_STEP .* or an entry_"):
+        make_vector("test/SameStep-v0", options, 2)
+    with pytest.raises(UserError, match="no single environment that could be drawn"):
+        make_vector("test/SameStep-v0", options, 1, render=True)
+
+
 def test_wrong_options_are_one_line() -> None:
     with pytest.raises(UserError, match="Catch-v0 cannot be made") as caught:
         make_vector("Catch-v0", {"colour": 3}, 1)
@@ -97,6 +134,20 @@ def test_observations_become_a_flat_dict_of_arrays() -> None:
     shapes = {key: space.shape for key, space in info.observation_space.spaces.items()}
     assert shapes == {"light": (2,), "room": (3,)}  # one of three rooms, two lights
     assert info.given_space == find_spec("test/Rooms-v0").make().observation_space
+
+
+def test_minigrid_is_seen_without_its_text() -> None:
+    info = describe(small("MiniGrid-DoorKey-5x5-v0"))
+    assert isinstance(info.observation_space, Dict)
+    assert {key: space.shape for key, space in info.observation_space.spaces.items()} == {
+        "direction": (4,),
+        "image": (7, 7, 3),
+    }
+    assert observation_codec(info.given_space).left_out == ("mission",)
+    environments = make_environments(small("MiniGrid-DoorKey-5x5-v0"), 2)
+    observations, _ = environments.reset(seed=0)
+    environments.close()
+    assert observations["direction"].sum(1).tolist() == [1, 1]
 
 
 def test_float64_is_seen_as_float32() -> None:
@@ -254,4 +305,5 @@ class Fixed(gymnasium.Env[Any, Any]):
         return self.observation_space.sample(), {}
 
 
+gymnasium.register(id="test/SameStep-v0", vector_entry_point=SameStep)
 gymnasium.register(id="test/Wide-v0", entry_point=lambda **_: Fixed(Box(-np.inf, np.inf, (2,), np.float64)))

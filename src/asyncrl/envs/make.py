@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation
 
@@ -19,6 +19,7 @@ from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.last_action import WithLastActionAndReward
 from asyncrl.envs.lives import WithLifeLoss
+from asyncrl.envs.mujoco import print_warnings_once
 from asyncrl.envs.observations import ArrayObservations, as_agents_see, observation_codec
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
@@ -27,8 +28,8 @@ from asyncrl.types import EnvironmentInfo
 
 ADDED_BY = {
     "minatar": ("minatar.gym", "asyncrl[minatar]"),
-    "minigrid": ("minigrid", "minigrid"),
-    "babyai": ("minigrid", "minigrid"),
+    "minigrid": ("minigrid", "asyncrl[minigrid]"),
+    "babyai": ("minigrid", "asyncrl[minigrid]"),
     "vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
 }
 """Modules that register environments when imported, by lower-case prefix of the ids, and what to install for them."""
@@ -177,13 +178,21 @@ def make_vector(
     if atari.is_atari(spec):
         return atari.AtariWithScreen(spec, options) if render else atari.make_atari(spec, options, num_envs)
     try:
+        if render and spec.entry_point is None:
+            raise UserError(f"{spec.id} has no entry_point, so there is no single environment that could be drawn")
         if spec.vector_entry_point is not None and not render:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vectors without metadata are not used, see below
                 vector = gymnasium.make_vec(spec, num_envs, **options)
-            if vector.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
+            mode = vector.metadata.get("autoreset_mode")
+            if mode == AutoresetMode.NEXT_STEP:
                 return vector
             vector.close()
+            if spec.entry_point is None:
+                raise UserError(
+                    f"the vector environment of {spec.id} has the autoreset mode {getattr(mode, 'name', mode)} in its "
+                    "metadata: asyncrl needs AutoresetMode.NEXT_STEP there, or an entry_point for single environments"
+                )
         return SyncVectorEnv([lambda: _make_one(spec, options, render)] * num_envs)
     except UserError:
         raise
@@ -206,6 +215,9 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # the same for pygame
     if size is not None:
         keywords |= {"width": size, "height": size}
+    if isinstance(spec.entry_point, str):
+        load_env_creator(spec.entry_point)  # imports MuJoCo, if the environment needs it, before it warns
+    print_warnings_once()
     with warnings.catch_warnings():
         if render:
             warnings.simplefilter("ignore")  # missing pictures are reported where they are needed
