@@ -58,6 +58,13 @@ class Bytes(gymnasium.Env[NDArray[np.uint8], np.int64]):
         return self.memory, reward, self.time == 20, False, {}
 
 
+class Endless(Clock):
+    """Never ends, and pays at every step."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(length=10**9, render_mode=render_mode)
+
+
 class Barren(Clock):
     """Never pays."""
 
@@ -321,6 +328,7 @@ for _name in (
     "Bytes",
     "Plain",
     "Barren",
+    "Endless",
     "Crash",
     "Faulty",
     "Moody",

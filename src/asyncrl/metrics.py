@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WINDOW = 100
-"""Number of latest training episodes over which `return_mean` and `length_mean` are means."""
+"""Number of latest training episodes over which `return_mean`, `return_std` and `length_mean` are computed."""
 
 # counters
 STEPS = "steps"
@@ -26,6 +26,7 @@ RESTARTS = "restarts"
 DROPPED_UPDATES = "dropped_updates"
 # training episodes
 RETURN_MEAN = "return_mean"
+RETURN_STD = "return_std"
 BEST_RETURN_MEAN = "best_return_mean"
 LENGTH_MEAN = "length_mean"
 # speed
@@ -73,6 +74,7 @@ class Metric:
 
 _ROWS = (
     Metric(RETURN_MEAN, "episodes", f"mean return of the last {WINDOW} episodes", terminal="return", is_curve=True),
+    Metric(RETURN_STD, "episodes", f"standard deviation of the returns of the last {WINDOW} episodes"),
     Metric(BEST_RETURN_MEAN, "episodes", f"best mean return of {WINDOW} episodes"),  # in summary.json only
     Metric(STEPS_PER_SECOND, "speed", "steps per second", is_curve=True),
     Metric(LENGTH_MEAN, "episodes", f"mean length of the last {WINDOW} episodes", "steps", is_curve=True),

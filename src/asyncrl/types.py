@@ -188,7 +188,8 @@ class Evaluation:
     return_min: float
     return_max: float
     length_mean: float
+    unfinished: int = 0  # episodes that had not ended after the most steps that are played; counted as they were then
 
     def to_dict(self) -> dict[str, float]:
-        """Returns the same as plain data."""
-        return asdict(self)
+        """Returns the same as plain data, without `unfinished` if every episode ended."""
+        return {name: value for name, value in asdict(self).items() if value or name != "unfinished"}

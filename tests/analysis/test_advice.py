@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 import tests.environments  # noqa: F401  (registers the environments)
-from asyncrl.analysis.advice import advise
+from asyncrl.analysis.advice import advise, what_to_try
 from asyncrl.analysis.history import History
 from asyncrl.analysis.rules import returns
+from asyncrl.check import Advice, Check
 from asyncrl.config import available_cores
 from asyncrl.errors import RunError, UserError
 from asyncrl.resolution import resolve, starting_point
@@ -31,7 +32,19 @@ SETTINGS = "workers", "until_return", "reward_clip", "steps"
 def remarks(folder: Path, verdict: str = "note") -> dict[str, str]:
     """The remarks of that verdict, without those on speed, which this machine decides."""
     found = [check for check in advise(RunFolder(folder)) if check.verdict == verdict]
-    return {check.name: check.text for check in found if check.name not in ("act", "learn", "update", "other")}
+    speed = ("act", "learn", "update", "other")
+    return {check.name: check.text for check in found if check.name not in speed and not check.name.startswith("try")}
+
+
+def to_try(folder: Path) -> list[str]:
+    """The list of what to try."""
+    return [check.text for check in advise(RunFolder(folder)) if check.name.startswith("try")]
+
+
+def advised(folder: Path, name: str) -> str:
+    """What one remark advises."""
+    (check,) = [check for check in advise(RunFolder(folder)) if check.name == name and check.verdict == "note"]
+    return "; ".join(advice.text for advice in check.advice)
 
 
 def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, environment: str = "Catch-v0", **settings: Any) -> Path:
@@ -46,8 +59,9 @@ def trained(folder: Path, monkeypatch: pytest.MonkeyPatch, environment: str = "C
 def written(folder: Path, summary: Mapping[str, Any] | None = None, **columns: Any) -> Path:
     """A run of a million steps as it is written down: some metrics given, all others healthy."""
     settings = {name: columns.pop(name) for name in list(columns) if name in SETTINGS}
-    environment = columns.pop("environment", "MountainCar-v0")
+    environment = columns.pop("environment", "test/Clock-v0")
     run_folder = RunFolder(folder)
+    folder.mkdir(exist_ok=True)
     run_folder.write_experiment(resolve(small(environment, runtime="processes"), {"steps": 10**6, **settings}))
     rising = np.minimum(np.linspace(0, 2, LINES), 1) * 90 + np.random.default_rng(0).normal(0, 1, LINES)
     healthy: dict[str, Any] = {"return_mean": rising, "entropy": np.linspace(1, 0.4, LINES), "gradient_norm": 1.0}
@@ -87,9 +101,8 @@ def test_of_a_healthy_history_nothing_is_said(tmp_path: Path) -> None:
 
 def test_a_reward_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = trained(tmp_path / "run", monkeypatch, "test/Barren-v0", steps=2_000)
-    text = remarks(folder)["return"]
-    assert "had a return of 0: the agent found no reward" in text
-    assert "--entropy-weight" in text
+    assert "had a return of 0: the agent found no reward" in remarks(folder)["return"]
+    assert "asyncrl watch" in to_try(folder)[0]
 
 
 def test_an_entropy_that_collapses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,9 +119,9 @@ def test_a_policy_that_stays_random(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_values_that_are_not_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = remarks(trained(tmp_path / "run", monkeypatch, value_weight=0.0, learning_rate=1e-5, steps=4_400))["value"]
-    assert "it explains 0% of the variance" in text
-    assert "--value-weight than 0," in text
+    folder = trained(tmp_path / "run", monkeypatch, value_weight=0.0, learning_rate=1e-5, steps=4_400)
+    assert "it explains 0% of the variance" in remarks(folder)["value"]
+    assert "a higher --value-weight than 0;" in advised(folder, "value")
 
 
 def test_a_run_that_failed_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +143,6 @@ RISE = np.linspace(10, 480, LINES)
         ({"return_mean": RISE}, "return", "still rising at the end"),
         ({"until_return": 200.0}, "return", "below 200, which counts as solved here"),
         ({"return_mean": 5 + np.sin(np.arange(LINES) * 2)}, "return", "the mean return has not changed"),
-        ({"return_mean": 5 + np.sin(np.arange(LINES) * 2), "reward_clip": 1.0}, "return", "--reward-clip 1 may hide"),
         ({"gradient_norm": np.geomspace(1, 1e6, LINES)}, "gradient", "its norm grew from"),
         ({"gradient_norm": 1e4}, "gradient", "times --max-gradient-norm"),
         ({"gradient_norm": np.geomspace(1, 1e-9, LINES)}, "gradient", "nothing is learned any more"),
@@ -148,10 +160,15 @@ def test_one_thing_that_went_wrong(tmp_path: Path, columns: dict[str, Any], name
     assert set(found) <= {"return"}  # nothing else is blamed, except a curve that the case itself has flat
 
 
+def test_clipped_rewards_may_hide_what_tells_actions_apart(tmp_path: Path) -> None:
+    written(tmp_path, {}, return_mean=5 + np.sin(np.arange(LINES) * 2), reward_clip=1.0)
+    assert "no --reward-clip: 1 may hide" in advised(tmp_path, "return")
+
+
 @pytest.mark.parametrize(("ended_by", "option"), [("steps", "--steps 2000000"), ("time", "--until-seconds 2000")])
 def test_a_run_that_still_rises_needs_more_of_what_was_over(tmp_path: Path, ended_by: str, option: str) -> None:
-    text = remarks(written(tmp_path, {"ended_by": ended_by}, return_mean=RISE))["return"]  # of 1,000 seconds
-    assert text.endswith(f"asyncrl train --resume --run-dir {tmp_path} {option}")
+    written(tmp_path, {"ended_by": ended_by}, return_mean=RISE)  # of 1,000 seconds
+    assert advised(tmp_path, "return").endswith(f"asyncrl train --resume --run-dir {tmp_path} {option}")
 
 
 def flat_history(random: np.random.Generator) -> History:
@@ -209,7 +226,7 @@ def test_how_a_run_ended(tmp_path: Path) -> None:
     ("phase", "hint"),
     [
         ("act", "--envs-per-worker"),
-        ("learn", "network"),
+        ("learn", "a smaller network"),
         ("update", "--rollout-length"),
         ("other", "--envs-per-worker"),
     ],
@@ -219,7 +236,7 @@ def test_a_large_phase_gets_a_hint(tmp_path: Path, phase: str, hint: str) -> Non
     written(tmp_path, {f"share_{name}": share for name, share in shares.items()})
     found = {check.name: check.text for check in advise(RunFolder(tmp_path))}
     assert "50%" in found[phase]
-    assert hint in found[phase]
+    assert hint in advised(tmp_path, phase)
 
 
 def test_waiting_for_the_environment_is_fine(tmp_path: Path) -> None:
@@ -253,3 +270,122 @@ def test_empty_and_damaged_folders_get_one_line(tmp_path: Path) -> None:
     folder.metrics_file.unlink()
     with pytest.raises(UserError, match="cannot be read"):
         advise(folder)
+
+
+def lake(random: np.random.Generator) -> dict[str, Any]:
+    """Metrics of FrozenLake 8 × 8, where one episode of two hundred reaches the goal by chance."""
+    share = np.r_[0.01, random.binomial(100, 0.004, LINES - 2) / 100, 0.0]
+    return {
+        "environment": "FrozenLake8x8-v1",
+        "return_mean": share,
+        "return_std": np.sqrt(share * (1 - share)),
+        "entropy": np.linspace(1.386, 1.35, LINES),
+        "value_explained": 0.0,
+        "value_mean": 0.003,
+    }
+
+
+def test_too_little_reward_silences_all_other_advice(tmp_path: Path) -> None:
+    written(tmp_path, {}, **lake(np.random.default_rng(0)))
+    found = remarks(tmp_path)
+    assert set(found) == {"return"}
+    assert "found next to no reward: its best mean return is" in found["return"]
+    assert "0.85 counts as solved" in found["return"]
+    assert not any("--learning-rate" in text for text in to_try(tmp_path))
+
+
+def test_a_single_success_is_no_peak(tmp_path: Path) -> None:
+    """Where nothing is known of the environment, the returns of the episodes show how little 0.01 is."""
+    few = np.r_[np.zeros(10), 0.01, np.zeros(LINES - 11)]
+    metrics = {"return_mean": few, "return_std": np.sqrt(few * (1 - few))}
+    text = remarks(written(tmp_path, {}, **metrics))["return"]
+    assert "has not changed" in text
+    many = np.r_[np.zeros(10), 0.5 * np.ones(20), np.zeros(LINES - 30)]
+    metrics = {"return_mean": many, "return_std": np.sqrt(many * (1 - many))}
+    assert "the mean return fell from 0.5" in remarks(written(tmp_path, {}, **metrics))["return"]
+
+
+def test_an_agent_that_learned_to_do_nothing_has_not_found_the_reward(tmp_path: Path) -> None:
+    idle = -5 - 25 * np.exp(-np.linspace(0, 20, LINES))  # each action costs; only the flag pays
+    written(tmp_path, {}, environment="MountainCarContinuous-v0", return_mean=idle)
+    assert "found next to no reward: its best mean return is -5" in remarks(tmp_path)["return"]
+    assert "learning" not in remarks(tmp_path, "good")
+
+
+@pytest.mark.parametrize(
+    ("environment", "reached", "goal"),
+    [("HalfCheetah-v5", 900.0, "4800"), ("Taxi-v4", -180.0, "8"), ("Pendulum-v1", -900.0, "-200")],
+)
+def test_known_goals_are_known(tmp_path: Path, environment: str, reached: float, goal: str) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, LINES)
+    curve = reached - 100 + np.minimum(np.linspace(0, 300, LINES), 100) + noise
+    written(tmp_path, {}, environment=environment, return_mean=curve)
+    assert f"{goal}, which counts as solved" in remarks(tmp_path)["return"]
+    short = tmp_path / "short"
+    written(short, {}, environment=environment, return_mean=curve)
+    lines = RunFolder(short).metrics_file.read_text().splitlines(keepends=True)
+    RunFolder(short).metrics_file.write_text("".join(lines[-2:]))
+    assert f"{goal} counts as solved here" in remarks(short)["return"]
+
+
+def test_a_few_lucky_episodes_do_not_solve_an_environment(tmp_path: Path) -> None:
+    few = lake(np.random.default_rng(0))
+    few["return_mean"][0] = 1.0
+    folder = RunFolder(written(tmp_path, {}, **few))
+    first, *others = folder.metrics_file.read_text().splitlines(keepends=True)
+    folder.metrics_file.write_text(json.dumps(json.loads(first) | {"episodes": 2}) + "\n" + "".join(others))
+    assert "found next to no reward" in remarks(tmp_path)["return"]
+
+
+def test_no_report_advises_opposite_changes(tmp_path: Path) -> None:
+    """Runs in which many things went wrong at once, at random."""
+    random = np.random.default_rng(0)
+    choices: dict[str, Sequence[Any]] = {
+        "environment": ["test/Clock-v0", "FrozenLake8x8-v1", "MountainCarContinuous-v0", "CartPole-v1"],
+        "return_mean": [RISE, RISE[::-1], 5 + np.sin(np.arange(LINES) * 2), 0.0, np.r_[RISE[::2], RISE[::-2]], -5.0],
+        "entropy": [1.0, np.r_[1.0, 0.001 * np.ones(LINES - 1)], np.linspace(1, 0.4, LINES)],
+        "value_explained": [0.0, 0.7],
+        "value_mean": [3.0, 1e6],
+        "gradient_norm": [1.0, 1e4, np.geomspace(1, 1e6, LINES), np.geomspace(1, 1e-9, LINES)],
+        "reward_clip": [None, 1.0],
+        "workers": [1, available_cores() + 1],
+        "dropped_updates": [0, 12],
+    }
+    contradictory = 0
+    for number in range(60):
+        chosen = {name: values[random.integers(len(values))] for name, values in choices.items()}
+        checks = advise(RunFolder(written(tmp_path / str(number), {}, **chosen)))
+        advice = [advice for check in checks for advice in check.advice]
+        wanted = {(advice.subject, advice.direction) for advice in advice}
+        contradictory += any((subject, "lower") in wanted and direction == "higher" for subject, direction in wanted)
+        tried = [check.text.rpartition(" (")[0] for check in checks if check.name.startswith("try")]
+        subjects = [{other.subject for other in advice if other.text == text}.pop() for text in tried]
+        assert len(set(subjects)) == len(subjects), tried
+        assert set(subjects) == {advice.subject for advice in advice}
+    assert contradictory  # the rules alone would contradict each other
+
+
+def test_what_to_try_is_one_list_without_contradictions() -> None:
+    lower, higher = Advice("learning_rate", "lower", "less"), Advice("learning_rate", "higher", "more")
+    other, steps = Advice("learning_rate", "other", "another"), Advice("steps", "higher", "longer")
+    first, second = Check("return", "note", "", (other, steps)), Check("entropy", "note", "", (lower,))
+    third = Check("value", "note", "", (higher, steps))
+    assert what_to_try([first, second, third]) == ["less (entropy)", "longer (return, value)"]
+
+
+@pytest.mark.parametrize(("environment", "remedy"), [("test/Endless-v0", "a time limit"), ("CartPole-v1", "longer")])
+def test_a_run_in_which_no_episode_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: str, remedy: str
+) -> None:
+    steps = 5_000 if environment == "test/Endless-v0" else 20
+    folder = trained(tmp_path / "run", monkeypatch, environment, steps=steps, rollout_length=2)
+    assert "no episode has ended" in remarks(folder)["return"]
+    assert set(remarks(folder)) == {"return"}
+    assert to_try(folder)[0].startswith(remedy)
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_run_of_hardly_any_lines(tmp_path: Path, lines: int) -> None:
+    folder = RunFolder(written(tmp_path, {}, value_mean=0.01))
+    folder.metrics_file.write_text("".join(folder.metrics_file.read_text().splitlines(keepends=True)[:lines]))
+    assert remarks(tmp_path) == {}

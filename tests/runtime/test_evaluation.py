@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from asyncrl.agent import load
+import tests.environments  # noqa: F401  (registers the environments)
+from asyncrl.agent import load, untrained
 from asyncrl.callbacks import Callback, Updated
 from asyncrl.cli import main
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
-from asyncrl.runtime import evaluator
+from asyncrl.runtime import evaluation, evaluator
 from asyncrl.runtime.checkpoint import load_chosen, load_newest
 from asyncrl.runtime.evaluator import EvaluatorProcess, EvaluatorSetup, Request, VideoResult, run_evaluator
 from asyncrl.runtime.failure import Failure
@@ -282,3 +283,15 @@ def test_eval_and_watch_take_the_checkpoint_they_are_told(in_tmp: Path, capsys: 
     capsys.readouterr()
     assert main(["eval", "run", "--checkpoint", "first"]) == 2
     assert "choose best, last, or one of the steps" in capsys.readouterr().err
+
+
+def test_an_evaluation_ends_although_its_episodes_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "LONGEST_EPISODE", 100)
+    monkeypatch.setattr(evaluation, "FEW", 4)
+    endless = evaluation.evaluate(untrained(small("test/Endless-v0")), 10, deterministic=False, seed=0)
+    assert (endless.episodes, endless.unfinished) == (4, 4)
+    assert endless.length_mean >= 100
+    assert endless.to_dict()["unfinished"] == 4
+    some = evaluation.evaluate(untrained(small("test/Clock-v0")), 10, deterministic=False, seed=0)
+    assert (some.episodes, some.unfinished) == (10, 0)
+    assert "unfinished" not in some.to_dict()

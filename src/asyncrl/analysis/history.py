@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from asyncrl import metrics
+from asyncrl.analysis.goals import known_goal, unrewarded_return
 from asyncrl.config import setting
 from asyncrl.errors import UserError
 from asyncrl.metrics import WINDOW
@@ -27,6 +29,10 @@ In simulations of flat curves this reduces false alarms of a collapse: from 2.8 
 to 0.3 % with 20 values."""
 COUNTS = (metrics.STEPS, metrics.FRAMES, metrics.WALL_SECONDS, metrics.UPDATES, metrics.EPISODES)
 """Metrics that every line has."""
+RANDOM = 0.99
+"""A policy with at least this share of its first entropy is still random; learning lowers it by a tenth or more."""
+HALF = 0.5
+"""What holds at present is judged by the median since this share of the run."""
 FEWEST_UPDATES = 200
 """Values and gradients are not judged before this many updates."""
 
@@ -55,6 +61,16 @@ class Returns:
 
     steps: NDArray[np.float64]  # [N], at the last episode of each
     values: NDArray[np.float64]  # [N]
+    errors: NDArray[np.float64]  # [N], standard error of each from the returns of its episodes; 0 if not recorded
+
+    @property
+    def uncertainty(self) -> NDArray[np.float64]:
+        """Standard deviation of each value [N], as the curve or the returns of its episodes show it.
+
+        Where nearly all episodes fail, most values are equal and the curve looks free of noise. The returns within a
+        value show that a single success has raised it.
+        """
+        return np.maximum(self.noise, self.errors)
 
     @property
     def noise(self) -> float:
@@ -68,8 +84,8 @@ class Returns:
     @property
     def trend(self) -> float:
         """Rank correlation of the values with time, in [-1, 1]."""
-        ranks = self.values.argsort().argsort()
-        return float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) if len(ranks) > 1 else 0.0
+        ranks = np.unique(self.values, return_inverse=True)[1]  # equal values have equal ranks
+        return float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1]) if ranks.any() else 0.0
 
     def quarter(self, number: int) -> NDArray[np.float64]:
         """The values of one quarter of the run, numbered 0 to 3."""
@@ -154,7 +170,7 @@ class History:
 
     @cached_property
     def returns(self) -> Returns:
-        """Independent mean returns over the run: taken from lines at least `metrics.WINDOW` episodes apart."""
+        """Independent mean returns over the run, from lines that are at least `metrics.WINDOW` episodes apart."""
         apart = max(WINDOW, -(-int(self.last[metrics.EPISODES]) // MOST_SAMPLES))
         groups: dict[int, list[Mapping[str, Any]]] = {}
         seen = 0
@@ -165,26 +181,61 @@ class History:
         return Returns(
             np.array([group[-1][metrics.STEPS] for group in groups.values()], float),
             np.array([np.mean([line[metrics.RETURN_MEAN] for line in group]) for group in groups.values()], float),
+            np.array([_standard_error(group) for group in groups.values()], float),
         )
+
+    @property
+    def best_return_mean(self) -> float:
+        """The highest mean return of `metrics.WINDOW` training episodes; -inf before there are as many."""
+        full = (line[metrics.RETURN_MEAN] for line in self.lines if line[metrics.EPISODES] >= WINDOW)
+        return max((value for value in full if metrics.is_number(value)), default=-math.inf)
+
+    @property
+    def environment(self) -> str:
+        """The environment's id, without the module that registers it."""
+        return str(self.setting("environment")).rpartition(":")[2]
 
     @cached_property
     def goal(self) -> float | None:
-        """The mean return at which the environment counts as solved: the run's goal, or else its preset's."""
+        """The mean return at which the environment counts as solved.
+
+        It is the run's own goal, or else that of its preset, or else what is known of the environment.
+        """
         if self.setting("until_return") is not None:
             return self.number("until_return", 0.0)
-        environment, algorithm = str(self.setting("environment")).rpartition(":")[2], self.setting("algorithm")
         try:
-            preset = find_preset(str(self.setting("preset") or default_preset(environment).name))
+            preset = find_preset(str(self.setting("preset") or default_preset(self.environment).name))
         except UserError:
-            return None
-        return preset.settings(environment, algorithm).until_return
+            return known_goal(self.environment)
+        goal = preset.settings(self.environment, self.setting("algorithm")).until_return
+        return known_goal(self.environment) if goal is None else goal
+
+    @property
+    def unrewarded(self) -> float | None:
+        """The highest return of an episode in which the agent achieved nothing; None if that is not known."""
+        return unrewarded_return(self.environment)
 
     @property
     def solved(self) -> bool:
-        """Whether the run ended at its goal, or its mean return reached the goal at some time."""
+        """Whether the run ended at its goal, or a mean return of training or evaluation reached the goal at some time.
+
+        Means of fewer than `metrics.WINDOW` training episodes do not count.
+        """
         if (self.summary or {}).get("ended_by") == "goal":
             return True
-        return self.goal is not None and bool((self.series(metrics.RETURN_MEAN).values >= self.goal).any())
+        if self.goal is None:
+            return False
+        evaluated = self.series(metrics.EVALUATION_RETURN_MEAN).values
+        return self.best_return_mean >= self.goal or bool((evaluated >= self.goal).any())
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the policy is as random as at the start; False if the run has no entropy."""
+        entropy = self.series(metrics.ENTROPY)
+        if not (entropy.values[:1] > 0).any():
+            return False
+        first = float(entropy.values[0])
+        return abs(entropy.median(HALF, 1.0) - first) <= (1 - RANDOM) * first
 
 
 def read_history(run: RunFolder) -> History | None:
@@ -214,3 +265,9 @@ def read_lines(run: RunFolder) -> list[dict[str, Any]]:
 
 def _has_counts(line: Mapping[str, Any]) -> bool:
     return all(metrics.is_number(line.get(name)) for name in COUNTS)
+
+
+def _standard_error(group: Sequence[Mapping[str, Any]]) -> float:
+    """Standard error of the mean over the episodes of some lines, which have no episode in common."""
+    deviations = [line[metrics.RETURN_STD] for line in group if metrics.is_number(line.get(metrics.RETURN_STD))]
+    return float(np.sqrt(np.mean(np.square(deviations)) / (WINDOW * len(deviations)))) if deviations else 0.0

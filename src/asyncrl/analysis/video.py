@@ -21,7 +21,7 @@ GIF_COLOURS = 64
 MOST_FRAMES = 200
 """Most frames in a tracker's gif: of longer episodes only every second, fourth, ... frame is kept."""
 MOST_STEPS = 10_000
-"""A tracker's gif ends after this many steps of the episode."""
+"""A video ends after this many steps unless more are asked for; a tracker's gif always does."""
 LARGEST_SIDE = 256
 """Larger frames are shrunk until their longer side has this many pixels in a tracker's gif."""
 FRAME_MILLISECONDS = 50

@@ -23,7 +23,7 @@ from asyncrl.run_folder import RunFolder
 class Arguments:
     """Plays whole episodes with a trained agent and prints statistics of their returns.
 
-    A return is the sum of an episode's unclipped rewards.
+    A return is the sum of an episode's unclipped rewards. Episodes that do not end are cut off after 30,000 steps.
     """
 
     run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -54,12 +54,19 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from asyncrl.agent import load
+    from asyncrl.runtime.evaluation import LONGEST_EPISODE
 
     torch.set_num_threads(1)  # small batches are not faster with more threads
     agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
     result = agent.evaluate(given.episodes, given.deterministic, given.seed)
+    if result.unfinished:
+        print(
+            f"warning: {result.unfinished} of {result.episodes} episodes had not ended after {LONGEST_EPISODE:,} steps "
+            "and count with their return so far: give the environment a time limit",
+            file=sys.stderr,
+        )
     if given.save:
         write_text(RunFolder(given.run).evaluation_file, json.dumps(result.to_dict()) + "\n")
     if given.json:

@@ -39,7 +39,7 @@ class Arguments:
     seed: int = 0
     """Seed for the environment and the drawn actions."""
     max_steps: int | None = None
-    """Stop after this many steps, even in the middle of an episode."""
+    """Stop after this many steps, even in the middle of an episode. Videos stop after 10,000 steps by default."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -65,17 +65,20 @@ def main(arguments: Sequence[str]) -> int:
 
     from asyncrl.agent import load
     from asyncrl.analysis.episode import EpisodePlayer, Step
-    from asyncrl.analysis.video import write_video
+    from asyncrl.analysis.video import MOST_STEPS, write_video
 
     torch.set_num_threads(1)
     agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:
         print(f"warning: {warning}; using an older one", file=sys.stderr)
     returns: list[float] = []
+    limit = given.max_steps or (MOST_STEPS if given.video else sys.maxsize)
 
     def steps() -> Iterator[Step]:
         for number, step in enumerate(player.play(given.episodes, given.deterministic, given.seed)):
-            if given.max_steps is not None and number > given.max_steps:
+            if number > limit:
+                if given.max_steps is None:
+                    print(f"warning: the video stops after {limit:,} steps: --max-steps allows more", file=sys.stderr)
                 return
             if step.last:
                 returns.append(step.total_reward)

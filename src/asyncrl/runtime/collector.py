@@ -123,6 +123,10 @@ class Collector:
         episodes, self.finished = tuple(self.finished), []
         return episodes
 
+    def running(self) -> tuple[Episode, ...]:
+        """The episode of each environment that has not ended yet, with its return and length so far."""
+        return tuple(map(Episode, self.returns.tolist(), self.lengths.tolist(), range(len(self.returns))))
+
     def snapshot(self) -> dict[str, Tensor]:
         """Everything that decides the next rollouts, with the actions so far in the place of the environments' state.
 

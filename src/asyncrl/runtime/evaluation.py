@@ -20,6 +20,9 @@ from asyncrl.types import Decision, EnvironmentInfo, Episode, Evaluation, State
 FEW, MANY = 16, 128
 """Most environments to play at the same time. There are many where stepping many costs little more than one."""
 ROLLOUT = 32
+LONGEST_EPISODE = 30_000
+"""Most steps of an episode, so that an evaluation ends even if the episodes do not. Atari games, which have the longest
+time limit in common use, end after 27,000 steps of 4 frames."""
 
 
 class Player(Protocol):
@@ -56,6 +59,8 @@ def evaluate(
     """Plays `episodes` whole episodes in several environments at once.
 
     Each environment plays a fixed share of the episodes. Taking the first episodes to finish would prefer short ones.
+    An episode that has not ended after `LONGEST_EPISODE` steps counts with its return so far, and its environment plays
+    no further one.
 
     Args:
         player: Agent to evaluate.
@@ -79,12 +84,19 @@ def evaluate(
         clock=PhaseClock(pulse),
     )
     played: list[list[Episode]] = [[] for _ in range(count)]
+    unfinished = 0
     while any(len(done) < wanted for done, wanted in zip(played, share, strict=True)):
         collector.collect(
             lambda observations, state, first: Decision(*player.act(observations, state, first, deterministic))
         )
         for episode in collector.pop_finished():
             played[episode.environment].append(episode)
+        for episode in collector.running():
+            number = episode.environment
+            if episode.length >= LONGEST_EPISODE and len(played[number]) < share[number]:
+                played[number].append(episode)
+                share[number] = len(played[number])
+                unfinished += 1
     environments.close()
     kept = [episode for done, wanted in zip(played, share, strict=True) for episode in done[:wanted]]
     returns = np.array([episode.total_reward for episode in kept])
@@ -95,4 +107,5 @@ def evaluate(
         return_min=float(returns.min()),
         return_max=float(returns.max()),
         length_mean=float(np.mean([episode.length for episode in kept])),
+        unfinished=unfinished,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -121,6 +122,7 @@ class Telemetry:
             metrics.UPDATES: counts.updates,
             metrics.EPISODES: counts.episodes,
             metrics.RETURN_MEAN: self._mean(0),
+            metrics.RETURN_STD: self._return_std(),
             metrics.LENGTH_MEAN: self._mean(1),
             metrics.STEPS_PER_SECOND: round(self._steps_per_second(counts.steps), 1),
             metrics.LEARNING_RATE: learning_rate,
@@ -134,6 +136,14 @@ class Telemetry:
     def _mean(self, column: int) -> float | None:
         values = [episode[column] for episode in self.recent]
         return sum(values) / len(values) if values else None
+
+    def _return_std(self) -> float | None:
+        mean = self._mean(0)
+        return (
+            None
+            if mean is None
+            else math.sqrt(sum((episode[0] - mean) ** 2 for episode in self.recent) / len(self.recent))
+        )
 
     def _steps_per_second(self, steps: int) -> float:
         now = time.monotonic()

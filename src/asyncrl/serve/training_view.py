@@ -15,6 +15,7 @@ from flask import render_template
 from asyncrl import metrics
 from asyncrl.analysis.history import History
 from asyncrl.analysis.rules.speed import where_time_goes
+from asyncrl.check import Check
 from asyncrl.errors import UserError
 from asyncrl.formatting import duration, short
 from asyncrl.run_folder import RunFolder
@@ -157,7 +158,7 @@ class TrainingView:
         return {
             "shares": shares,
             "of_session": bool(of_session),
-            "hints": [f"{check.name}: {check.text}" for check in checks if check.verdict == "note"],
+            "hints": [_hint(check) for check in checks if check.verdict == "note"],
             "workers": (data or {}).get("workers", []),
             "are_known": state_of(self.folder).kind == "training",
             "phases": PHASES,
@@ -169,6 +170,11 @@ class TrainingView:
 
     def _log(self) -> dict[str, Any]:
         return {"lines": _last_lines(self.folder.log_file)}
+
+
+def _hint(check: Check) -> str:
+    """A remark with what may help."""
+    return f"{check.name}: {check.text}. Try {', or '.join(advice.text for advice in check.advice)}."
 
 
 def _last_lines(file: Path) -> list[str]:

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from asyncrl import metrics
-from asyncrl.analysis.history import History
+from asyncrl.analysis.history import HALF, History
+from asyncrl.analysis.rules.changes import (
+    LARGER_REWARDS,
+    higher_entropy_weight,
+    higher_learning_rate,
+    lower_entropy_weight,
+    lower_learning_rate,
+)
 from asyncrl.analysis.rules.returns import MOVED, SLIGHT, TIME_TO_LEARN
 from asyncrl.check import Check
 
@@ -20,9 +27,6 @@ COLLAPSED_BELOW = -2.0
 was."""
 BEGINNING = 0.1
 """A collapse counts only in this first part of the run, when the agent has not explored much yet."""
-RANDOM = 0.99
-"""A policy with at least this share of its first entropy is still random; learning lowers it by a tenth or more."""
-HALF = 0.5
 
 
 def entropy_collapsed(history: History) -> Iterator[Check]:
@@ -43,26 +47,23 @@ def entropy_collapsed(history: History) -> Iterator[Check]:
     fell = f"from {first:.3g} to {now:.3g}" if history.continuous else f"to {now / first:.1%} of its first value"
     text = (
         f"fell {fell} within the first {max(at / planned, 0.001):.1%} of the run, by step {at:,.0f}: the policy "
-        "stopped exploring before it was good. Try a lower --learning-rate, or a higher --entropy-weight than "
-        f"{history.number('entropy_weight', 0):g}"
+        "stopped exploring before it was good"
     )
-    yield Check(NAME, "note", text)
+    yield Check(NAME, "note", text, (lower_learning_rate(history), higher_entropy_weight(history)))
 
 
 def entropy_never_moved(history: History) -> Iterator[Check]:
     """The policy is as random as at the start, and the return has not risen."""
     entropy, share = history.series(metrics.ENTROPY), history.share
-    if history.solved or share < TIME_TO_LEARN or not history.has_learned or not (entropy.values[:1] > 0).any():
+    if history.solved or share < TIME_TO_LEARN or not history.has_learned or not history.is_random:
         return
-    first, now = float(entropy.values[0]), entropy.median(HALF, 1.0)
-    if abs(now - first) > (1 - RANDOM) * first or _rose_after(history, 0.0):
+    if _rose_after(history, 0.0):
         return
     text = (
-        f"was {first:.3g} at the start and is {now:.3g} after {min(share, 1):.0%} of the run: the policy is still "
-        "random. If the agent finds any reward, try a higher --learning-rate, a lower --entropy-weight than "
-        f"{history.number('entropy_weight', 0):g}, or a larger --reward-scale"
+        f"was {entropy.values[0]:.3g} at the start and is {entropy.median(HALF, 1.0):.3g} after {min(share, 1):.0%} of "
+        "the run: the policy is still random"
     )
-    yield Check(NAME, "note", text)
+    yield Check(NAME, "note", text, (higher_learning_rate(history), *lower_entropy_weight(history), LARGER_REWARDS))
 
 
 def _rose_after(history: History, step: float) -> bool:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from asyncrl import metrics
 from asyncrl.analysis.history import History, Returns
-from asyncrl.check import Check
+from asyncrl.analysis.rules.changes import (
+    BEST_CHECKPOINT,
+    UNIT_RETURNS,
+    falling_learning_rate,
+    longer_training,
+    lower_learning_rate,
+    more_exploration,
+    other_learning_rate,
+    preset_of_environment,
+)
+from asyncrl.check import Advice, Check
 
 NAME = "return"
 FEWEST = 8
@@ -22,7 +31,8 @@ TREND = 0.6
 TIME_TO_LEARN = 0.2
 """A run in training is not judged before this share of its steps; on Pong nothing happens in the first tenth."""
 SLIGHT = 0.03
-"""A change below this share of the first mean return does not count as learning, however certain it is."""
+"""A change below this share of the mean return, or of its distance from the goal, does not count, however certain it
+is."""
 FALL = 0.5
 """A curve has collapsed if it lost this share of what it had gained; healthy ones lose up to a third for a while."""
 GROWTH = 0.08
@@ -32,41 +42,28 @@ EARLY = 0.5
 """A curve is on a plateau if it has not risen since before this share of the run."""
 
 
-def no_difference(history: History) -> Iterator[Check]:
-    """Every episode gave the same return, so nothing tells good actions from bad ones."""
-    values, episodes = history.series(metrics.RETURN_MEAN).values, int(history.last[metrics.EPISODES])
-    if history.solved or not len(values) or episodes < 100 or np.ptp(values) > 1e-9 * abs(values[0]):
-        return
-    text = (
-        f"all {episodes:,} episodes had a return of {values[0]:g}: the agent found no reward that tells good actions "
-        "from bad ones. Check with 'asyncrl watch' that the environment gives rewards, shape its reward or make it "
-        f"easier at first, and explore more ({_exploration(history)})"
-    )
-    yield Check(NAME, "note", text)
-
-
 def never_moved(history: History) -> Iterator[Check]:
     """Episodes differ, but the mean return has not changed since the start.
 
     A run that is still training is judged only after `TIME_TO_LEARN`.
     """
-    values = history.returns.values
+    returns = history.returns
+    values = returns.values
     if history.solved or len(values) < FEWEST or np.ptp(values) == 0:
         return
     if history.summary is None and history.share < TIME_TO_LEARN:
         return
-    first = float(history.returns.quarter(0)[:2].mean())
-    least = max(MOVED * history.returns.noise, SLIGHT * abs(first))
-    if np.abs(values - first).max() > least or abs(history.returns.trend) > TREND:
+    first = float(returns.quarter(0)[:2].mean())
+    least = np.maximum(MOVED * returns.uncertainty, _slight(history, first))
+    if (np.abs(values - first) > least).any() or abs(returns.trend) > TREND:
         return
+    text = f"the mean return has not changed: {first:.4g} at the start, {values[-1]:.4g} after {history.steps:,} steps"
+    advice = [other_learning_rate(history), *more_exploration(history), UNIT_RETURNS]
     clip = history.number("reward_clip", 0.0)
-    clipped = f". --reward-clip {clip:g} may hide differences between rewards" if clip else ""
-    text = (
-        f"the mean return has not changed ({first:.4g} at the start, {values[-1]:.4g} after {history.steps:,} steps). "
-        f"Some tasks need more steps. Otherwise try another --learning-rate, {_exploration(history)}, a denser reward, "
-        f"or a --reward-scale that brings returns near 1{clipped}"
-    )
-    yield Check(NAME, "note", text)
+    if clip:
+        without = f"no --reward-clip: {clip:g} may hide differences between rewards"
+        advice.append(Advice("reward_clip", "higher", without))
+    yield Check(NAME, "note", text, (*advice, longer_training(history)))
 
 
 def collapsed(history: History) -> Iterator[Check]:
@@ -78,17 +75,16 @@ def collapsed(history: History) -> Iterator[Check]:
     peak = int(values.argmax())
     last, first = float(values[-2:].max()), float(values[0])
     gained, lost = values[peak] - first, values[peak] - last
-    if lost <= max(MOVED * returns.noise, FALL * gained, SLIGHT * abs(values[peak])):
+    certain = MOVED * returns.uncertainty[peak]
+    if lost <= max(certain, FALL * gained, _slight(history, float(values[peak]))):
         return
-    text = f"the mean return fell from {values[peak]:.4g} at step {returns.steps[peak]:,.0f} to {values[-1]:.4g}: "
-    if gained > MOVED * returns.noise:
-        text += (
-            "'asyncrl eval' and 'asyncrl watch' take --checkpoint best for the best agent. To keep what is learned, "
-            "try a lower --learning-rate, or --schedule linear with fewer --steps"
-        )
+    text = f"the mean return fell from {values[peak]:.4g} at step {returns.steps[peak]:,.0f} to {values[-1]:.4g}"
+    if gained > certain:
+        advice = (BEST_CHECKPOINT, lower_learning_rate(history), *falling_learning_rate(history))
     else:
-        text += f"learning made the agent worse. Try a much lower --learning-rate, or {_exploration(history)}"
-    yield Check(NAME, "note", text)
+        text += ": learning made the agent worse"
+        advice = (lower_learning_rate(history), *more_exploration(history))
+    yield Check(NAME, "note", text, advice)
 
 
 def still_improving(history: History) -> Iterator[Check]:
@@ -102,9 +98,9 @@ def still_improving(history: History) -> Iterator[Check]:
     level = returns.quarter(3).mean()
     text = (
         f"the mean return was still rising at the end, from {level - rise:.4g} in the third quarter of the run to "
-        f"{level:.4g} in the last: continue with asyncrl train --resume --run-dir {history.run.path} {_more(history)}"
+        f"{level:.4g} in the last"
     )
-    yield Check(NAME, "note", text)
+    yield Check(NAME, "note", text, (longer_training(history),))
 
 
 def plateau(history: History) -> Iterator[Check]:
@@ -124,17 +120,26 @@ def plateau(history: History) -> Iterator[Check]:
     if history.solved:
         yield Check(NAME, "good", f"{text}: solved; --until-return would end such a run early")
     elif history.goal is not None:
-        text += f", below {history.goal:g}, which counts as solved here: try {_exploration(history)}, another "
-        yield Check(NAME, "note", f"{text}--learning-rate, or the settings of the environment's preset")
+        text += f", below {history.goal:g}, which counts as solved here"
+        yield Check(
+            NAME,
+            "note",
+            text,
+            (*more_exploration(history), other_learning_rate(history), *preset_of_environment(history)),
+        )
     else:
         yield Check(NAME, "good", f"{text}: if the task allows no more, fewer --steps are enough")
 
 
-def _more(history: History) -> str:
-    """The option that gives a resumed run twice the steps or the time."""
-    if (history.summary or {}).get("ended_by") == "time":
-        return f"--until-seconds {math.ceil(2 * float(history.last[metrics.WALL_SECONDS]))}"
-    return f"--steps {2 * history.planned_steps}"
+def short_of_goal(history: History) -> Iterator[Check]:
+    """The run is done and has not reached what counts as solved."""
+    values, goal = history.series(metrics.RETURN_MEAN).values, history.goal
+    if goal is None or history.solved or not len(values) or (history.summary or {}).get("status") != "done":
+        return
+    text = f"the mean return was {values[-1]:.4g} at the end; {goal:g} counts as solved here"
+    yield Check(
+        NAME, "note", text, (longer_training(history), other_learning_rate(history), *preset_of_environment(history))
+    )
 
 
 def _last_rise(returns: Returns) -> tuple[float, float]:
@@ -145,7 +150,7 @@ def _last_rise(returns: Returns) -> tuple[float, float]:
     return rise, max(scatter, GROWTH * gained, SLIGHT * abs(float(returns.values[0])))
 
 
-def _exploration(history: History) -> str:
-    if history.setting("entropy_weight") is not None:
-        return f"a higher --entropy-weight than {history.number('entropy_weight', 0):g}"
-    return "more --exploration-steps or higher --final-epsilons"
+def _slight(history: History, level: float) -> float:
+    """The smallest change from a level of the mean return that counts, however certain it is."""
+    distance = 0.0 if history.goal is None else abs(history.goal - level)
+    return SLIGHT * max(abs(level), distance)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from asyncrl import metrics
 from asyncrl.analysis.history import History
-from asyncrl.check import Check
+from asyncrl.analysis.rules.changes import MORE_ENVIRONMENTS
+from asyncrl.check import Advice, Check
 from asyncrl.config import available_cores
 
 TIME = "workers' time"
@@ -15,10 +16,17 @@ NEAR = 0.6
 LARGE = {"act": 0.3, "learn": 0.45, "update": 0.12, "other": 0.15}
 """A phase gets a hint if it takes at least this share of the time."""
 HINTS = {
-    "act": "with more --envs-per-worker one forward pass chooses more actions",
-    "learn": "this is the network's arithmetic: a smaller network, or a --torso with fewer layers, is faster",
-    "update": "a longer --rollout-length or more --envs-per-worker make fewer updates",
-    "other": "more --envs-per-worker share the cost of a step among more environments",
+    "act": "one forward pass chooses the actions of all environments of a worker",
+    "learn": "this is the network's arithmetic",
+    "update": "each rollout ends with an update of all parameters",
+    "other": "each step has a cost that does not depend on the number of environments",
+}
+"""What takes the time in a phase."""
+REMEDIES = {
+    "act": (MORE_ENVIRONMENTS,),
+    "learn": (Advice("torso", "lower", "a smaller network, or a --torso with fewer layers"),),
+    "update": (Advice("rollout_length", "higher", "a longer --rollout-length"), MORE_ENVIRONMENTS),
+    "other": (MORE_ENVIRONMENTS,),
 }
 SLOWER = 3.0
 """A run has slowed down if it was this many times as fast before. The speed of shared machines drifts by a factor of
@@ -42,7 +50,7 @@ def where_time_goes(history: History) -> Iterator[Check]:
     yield Check(TIME, "good", text)
     for phase, share in shares.items():
         if environment < NEAR and share >= LARGE.get(phase, 1.0):
-            yield Check(phase, "note", f"{share:.0%} of the workers' time; {HINTS[phase]}")
+            yield Check(phase, "note", f"{share:.0%} of the workers' time: {HINTS[phase]}", REMEDIES[phase])
 
 
 def more_workers_than_cores(history: History) -> Iterator[Check]:
@@ -52,9 +60,9 @@ def more_workers_than_cores(history: History) -> Iterator[Check]:
         return
     text = (
         f"{workers} of them share the {cores} core{'s' if cores > 1 else ''} of this machine: they take turns, and the "
-        f"parameters change while they wait. --workers {cores} with more --envs-per-worker is faster"
+        "parameters change while they wait"
     )
-    yield Check("workers", "note", text)
+    yield Check("workers", "note", text, (Advice("workers", "lower", f"--workers {cores}"), MORE_ENVIRONMENTS))
 
 
 def slowed_down(history: History) -> Iterator[Check]:

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 from asyncrl import metrics
 from asyncrl.analysis.history import History
-from asyncrl.check import Check
+from asyncrl.analysis.rules.changes import (
+    LARGER_REWARDS,
+    SMALLER_REWARDS,
+    clipped_rewards,
+    lower_learning_rate,
+    normalized_observations,
+)
+from asyncrl.check import Advice, Check
 
 NAME = "gradient"
 GROWTH = 100.0
@@ -27,11 +34,8 @@ def gradients_exploded(history: History) -> Iterator[Check]:
         return
     norms = history.series(metrics.GRADIENT_NORM)
     first, last = norms.median(0.0, 0.1), norms.median(0.9, 1.0)
-    text = (
-        f"its norm grew from {first:.3g} in the first tenth of the run to {last:.3g} in the last: try a lower "
-        "--learning-rate, --reward-clip, or a smaller --reward-scale"
-    )
-    yield Check(NAME, "note", text)
+    text = f"its norm grew from {first:.3g} in the first tenth of the run to {last:.3g} in the last"
+    yield Check(NAME, "note", text, (lower_learning_rate(history), *clipped_rewards(history), SMALLER_REWARDS))
 
 
 def clip_decides(history: History) -> Iterator[Check]:
@@ -42,10 +46,10 @@ def clip_decides(history: History) -> Iterator[Check]:
         return
     text = (
         f"its norm is {median:.3g}, {median / clip:,.0f} times --max-gradient-norm {clip:g}: every update is scaled "
-        "down to the same size. Try a smaller --reward-scale (values near 1 are learned fastest), or a higher "
-        "--max-gradient-norm"
+        "down to the same size"
     )
-    yield Check(NAME, "note", text)
+    higher_clip = Advice("max_gradient_norm", "higher", f"a higher --max-gradient-norm than {clip:g}")
+    yield Check(NAME, "note", text, (SMALLER_REWARDS, higher_clip))
 
 
 def gradients_vanished(history: History) -> Iterator[Check]:
@@ -55,9 +59,10 @@ def gradients_vanished(history: History) -> Iterator[Check]:
         return
     text = (
         f"its norm is {last:.1g} in the last third of the run: nothing is learned any more. The agent finds no reward, "
-        "--reward-scale is too small, or all units are dead (try a lower --learning-rate, or --activation tanh)"
+        "its rewards are scaled down too far, or all units of the network are dead"
     )
-    yield Check(NAME, "note", text)
+    tanh = Advice("activation", "other", "--activation tanh, whose units cannot die")
+    yield Check(NAME, "note", text, (LARGER_REWARDS, lower_learning_rate(history), tanh))
 
 
 def dropped(history: History) -> Iterator[Check]:
@@ -66,10 +71,11 @@ def dropped(history: History) -> Iterator[Check]:
     if not count:
         return
     text = (
-        f"{count:,} of {updates + count:,} updates were not finite and were dropped: try a lower --learning-rate, "
-        "--reward-clip or --normalize-observations, and check that the environment gives no huge numbers"
+        f"{count:,} of {updates + count:,} updates were not finite and were dropped. Check that the environment gives "
+        "no huge numbers"
     )
-    yield Check("updates", "note", text)
+    advice = (lower_learning_rate(history), *clipped_rewards(history), *normalized_observations(history))
+    yield Check("updates", "note", text, advice)
 
 
 def _exploded(history: History) -> bool:

@@ -9,7 +9,15 @@ import numpy as np
 
 from asyncrl import metrics
 from asyncrl.analysis.history import History
-from asyncrl.check import Check
+from asyncrl.analysis.rules.changes import (
+    SMALLER_REWARDS,
+    UNIT_RETURNS,
+    clipped_rewards,
+    higher_learning_rate,
+    lower_learning_rate,
+    normalized_observations,
+)
+from asyncrl.check import Advice, Check
 
 NAME = "value"
 LITTLE = 0.05
@@ -21,21 +29,25 @@ mean is below that value."""
 
 def explains_nothing(history: History) -> Iterator[Check]:
     """The values are no better than a constant, although the targets differ."""
-    explained = history.series(metrics.VALUE_EXPLAINED)
-    late = explained.part(0.5, 1.0)
+    late = history.series(metrics.VALUE_EXPLAINED).part(0.5, 1.0)
     if history.solved or not history.has_learned or len(late) < 3:
         return
-    if np.ptp(history.series(metrics.RETURN_MEAN).values) == 0 or np.median(late) >= LITTLE:
+    returns = history.series(metrics.RETURN_MEAN).values
+    if not len(returns) or np.ptp(returns) == 0 or np.median(late) >= LITTLE:
         return
-    weight = history.number("value_weight", -1)
-    more = f"a higher --value-weight than {weight:g}, " if weight >= 0 else ""
     text = (
         f"it explains {max(float(np.median(late)), 0.0):.0%} of the variance of its targets in the second half of the "
-        f"run ({metrics.VALUE_EXPLAINED}): try {more}a higher --learning-rate, a --reward-scale that brings returns "
-        "near 1, or --normalize-observations. If single observations do not tell enough to predict returns, use "
-        "--memory lstm"
+        f"run ({metrics.VALUE_EXPLAINED})"
     )
-    yield Check(NAME, "note", text)
+    advice = [higher_learning_rate(history), UNIT_RETURNS]
+    weight = history.number("value_weight", -1)
+    if weight >= 0:
+        advice.insert(0, Advice("value_weight", "higher", f"a higher --value-weight than {weight:g}"))
+    advice += normalized_observations(history)
+    if history.setting("memory") == "none":
+        memory = "--memory lstm, if single observations do not tell enough to predict returns"
+        advice.append(Advice("memory", "other", memory))
+    yield Check(NAME, "note", text, tuple(advice))
 
 
 def diverged(history: History) -> Iterator[Check]:
@@ -47,13 +59,14 @@ def diverged(history: History) -> Iterator[Check]:
     mean = float(np.median(values))
     if bound is None or mean <= BEYOND * bound:
         return
-    target = "a longer --target-interval, " * bool(history.setting("target_interval"))
     text = (
         f"its mean is {mean:.3g} in size, but returns and a discount of {history.number('discount', 1.0):g} allow only "
-        f"about {bound:.3g}: the values diverge. Try a lower --learning-rate, {target}--reward-clip, or a smaller "
-        "--reward-scale"
+        f"about {bound:.3g}: the values diverge"
     )
-    yield Check(NAME, "note", text)
+    advice = [lower_learning_rate(history), *clipped_rewards(history), SMALLER_REWARDS]
+    if history.setting("target_interval"):
+        advice.insert(1, Advice("target_interval", "higher", "a longer --target-interval"))
+    yield Check(NAME, "note", text, tuple(advice))
 
 
 def _largest_value(history: History) -> float | None:
