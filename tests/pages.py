@@ -51,6 +51,13 @@ def inline_code(page: str) -> list[str]:
     return [part.content for part in _inline(page) if part.type == "code_inline"]
 
 
+def formulas(page: str) -> list[str]:
+    """The formulas of a page, as GitHub and the documentation site read them: between $ in a line, or between $$."""
+    text = (REPOSITORY / page).read_text("utf-8")
+    without_code = re.sub(r"^```.*?^```|^ {4}.*?$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [first or second for first, second in re.findall(r"\$\$(.+?)\$\$|\$(\S[^$\n]*)\$", without_code, re.DOTALL)]
+
+
 def links(page: str) -> list[str]:
     """The targets of a page's links and pictures."""
     targets = [part.attrGet("href") or part.attrGet("src") for part in _inline(page)]

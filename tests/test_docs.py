@@ -31,7 +31,8 @@ from asyncrl.cli.arguments import parse, split
 from asyncrl.cli.train_options import parse_given
 from asyncrl.errors import UserError
 from asyncrl.sweep.specification import option
-from tests.pages import PAGES, REPOSITORY, Block, anchors, blocks, inline_code, links
+from tests.browser import chromium
+from tests.pages import PAGES, REPOSITORY, Block, anchors, blocks, formulas, inline_code, links
 
 KINDS = {"python", "bash", "text", "indented"}
 RUN = [page for page in PAGES if any(block.language in ("python", "bash") for block in blocks(page))]
@@ -207,6 +208,29 @@ def _leaves(part: object) -> Iterator[str]:
                 yield from _leaves(inner)
         case _:
             yield str(part)
+
+
+def test_the_site_brings_its_styles_scripts_and_fonts_along() -> None:
+    settings = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text("utf-8"))
+    assert settings["theme"]["font"] is False
+    for name in settings["extra_css"] + settings["extra_javascript"]:
+        assert (REPOSITORY / "docs" / name).is_file()
+    katex = REPOSITORY / "docs" / "katex"
+    fonts = re.findall(r"url\((fonts/[\w-]+\.woff2)\)", (katex / "katex.min.css").read_text("utf-8"))
+    assert len(fonts) == 20
+    assert all((katex / font).is_file() for font in fonts)
+
+
+def test_formulas_can_be_typeset() -> None:
+    render = "katex.renderToString(formula, {throwOnError: true})"
+    wrong = f"try {{ {render}; return ''; }} catch (error) {{ return String(error); }}"
+    with chromium() as browser:
+        tab = browser.new_page()
+        tab.add_script_tag(path=REPOSITORY / "docs" / "katex" / "katex.min.js")
+        found = [(page, formula) for page in PAGES for formula in formulas(page)]
+        assert {page for page, _ in found} >= {f"docs/{name}.md" for name in ("a3c", "nstep_q", "onestep_q", "sarsa")}
+        for page, formula in found:
+            assert tab.evaluate(f"formula => {{ {wrong} }}", formula) == "", f"{page}: {formula}"
 
 
 def test_what_the_reference_names_exists() -> None:
