@@ -252,6 +252,55 @@ class Mixed(gymnasium.Env[Any, np.int64]):
         return self.reset()[0], reward, bool(self.np_random.random() < 0.2), False, {}
 
 
+class Menu(gymnasium.Env[Any, Any]):
+    """Observes a price for each action; pays 1 for the cheapest allowed one, and an action that is sold out raises.
+
+    Which actions are allowed says the mask alone: in the info, or under a key of the observation. MultiDiscrete actions
+    have two components, and each pays a half. A mask is missing or empty after the last step of an episode.
+    """
+
+    def __init__(self, where: str = "info", several: bool = False, fault: str = "", start: int = 3) -> None:
+        self.where, self.sizes, self.fault, self.start = where, (3, 2) if several else (4,), fault, start
+        space: Any = Box(0, 1, (sum(self.sizes),), np.float32)
+        if where == "key":
+            space = Dict({"observation": space, "action_mask": MultiBinary(sum(self.sizes))})
+        self.observation_space = space
+        self.action_space = MultiDiscrete(self.sizes) if several else Discrete(4, start=start)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.time = 0
+        return self.show()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        chosen = np.atleast_1d(action) - (self.start if len(self.sizes) == 1 else 0)
+        reward = 0.0
+        for choice, prices, mask in zip(chosen, self.prices, self.masks, strict=True):
+            if not mask[choice]:
+                raise RuntimeError(f"{action} is sold out")
+            reward += float(choice == np.where(mask, prices, np.inf).argmin()) / len(self.sizes)
+        self.time += 1
+        observation, info = self.show()
+        return observation, reward, self.time == 10, False, info
+
+    def show(self) -> tuple[Any, dict[str, Any]]:
+        self.prices = [self.np_random.random(size, np.float32) for size in self.sizes]
+        self.masks = [self.np_random.random(size) < 0.5 for size in self.sizes]
+        for mask in self.masks:
+            mask[self.np_random.integers(len(mask))] = True
+        given: Any = tuple(mask.astype(np.int8) for mask in self.masks)
+        if self.time == 10 or (self.time == 5 and self.fault == "empty"):
+            given = tuple(np.zeros_like(mask) for mask in given)
+        elif self.fault == "shape":
+            given = (*given, np.ones(2, np.int8))
+        observation = np.concatenate(self.prices)
+        if self.where == "key":
+            return {"observation": observation, "action_mask": np.concatenate(given)}, {}
+        if self.time == 10 or (self.time == 5 and self.fault == "missing"):
+            return observation, {}
+        return observation, {"action_mask": given[0] if len(given) == 1 else given}
+
+
 class Levers(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     """MultiDiscrete actions; pays 1 for each component that equals the number shown."""
 
@@ -336,6 +385,7 @@ for _name in (
     "Rooms",
     "Sides",
     "Mixed",
+    "Menu",
     "Levers",
     "Reach",
     "Drawn",

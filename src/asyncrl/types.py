@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OBSERVATION, LAST_ACTION, LAST_REWARD = "observation", "last_action", "last_reward"
 """Keys of observations to which the last action and the last reward were added."""
+ACTION_MASK = "action_mask"
+"""Key of observations that say which actions are allowed, and of an environment's info that says so."""
 
 State = tuple["Tensor", ...]
 """Recurrent state, each tensor [B, H]; the empty tuple for a feed-forward network."""
@@ -155,6 +157,11 @@ class EnvironmentInfo:
     def given_space(self) -> Space[Any]:
         """Space of the environment's own observations, which `asyncrl.envs.observations` converts for the agent."""
         return self.observation_space if self.raw_observation_space is None else self.raw_observation_space
+
+    @property
+    def masked(self) -> bool:
+        """Whether observations hold a mask of the allowed actions."""
+        return ACTION_MASK in (getattr(self.observation_space, "spaces", None) or ())
 
 
 @dataclass(frozen=True, slots=True)

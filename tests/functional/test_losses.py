@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from asyncrl.functional import categorical, exploration, gaussian, moments, policy_gradient, schedules, value_learning
+from asyncrl.functional import (
+    categorical,
+    exploration,
+    gaussian,
+    masking,
+    moments,
+    policy_gradient,
+    schedules,
+    value_learning,
+)
 
 
 def test_policy_gradient_is_the_score_times_the_advantage() -> None:
@@ -103,6 +112,48 @@ def test_epsilon_greedy() -> None:
     assert (actions[:, 0] == 1).all()
     counts = torch.bincount(actions[:, 1], minlength=4) / 20_000
     assert counts.tolist() == pytest.approx([0.1, 0.7, 0.1, 0.1], abs=0.01)
+
+
+def test_a_masked_distribution_is_that_over_the_allowed_actions() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(50, 5, generator=random, dtype=torch.float64)
+    mask = (torch.rand(50, 5, generator=random) < 0.5).to(torch.int8)
+    mask[torch.arange(50), torch.randint(5, (50,), generator=random)] = 1
+    leaf = logits.clone().requires_grad_()
+    found = masking.masked(leaf, mask)
+    entropies = categorical.entropy(found)
+    (gradient,) = torch.autograd.grad(entropies.sum(), leaf, retain_graph=True)
+    assert torch.isfinite(gradient).all()
+    assert not gradient[mask == 0].any()
+    for row in range(50):
+        allowed = [a for a in range(5) if mask[row, a]]
+        total = sum(math.exp(logits[row, a]) for a in allowed)
+        probabilities = {a: math.exp(logits[row, a]) / total for a in allowed}
+        assert entropies[row].item() == pytest.approx(-sum(p * math.log(p) for p in probabilities.values()), abs=1e-12)
+        for a in range(5):
+            if a in allowed:
+                found_log = categorical.log_probability(found[row], torch.tensor(a)).item()
+                assert found_log == pytest.approx(math.log(probabilities[a]))
+            else:
+                assert torch.softmax(found[row], -1)[a] == 0
+
+
+def test_masked_actions_are_neither_drawn_nor_best() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = masking.masked(torch.tensor([50.0, 0.0, 0.0, 0.0]), torch.tensor([0, 1, 1, 0])).expand(20_000, 4)
+    draws = categorical.sample(logits, random)
+    assert set(draws.tolist()) == {1, 2}
+    assert float((draws == 1).float().mean()) == pytest.approx(0.5, abs=0.02)
+    assert categorical.mode(masking.masked(torch.tensor([50.0, 0.0, -1e30]), torch.tensor([0, 0, 1]))).item() == 2
+
+
+def test_epsilon_greedy_draws_among_the_allowed_actions() -> None:
+    values = masking.masked(torch.tensor([9.0, 3.0, 1.0, -2.0]), torch.tensor([0, 1, 1, 1])).expand(20_000, 2, 4)
+    actions = exploration.epsilon_greedy(values, torch.tensor([0.0, 0.6]), torch.Generator().manual_seed(0))
+    assert (actions[:, 0] == 1).all()
+    counts = torch.bincount(actions[:, 1], minlength=4) / 20_000
+    assert counts[0] == 0
+    assert counts.tolist() == pytest.approx([0.0, 0.6, 0.2, 0.2], abs=0.01)
 
 
 def test_one_step_targets_and_taken_values() -> None:

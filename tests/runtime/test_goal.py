@@ -50,7 +50,7 @@ def evaluated_lengths(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def use(*lengths: int) -> None:
         following = itertools.chain(lengths, itertools.repeat(lengths[-1]))
 
-        def make(experiment: Experiment, count: int) -> Any:
+        def make(experiment: Experiment, count: int, masked: bool) -> Any:
             options = {"length": next(following)}
             return make_environments(dataclasses.replace(experiment, environment_options=options), count)
 

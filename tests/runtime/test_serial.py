@@ -215,7 +215,7 @@ def test_boolean_observations_are_dumped_too(tmp_path: Path) -> None:
 def test_environments_that_cannot_be_made_again_cost_their_worker_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_arguments: Any) -> None:
+    def refuse(*_arguments: Any, **_options: Any) -> None:
         raise UserError("the simulator is not there")
 
     supervisor = Supervisor(small(), describe(small()), RunFolder(tmp_path))

@@ -14,6 +14,7 @@ from asyncrl.envs.actions import action_codec
 from asyncrl.envs.make import make_environments
 from asyncrl.envs.spaces import check_spaces
 from asyncrl.errors import UserError
+from asyncrl.networks.masks import split_mask
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import empty_observations
 from asyncrl.tree import tree_map
@@ -72,7 +73,7 @@ class EpisodePlayer:
     def __init__(self, agent: Agent) -> None:
         self.agent, self.render_problem = agent, ""
         try:
-            self.environments = make_environments(agent.experiment, 1, render=True)
+            self.environments = make_environments(agent.experiment, 1, masked=agent.info.masked, render=True)
             try:
                 self.environments.reset(seed=0)
                 _rendered(self.environments)
@@ -81,7 +82,7 @@ class EpisodePlayer:
                 raise
         except UserError as error:
             self.render_problem = str(error)
-            self.environments = make_environments(agent.experiment, 1)
+            self.environments = make_environments(agent.experiment, 1, masked=agent.info.masked)
         check_spaces(self.environments, agent.info)
 
     def __enter__(self) -> EpisodePlayer:
@@ -158,7 +159,8 @@ def _observation_image(observation: Any) -> Frame:
 
     Of a dictionary, the entry with the most dimensions is drawn.
     """
-    parts = list(observation.values()) if isinstance(observation, Mapping) else [observation]
+    seen, _ = split_mask(observation)
+    parts = list(seen.values()) if isinstance(seen, Mapping) else [seen]
     shown = max(parts, key=lambda part: part.dim())[0, 0]
     shades = shown.float() / 255 if shown.dtype == torch.uint8 else torch.sigmoid(shown.float())
     while shades.dim() > 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from asyncrl.analysis.labels import action_names
 from asyncrl.errors import UserError
+from asyncrl.functional.masking import FORBIDDEN, is_allowed
 from asyncrl.networks.heads import ActionValueHead
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import empty_observations
@@ -27,7 +29,8 @@ Kind = Literal["probabilities", "action values", "distribution"]
 class Reading:
     """The preferences and values at N observations."""
 
-    preferences: NDArray[np.float32]  # [N, K]: probabilities, action values, or means of a Gaussian
+    preferences: NDArray[np.float32]  # [N, K]: probabilities, action values (the lowest one where an action is masked),
+    # or means of a Gaussian
     deviations: NDArray[np.float32] | None  # [N], standard deviation of a Gaussian policy, the same in all dimensions
     values: NDArray[np.float32] | None  # [N]; None if the network has no value output
 
@@ -49,11 +52,12 @@ class Readout:
         """The outputs [N, K] that actions are chosen by: logits, advantages or means; differentiable.
 
         For action values these are Q - mean_a Q: the advantage stream of a dueling network (Wang et al. 2016, eq. 9),
-        and in other networks the part of Q that the choice depends on.
+        and in other networks the part of Q that the choice depends on. Where actions are masked, the mean is over the
+        allowed ones, and the others keep the lowest number.
         """
         if self.kind == "action values":
             values = outputs["q"].flatten(0, 1)
-            return values - values.mean(-1, keepdim=True)
+            return torch.where(is_allowed(values), values - _mean_allowed(values).unsqueeze(-1), FORBIDDEN)
         policy = outputs["policy"].flatten(0, 1)
         return policy[..., :-1] if self.kind == "distribution" else policy
 
@@ -77,7 +81,7 @@ class Readout:
         if not self.has_value:
             return None
         values = outputs["q"].flatten(0, 1)
-        return values.mean(-1) if self.dueling else values.amax(-1)
+        return _mean_allowed(values) if self.dueling else values.amax(-1)
 
     def read(self, outputs: Outputs) -> Reading:
         """Converts outputs [T, B, ...] to arrays of N = T·B rows."""
@@ -86,7 +90,9 @@ class Readout:
             if self.has_value:
                 values = outputs["value"].flatten() if "value" in outputs else outputs["q"].flatten(0, 1).amax(-1)
             if self.kind == "action values":
-                preferences, deviations = outputs["q"].flatten(0, 1), None
+                values_of_actions = outputs["q"].flatten(0, 1)
+                lowest = torch.where(is_allowed(values_of_actions), values_of_actions, math.inf).amin(-1, keepdim=True)
+                preferences, deviations = values_of_actions.clamp(min=lowest), None
             elif self.kind == "distribution":
                 policy = outputs["policy"].flatten(0, 1)
                 preferences, deviations = policy[..., :-1], policy[..., -1].sqrt()
@@ -121,6 +127,12 @@ def readout_of(agent: Agent) -> Readout:
     readout = Readout(kind, names, sizes, dueling, "value" in heads or "q" in heads)
     _check(readout, agent)
     return readout
+
+
+def _mean_allowed(values: Tensor) -> Tensor:
+    """The mean [N] of action values [N, K] over the allowed actions."""
+    allowed = is_allowed(values)
+    return torch.where(allowed, values, 0.0).sum(-1) / allowed.sum(-1).clamp(min=1)
 
 
 def first_outputs(agent: Agent, observations: Any) -> Outputs:

@@ -19,12 +19,13 @@ from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.last_action import WithLastActionAndReward
 from asyncrl.envs.lives import WithLifeLoss
+from asyncrl.envs.masks import WithActionMask, observes_mask
 from asyncrl.envs.mujoco import print_warnings_once
 from asyncrl.envs.observations import ArrayObservations, as_agents_see, observation_codec
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here
 from asyncrl.installing import install_command
-from asyncrl.types import EnvironmentInfo
+from asyncrl.types import ACTION_MASK, EnvironmentInfo
 
 ADDED_BY = {
     "minatar": ("minatar.gym", "asyncrl[minatar]"),
@@ -82,15 +83,20 @@ def find_spec(environment: str) -> EnvSpec:
 def describe(experiment: Experiment) -> EnvironmentInfo:
     """Makes one environment, reads what the package needs to know of it, and closes it.
 
+    The environment is reset once, which shows whether it reports its lives and whether it gives action masks.
+
     Raises:
-        UserError: It cannot be made, or its observations, actions or lives cannot be used.
+        UserError: It cannot be made, or its observations, actions, lives or action masks cannot be used.
     """
     environments = make_environments(experiment, 1)
     try:
-        observation_space, action_space = environments.single_observation_space, environments.single_action_space
+        action_space = environments.single_action_space
         action_codec(action_space)
-        if experiment.zero_discount_on_life_loss:
-            environments.reset(seed=experiment.seed)  # shows whether the environment reports its lives
+        if ACTION_MASK in _first_info(environments, experiment.seed):
+            environments.close()
+            environments = make_environments(experiment, 1, masked=True)
+            _first_info(environments, experiment.seed)
+        observation_space = environments.single_observation_space
     finally:
         environments.close()
     return EnvironmentInfo(
@@ -103,8 +109,27 @@ def describe(experiment: Experiment) -> EnvironmentInfo:
     )
 
 
-def make_environments(experiment: Experiment, num_envs: int, *, render: bool = False) -> VectorEnv[Any, Any, Any]:
+def _first_info(environments: VectorEnv[Any, Any, Any], seed: int) -> dict[str, Any]:
+    """Returns the info of a reset; empty if the reset fails, which the workers meet too and report with its cause."""
+    try:
+        return environments.reset(seed=seed)[1]
+    except UserError:
+        raise
+    except Exception:
+        return {}
+
+
+def make_environments(
+    experiment: Experiment, num_envs: int, *, masked: bool = False, render: bool = False
+) -> VectorEnv[Any, Any, Any]:
     """Makes a vector of the experiment's environments as its agent sees them.
+
+    Args:
+        experiment: The experiment.
+        num_envs: Number of environments [B].
+        masked: Whether they give action masks in their info; `EnvironmentInfo.masked` says so. Masks in observations
+            need not be announced.
+        render: Let `render()` return pictures; for a single environment only.
 
     Raises:
         UserError: They cannot be made.
@@ -112,6 +137,8 @@ def make_environments(experiment: Experiment, num_envs: int, *, render: bool = F
     environments = make_vector(experiment.environment, experiment.environment_options, num_envs, render=render)
     if experiment.zero_discount_on_life_loss:
         environments = WithLifeLoss(environments, experiment.environment)
+    if masked or observes_mask(environments.single_observation_space):
+        environments = WithActionMask(environments, experiment.environment)
     if experiment.network.last_action_reward:
         environments = WithLastActionAndReward(environments, experiment.reward_clip)
     codec = observation_codec(environments.single_observation_space)

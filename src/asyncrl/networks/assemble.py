@@ -11,8 +11,10 @@ import torch
 from gymnasium.spaces import Space
 from torch import Tensor, nn
 
+from asyncrl.errors import UserError
 from asyncrl.networks.convolution import Layers
 from asyncrl.networks.heads import Head
+from asyncrl.networks.masks import split_mask, unmasked_space
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.recurrent import make_core
 from asyncrl.networks.torso import DictTorso, ImageTorso, make_torso
@@ -46,14 +48,24 @@ class Body(nn.Module):
 class Network(nn.Module):
     """Normaliser → torso → core → heads. Acting is a rollout of one step, so acting and learning share every line.
 
-    With `settings.separate` each head has a torso and a core of its own.
+    With `settings.separate` each head has a torso and a core of its own. A mask of actions in the observations goes to
+    the heads that are masked, past the torso.
+
+    Raises:
+        UserError: Observations hold a mask, and no head is masked.
     """
 
     def __init__(self, space: Space[Any], settings: NetworkSettings, heads: Mapping[str, Head]) -> None:
         super().__init__()
-        normalizer = Normalizer(space)
+        self.masked_heads = {name for name, head in heads.items() if head.masked}
+        seen = unmasked_space(space)
+        if seen is not space and not self.masked_heads:
+            raise UserError(
+                "the environment gives action masks, but no head of the algorithm is masked: see Head.masked"
+            )
+        normalizer = Normalizer(seen)
         self.normalizer = normalizer if settings.normalize_observations and normalizer.size else None
-        self.bodies = nn.ModuleList(Body(space, settings) for _ in (heads if settings.separate else [None]))
+        self.bodies = nn.ModuleList(Body(seen, settings) for _ in (heads if settings.separate else [None]))
         self.heads = nn.ModuleDict()
         self.fed_by = {name: head.fed_by for name, head in heads.items()}
         self.acting_heads = {name for name, head in heads.items() if head.acting}
@@ -96,7 +108,7 @@ class Network(nn.Module):
         with torch.no_grad():
             activations = None
             if self.has_compiled_torso:
-                flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
+                flat = tree_map(lambda rows: rows.flatten(0, 1), split_mask(observations)[0])
                 layers = tuple(body.activations(flat) for body in self.bodies)  # type: ignore[operator]
                 activations = Activations(self.version, layers)
             known = () if activations is None else (activations,)
@@ -141,6 +153,7 @@ class Network(nn.Module):
         known: Sequence[Activations] = (),
         acting: bool = False,
     ) -> tuple[dict[str, Tensor], State]:
+        observations, mask = split_mask(observations)
         flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
         if self.normalizer is not None:
             flat = self.normalizer(flat)
@@ -153,7 +166,8 @@ class Network(nn.Module):
         outputs = {}
         for name, head in self.heads.items():
             if name in self.acting_heads or not acting:
-                outputs[name] = head(passed[self.body_of[name]][0][self.fed_by[name]])
+                features = passed[self.body_of[name]][0][self.fed_by[name]]
+                outputs[name] = head(features, mask) if name in self.masked_heads else head(features)
         return outputs, tuple(tensor for _, after in passed for tensor in after)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asyncrl.errors import UserError
 from asyncrl.functional import categorical, gaussian
+from asyncrl.functional.masking import masked
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Head:
     make: Callable[[int], nn.Module]  # from the number of features that it is fed
     fed_by: Literal["core", "torso"] = "core"  # the torso's features have no memory of earlier steps
     acting: bool = True  # false: computed for losses only, so that it costs nothing while acting
+    masked: bool = False  # takes a mask of the allowed actions [..., A], or None, as its second argument
 
 
 SMALLEST_VARIANCE = 1e-4
@@ -60,16 +62,15 @@ POLICY_GAIN = 0.01
 
 
 class CategoricalHead(nn.Module):
-    """Logits [..., A] of a categorical policy."""
+    """Logits [..., A] of a categorical policy; actions that a mask forbids have probability 0."""
 
     def __init__(self, features: int, actions: int) -> None:
         super().__init__()
         self.logits = Output(features, actions, POLICY_GAIN)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features [..., F] give logits [..., A]."""
-        logits: Tensor = self.logits(features)
-        return logits
+        return masked(self.logits(features), mask)
 
     sample = staticmethod(categorical.sample)
     mode = staticmethod(categorical.mode)
@@ -78,17 +79,19 @@ class CategoricalHead(nn.Module):
 
 
 class MultiCategoricalHead(nn.Module):
-    """Logits [..., ΣA_k] of K independent categorical distributions; actions are [..., K]."""
+    """Logits [..., ΣA_k] of K independent categorical distributions; actions are [..., K].
+
+    A mask has the same shape as the logits: it forbids choices of single components.
+    """
 
     def __init__(self, features: int, choices: tuple[int, ...]) -> None:
         super().__init__()
         self.choices = choices
         self.logits = Output(features, sum(choices), POLICY_GAIN)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features [..., F] give logits [..., ΣA_k]."""
-        logits: Tensor = self.logits(features)
-        return logits
+        return masked(self.logits(features), mask)
 
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Actions [..., K]."""
@@ -169,13 +172,13 @@ class ActionValueHead(nn.Module):
         self.advantage = Output(features, actions)
         self.value = Output(features, 1) if dueling else None
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Features [..., F] give Q(s, ·) [..., A]."""
+    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Features [..., F] give Q(s, ·) [..., A]. Forbidden actions count in the mean of the advantages."""
         advantage: Tensor = self.advantage(features)
         if self.value is None:
-            return advantage
+            return masked(advantage, mask)
         value: Tensor = self.value(features)
-        return value + advantage - advantage.mean(-1, keepdim=True)
+        return masked(value + advantage - advantage.mean(-1, keepdim=True), mask)
 
 
 def policy_head(space: Space[Any]) -> Head:
@@ -186,10 +189,10 @@ def policy_head(space: Space[Any]) -> Head:
     """
     if isinstance(space, Discrete):
         actions = int(space.n)
-        return Head(lambda features: CategoricalHead(features, actions))
+        return Head(lambda features: CategoricalHead(features, actions), masked=True)
     if isinstance(space, MultiDiscrete):
         choices = tuple(int(n) for n in space.nvec)
-        return Head(lambda features: MultiCategoricalHead(features, choices))
+        return Head(lambda features: MultiCategoricalHead(features, choices), masked=True)
     if isinstance(space, Box):
         dimensions = math.prod(space.shape)
         return Head(lambda features: GaussianHead(features, dimensions))
@@ -205,4 +208,4 @@ def action_value_head(space: Space[Any], dueling: bool) -> Head:
     if not isinstance(space, Discrete):
         raise UserError(f"this algorithm needs Discrete actions, not {space}: take --algorithm a3c")
     actions = int(space.n)
-    return Head(lambda features: ActionValueHead(features, actions, dueling))
+    return Head(lambda features: ActionValueHead(features, actions, dueling), masked=True)

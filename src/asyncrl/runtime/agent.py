@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
+from asyncrl.envs.masks import joined
 from asyncrl.networks.assemble import Network
 from asyncrl.runtime.evaluation import evaluate
 from asyncrl.tree import tree_map
-from asyncrl.types import EnvironmentInfo, Evaluation, Outputs, State
+from asyncrl.types import ACTION_MASK, OBSERVATION, EnvironmentInfo, Evaluation, Outputs, State
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Agent:
     steps: int = 0  # global training steps behind its parameters
 
     def predict(
-        self, observation: Any, state: State | None = None, deterministic: bool = False
+        self, observation: Any, state: State | None = None, deterministic: bool = False, action_mask: Any = None
     ) -> tuple[NDArray[Any], State]:
         """Chooses an action for one observation, or actions for a batch of observations.
 
@@ -41,15 +42,17 @@ class Agent:
                 observations of environments with other spaces.
             state: Recurrent state that the previous call returned; None at the start of an episode.
             deterministic: Take the greedy action instead of drawing one.
+            action_mask: The allowed actions, as `info["action_mask"]` gives them, or a batch of these. An agent that
+                was trained with action masks needs it, unless the observation is a dictionary that holds it.
 
         Returns:
             The action, or the actions [B, ...], as the environment takes them, and the recurrent state for the next
             call.
 
         Raises:
-            ValueError: The shape of the observation is not the shape of the space.
+            ValueError: The shape of the observation is not the shape of the space, or the mask is missing or wrong.
         """
-        batch, single = _batch(self.info.observation_space, observation)
+        batch, single = _batch(self.info.observation_space, self._with_mask(observation, action_mask))
         count = len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
         first = torch.zeros(1, count, dtype=torch.bool)
         state = self.network.initial_state(count) if state is None else state
@@ -58,6 +61,21 @@ class Agent:
         codec = action_codec(self.info.action_space)
         chosen = codec.to_environment(actions[0].numpy())
         return (chosen[0] if single else chosen), state
+
+    def _with_mask(self, observation: Any, action_mask: Any) -> Any:
+        """Puts the mask where the agent's observations have it."""
+        if not self.info.masked:
+            if action_mask is not None:
+                raise ValueError("this agent was trained without action masks: leave out action_mask")
+            return observation
+        seen = observation if isinstance(observation, Mapping) else {OBSERVATION: observation}
+        mask = seen.get(ACTION_MASK) if action_mask is None else action_mask
+        if mask is None:
+            raise ValueError('this agent needs to know which actions are allowed: pass action_mask=info["action_mask"]')
+        allowed = joined(mask) != 0
+        if not allowed.any(-1).all():
+            raise ValueError("the action_mask allows no action")
+        return {**seen, ACTION_MASK: allowed.astype(np.int8)}
 
     def act(
         self, observations: Any, state: State, first: torch.Tensor, deterministic: bool

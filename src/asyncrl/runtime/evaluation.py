@@ -73,7 +73,7 @@ def evaluate(
     count = min(episodes, MANY if steps_many_at_once(experiment.environment) else FEW)
     share = [episodes // count + (number < episodes % count) for number in range(count)]
     player.random.manual_seed(seed)
-    environments = make_environments(experiment, count)
+    environments = make_environments(experiment, count, masked=player.info.masked)
     check_spaces(environments, player.info)
     collector = Collector(
         environments,

@@ -18,6 +18,7 @@ from asyncrl.algorithms.base import Every, Towards
 from asyncrl.config import Experiment
 from asyncrl.functional import schedules
 from asyncrl.networks.assemble import Networks, flatten_parameters
+from asyncrl.networks.masks import split_mask
 from asyncrl.optim.hogwild import clip, make_optimizer
 from asyncrl.runtime.guard import UpdateGuard
 from asyncrl.runtime.networks import make_network
@@ -177,7 +178,8 @@ class SharedMemoryStore:
         """Counts a rollout, refreshes θ⁻ where it is due, and reports what was done since the last rollout."""
         normalizer = networks.online.normalizer
         if normalizer is not None and self.shared.moments is not None:
-            observed = tree_map(lambda rows: rows[:-1].flatten(0, 1), rollout.observations)  # [T·B, ...]
+            seen, _ = split_mask(rollout.observations)
+            observed = tree_map(lambda rows: rows[:-1].flatten(0, 1), seen)  # [T·B, ...]
             self.shared.moments.observe(self.worker, normalizer.vectors(observed))
         self.counter.advance(self.worker, steps=rollout.steps, episodes=len(episodes))
         self._refresh_target()

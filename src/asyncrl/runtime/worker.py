@@ -94,7 +94,7 @@ class Worker:
     def _make_environments(self) -> VectorEnv[Any, Any, Any]:
         experiment = self.setup.experiment
         try:
-            return make_environments(experiment, experiment.environment_count)
+            return make_environments(experiment, experiment.environment_count, masked=self.setup.info.masked)
         except UserError as error:
             if self.setup.attempt == 0:
                 raise

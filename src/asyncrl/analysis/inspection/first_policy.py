@@ -68,7 +68,7 @@ def play_untrained(agent: Agent) -> FirstSteps:
     experiment, info = agent.experiment, agent.info
     network, random = make_network(experiment, info), torch.Generator().manual_seed(experiment.seed)
     collector = Collector(
-        make_environments(experiment, ENVIRONMENTS),
+        make_environments(experiment, ENVIRONMENTS, masked=info.masked),
         network.initial_state(ENVIRONMENTS),
         RolloutRules(STEPS, discount=1.0),
         experiment.seed,

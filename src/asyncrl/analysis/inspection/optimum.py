@@ -85,6 +85,8 @@ def table_of(subject: Subject) -> Table:
     experiment = subject.agent.experiment
     if experiment.network.last_action_reward:
         raise NotShownError("it also observes its last action and reward, which are not part of a table of states")
+    if subject.agent.info.masked:
+        raise NotShownError("its actions are masked, which a table of states does not say")
     rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
     environments: Any = make_environments(experiment, 1)
     try:

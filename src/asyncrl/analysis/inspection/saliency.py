@@ -18,7 +18,7 @@ from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.networks.torso import channels_last, is_image
 from asyncrl.runtime.agent import Agent
 from asyncrl.tree import tree_map
-from asyncrl.types import Outputs
+from asyncrl.types import ACTION_MASK, Outputs
 
 Map = NDArray[np.float32]  # [H, W] of an image or a board, [D] of a vector
 SMALL = 36
@@ -187,6 +187,7 @@ def is_channels_first(space: Box) -> bool:
 
 
 def spaces_of(agent: Agent) -> Mapping[str, Box]:
-    """The observation space by key; the key of observations that are one array is empty."""
+    """The observation space by key, without action masks; the key of observations that are one array is empty."""
     space: Any = agent.info.observation_space
-    return cast(Mapping[str, Box], space.spaces) if isinstance(space, Dict) else {"": space}
+    parts = cast(Mapping[str, Box], space.spaces if isinstance(space, Dict) else {"": space})
+    return {key: part for key, part in parts.items() if key != ACTION_MASK}
