@@ -76,6 +76,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cartpole, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
     "continuous actions": {"environment": "Pendulum-v1"},
     "dictionaries": {"environment": "test/Rooms-v0", "last_action_reward": True, "memory": "gru"},
+    "action masks": {"environment": "test/Menu-v0", "algorithm": "nstep-q", "target_interval": 300},
     "replay": {"algorithm": "tests.replay_q:ReplayQ", "replay_start": 100, "target_interval": 300},
     "the paper's form": {"envs_per_worker": 1, "episode_rollouts": True},
     "atari with sticky actions": {"environment": "ALE/Breakout-v5", "envs_per_worker": 2, "steps": 500},
