@@ -80,7 +80,7 @@ _ROWS = (
     Metric(LENGTH_MEAN, "episodes", f"mean length of the last {WINDOW} episodes", "steps", is_curve=True),
     Metric(ENTROPY, "learning", "policy entropy", "nats", terminal="entropy", is_curve=True),
     Metric(POLICY_LOSS, "learning", "policy loss"),
-    Metric(VALUE_MEAN, "learning", "mean value of the visited states", is_curve=True),
+    Metric(VALUE_MEAN, "learning", "mean value of the visited states", "scaled rewards", is_curve=True),
     Metric(VALUE_EXPLAINED, "learning", "variance of the returns explained by the values", is_curve=True),
     Metric(VALUE_LOSS, "learning", "value loss (squared error)", is_curve=True, log=True),
     Metric(TARGET_MEAN, "learning", "mean value target"),

@@ -17,6 +17,7 @@ from asyncrl.errors import RunError
 from asyncrl.run_folder import RunFolder
 from asyncrl.serve import training_view
 from asyncrl.serve.app import create_app
+from asyncrl.serve.charts import Chart
 from asyncrl.serve.latest import LatestAgent
 from asyncrl.serve.player import Player
 from asyncrl.serve.server import serve
@@ -116,7 +117,7 @@ def test_the_speed(client: FlaskClient) -> None:
 @pytest.fixture
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the drawing, which takes most of a test's time."""
-    monkeypatch.setattr(training_view, "charts", lambda metrics, evaluations: [("drawn", "<svg></svg>")])
+    monkeypatch.setattr(training_view, "charts", lambda metrics, evaluations: [Chart("drawn", "<svg></svg>", True)])
 
 
 @pytest.mark.usefixtures("no_curves")

@@ -233,3 +233,19 @@ def test_a_game_that_fails_is_reported() -> None:
         closing(playing.broadcast.listen()) as stream,
     ):
         until(stream, "notice", lambda data: "the simulator broke" in data["text"])
+
+
+@pytest.mark.parametrize("algorithm", ["a3c", "nstep-q"])
+def test_values_are_shown_in_the_units_of_the_return(monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
+    monkeypatch.setattr(episode, "_rendered", lambda environments: np.zeros((50, 40, 3), np.uint8))
+
+    def first(scale: float) -> tuple[Any, Any]:
+        agent = untrained(small("Catch-v0", algorithm, reward_scale=scale, reward_clip=1.0))
+        with started(Untrained(agent)) as playing, closing(playing.broadcast.listen()) as stream:
+            return until(stream, "setup"), until(stream, "step", lambda data: data["length"] == 0)
+
+    (_, plain), (setup, scaled) = first(1.0), first(0.1)
+    assert scaled["value"] == pytest.approx(10 * plain["value"], rel=1e-3)
+    factor = 10 if algorithm == "nstep-q" else 1
+    assert scaled["preferences"] == pytest.approx([factor * value for value in plain["preferences"]], rel=1e-3)
+    assert "rewards to come, each clipped to ±1 and discounted by 0.99 per step" in setup["note"]

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asyncrl.analysis.drawing import MARK, drawing, to_svg
 from asyncrl.analysis.metric_curves import curves, draw
-from asyncrl.metrics import RETURN_MEAN, STEPS, Metric
+from asyncrl.metrics import RETURN_MEAN, STEPS, Metric, lookup
 
 Points = Sequence[tuple[float, float]]
+WIDE = 8.6
+"""Width in inches of a chart that is as wide as two others, so that its labels are as large as theirs."""
 
 
-def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+class Chart(NamedTuple):
+    """One curve for the page."""
+
+    title: str
+    svg: str
+    is_wide: bool  # as wide as the page's column; two others share it
+
+
+def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]]) -> list[Chart]:
     """Draws a run's metrics over steps.
 
     Args:
@@ -23,16 +33,21 @@ def charts(metrics: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, An
         evaluations: The lines of evaluations, which become dots on the curve of the return.
 
     Returns:
-        Title and SVG of each metric that has a value, the return first.
+        The chart of each metric that has a value, the return first. The number of narrow charts is even, so that they
+        leave no hole.
     """
     marks = [(line[STEPS], line[RETURN_MEAN]) for line in evaluations]
+    found = curves(metrics)
+    is_odd = len(found.keys() - {lookup(RETURN_MEAN)}) % 2
     drawn = []
-    for metric, curve in curves(metrics).items():
+    for number, (metric, curve) in enumerate(found.items(), 1):
         if metric.name == RETURN_MEAN:
             title = f"{metric.label}, over steps" + ("; dots: evaluations" if marks else "")
-            drawn.append((title, _svg(curve, metric, marks, width=6.0, height=2.6)))
+            drawn.append(Chart(title, _svg(curve, metric, marks, width=WIDE, height=2.8), True))
+        elif is_odd and number == len(found):
+            drawn.append(Chart(metric.label, _svg(curve, metric, width=WIDE), True))
         else:
-            drawn.append((metric.label, _svg(curve, metric)))
+            drawn.append(Chart(metric.label, _svg(curve, metric), False))
     return drawn
 
 

@@ -18,6 +18,7 @@ import torch
 from asyncrl.analysis.episode import EpisodePlayer, Frame, Step
 from asyncrl.analysis.json_numbers import json_numbers
 from asyncrl.analysis.readout import Readout, readout_of
+from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.serve.events import Broadcast
 from asyncrl.serve.latest import LatestAgent
@@ -131,13 +132,16 @@ class Player:
         agent = self.latest.agent
         self.readout = readout = self.readout or readout_of(agent)
         clock, length, episode = PictureClock(), 0, 1
+        scale = agent.experiment.reward_scale
         with EpisodePlayer(agent) as player:
-            self.broadcast.send("setup", _setup(readout, player.fps))
+            self.broadcast.send("setup", _setup(readout, agent.experiment, player.fps))
             render_problem = player.render_problem and f"{player.render_problem}: the observation is shown instead"
             for step in self._paced(player.play(sys.maxsize, self.deterministic, self.seed), player.fps):
                 if clock.is_due(time.monotonic()) or step.last:
                     counts = {"episode": episode, "length": length}
-                    self.broadcast.send("step", self._parameters(render_problem) | counts | _shown(step, readout))
+                    self.broadcast.send(
+                        "step", self._parameters(render_problem) | counts | _shown(step, readout, scale)
+                    )
                 length, episode = (0, episode + 1) if step.last else (length + 1, episode)
                 self.latest.refresh()
 
@@ -161,12 +165,23 @@ class Player:
         return {"steps": latest.steps, "age": round(max(0.0, time.time() - latest.written_at), 1), "problem": problem}
 
 
-def _setup(readout: Readout, fps: float) -> dict[str, Any]:
-    return {"kind": readout.kind, "names": readout.names, "sizes": readout.sizes, "fps": fps}
+def _setup(readout: Readout, experiment: Experiment, fps: float) -> dict[str, Any]:
+    note = _note_on_values(experiment) if readout.has_value else ""
+    return {"kind": readout.kind, "names": readout.names, "sizes": readout.sizes, "fps": fps, "note": note}
 
 
-def _shown(step: Step, readout: Readout) -> dict[str, Any]:
-    """What a page shows of a step; at an episode's final observation, no action is chosen."""
+def _note_on_values(experiment: Experiment) -> str:
+    """What the expected return is of, beside the return so far."""
+    clipped = "" if experiment.reward_clip is None else f"clipped to ±{experiment.reward_clip:g} and "
+    discount = experiment.algorithm.discount
+    return f"expected: the agent's estimate of the rewards to come, each {clipped}discounted by {discount:g} per step"
+
+
+def _shown(step: Step, readout: Readout, scale: float) -> dict[str, Any]:
+    """What a page shows of a step; at an episode's final observation, no action is chosen.
+
+    Values are divided by the scale of the rewards that they were learned from, so that they compare with the return.
+    """
     shown = {
         "frame": _data_url(step.frame),
         "reward": json_numbers(step.reward),
@@ -176,10 +191,11 @@ def _shown(step: Step, readout: Readout) -> dict[str, Any]:
     if step.decision.action is None:
         return shown
     reading = readout.read(step.decision.outputs)
+    preferences = reading.preferences[0] / (scale if readout.kind == "action values" else 1.0)
     return shown | {
-        "preferences": json_numbers(reading.preferences[0]),
+        "preferences": json_numbers(preferences),
         "deviation": None if reading.deviations is None else json_numbers(reading.deviations[0]),
-        "value": None if reading.values is None else json_numbers(reading.values[0]),
+        "value": None if reading.values is None else json_numbers(reading.values[0] / scale),
         "chosen": json_numbers(np.atleast_1d(step.decision.action)),
     }
 

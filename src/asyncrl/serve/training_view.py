@@ -21,7 +21,7 @@ from asyncrl.formatting import duration, short
 from asyncrl.run_folder import RunFolder
 from asyncrl.run_state import state_of
 from asyncrl.runtime.phases import PHASES
-from asyncrl.serve.charts import charts
+from asyncrl.serve.charts import Chart, charts
 
 Made = TypeVar("Made")
 
@@ -87,7 +87,7 @@ class TrainingView:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.lines: Throttled[tuple[Lines, Lines]] = Throttled(self._read_lines, ([], []))
-        self.drawings: Throttled[list[tuple[str, str]]] = Throttled(lambda: charts(*self.lines.made), [])
+        self.drawings: Throttled[list[Chart]] = Throttled(lambda: charts(*self.lines.made), [])
 
     def parts(self) -> dict[str, str]:
         """The HTML of all parts except the charts, by name; if a file cannot be read, the part says why."""

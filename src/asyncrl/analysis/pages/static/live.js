@@ -14,8 +14,9 @@ function element(parent, tag, name, text = "") {
 
 function setUp(data) {
   ({ kind, sizes } = data);
+  at("scale").textContent = data.note;
   [low, high] = kind === "distribution" ? [-1.25, 1.25] : [0, kind === "probabilities" ? 1 : 0];
-  at("kind").textContent = { probabilities: "Probability of each action", "action values": "Value of each action",
+  at("kind").textContent = { probabilities: "Probability of each action", "action values": "Expected return of each action",
     distribution: "Mean and standard deviation of the action, and the action drawn" }[kind];
   const bars = at("bars");
   bars.replaceChildren();
