@@ -10,7 +10,7 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "src"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "search_ranges"),
     ("check", "files", "formatting", "importing", "installing", "settings", "signals", "tree"),
     ("metrics", "types"),
     ("functional", "kernels"),
@@ -31,6 +31,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("request",),
     ("training",),
     ("bench", "serve", "sweep"),
+    ("tune",),
     ("cli",),
     ("", "__main__"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ class Experiment:
     seed: int = 1
     """Seed for network initialisation, environments and exploration."""
     preset: str = ""
-    """Named settings to start from; by default the best tuned ones for the environment."""
+    """Named settings to start from, or a preset file; by default the best tuned settings for the environment."""
 
     def __post_init__(self) -> None:
         require(self.steps > 0, f"--steps must be positive, not {self.steps}")
@@ -117,6 +118,25 @@ def setting(experiment: Experiment | Mapping[str, Any], name: str) -> Any:
             value = part[name]
             return available_cores() if (name, value) == ("workers", "auto") else value
     raise UserError(f"{algorithm} has no setting {name!r}")
+
+
+def replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
+    """The experiment with some settings replaced, each found by its own name in the tree.
+
+    Raises:
+        UserError: There is no such setting, or a value has the wrong type or makes no sense.
+    """
+    data = to_dict(start)
+    homes: dict[str, dict[str, Any]] = {name: data for name in data if name not in GROUPS}
+    for group in GROUPS:
+        homes |= {field.name: data[group] for field in dataclasses.fields(getattr(start, group))}
+    for name, value in settings.items():
+        if name not in homes:
+            near = difflib.get_close_matches(name, homes, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "'asyncrl train --help' lists all, with - in place of _"
+            raise UserError(f"{algorithm_name(start.algorithm)} has no setting {name!r}: {hint}")
+        homes[name][name] = value
+    return from_dict(data)
 
 
 def named_modules(data: Mapping[str, Any]) -> set[str]:

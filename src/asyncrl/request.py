@@ -36,7 +36,7 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     modules: tuple[str, ...] = ()
-    """Modules that the settings of a resumed run may import."""
+    """Modules that the settings of a resumed run, or of a preset file, may import."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Exactly the settings that were given, each by its own name."""
 
@@ -48,7 +48,10 @@ class Request:
         """
         if not self.environment:
             raise UserError("which environment? for example: asyncrl train CartPole-v1")
-        return resolve(starting_point(self.environment, self.preset, self.algorithm), self.settings)
+        texts = [value for value in self.settings.values() if isinstance(value, str)]
+        named = {*self.modules, *modules_in([self.environment, *texts])}  # whoever names a module trusts it
+        start = starting_point(self.environment, self.preset, self.algorithm, named)
+        return resolve(start, self.settings)
 
 
 def prepare(request: Request) -> tuple[Experiment, RunFolder]:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
-from asyncrl.config import GROUPS, Experiment, from_dict, to_dict
+from asyncrl.algorithms import ALGORITHMS, algorithm_class
+from asyncrl.config import Experiment, replaced
 from asyncrl.envs.make import environments_for_a_worker, find_spec
 from asyncrl.errors import UserError
+from asyncrl.importing import modules_in
 from asyncrl.presets import Preset, default_preset, find_preset
 from asyncrl.settings import OptimizerSettings
 
 
-def starting_point(environment: str, preset: str | None = None, algorithm: str | None = None) -> Experiment:
+def starting_point(
+    environment: str, preset: str | None = None, algorithm: str | None = None, modules: Iterable[str] = ()
+) -> Experiment:
     """The experiment before any setting is given: that of a preset, for an environment and an algorithm.
 
     Args:
         environment: Gymnasium id; without a version, the newest.
-        preset: Name; by default the best tuned preset for the environment.
+        preset: Name, or path of a preset file; by default the best tuned preset for the environment.
         algorithm: Name or import path; by default the preset's first one.
+        modules: Modules outside asyncrl that the user named, which a preset file may import.
 
     Raises:
-        UserError: The environment, the preset or the algorithm is unknown, or the preset is not for the algorithm.
+        UserError: The environment, the preset or the algorithm is unknown, the preset is not for the algorithm, or a
+            preset file names a module that the user did not name.
     """
     chosen = find_preset(preset) if preset else None  # wrong names are reported before environments are imported
     if chosen and algorithm in ALGORITHMS and algorithm not in chosen.algorithms:
@@ -34,19 +38,20 @@ def starting_point(environment: str, preset: str | None = None, algorithm: str |
     if algorithm:
         algorithm_class(algorithm)
     identifier = full_id(environment)
-    return from_preset(chosen or default_preset(identifier.rpartition(":")[2]), identifier, algorithm)
+    return from_preset(chosen or default_preset(identifier.rpartition(":")[2]), identifier, algorithm, modules)
 
 
-def from_preset(preset: Preset, environment: str, algorithm: str | None) -> Experiment:
+def from_preset(preset: Preset, environment: str, algorithm: str | None, modules: Iterable[str] = ()) -> Experiment:
     """The experiment of a preset; an algorithm that the preset does not know has its own default settings.
 
     Raises:
-        UserError: The algorithm is unknown.
+        UserError: The algorithm is unknown, or a preset file names a module that the user did not name.
     """
-    experiment = dataclasses.replace(preset.settings(environment, algorithm), preset=preset.name)
-    if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
-        experiment = dataclasses.replace(experiment, algorithm=algorithm_class(algorithm)())
-    return experiment
+    unnamed = preset.modules - set(modules) - modules_in([algorithm])
+    if unnamed:
+        options = " ".join(f"--import {name}" for name in sorted(unnamed))
+        raise UserError(f"{preset.name} uses code that is not asyncrl's: if you trust that code, add {options}")
+    return dataclasses.replace(preset.settings(environment, algorithm), preset=preset.name)
 
 
 def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:
@@ -67,7 +72,7 @@ def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:
     settings = dict(given)
     if "environment_options" in settings:
         settings["environment_options"] = {**start.environment_options, **settings["environment_options"]}
-    experiment = _replaced(start, settings)
+    experiment = replaced(start, settings)
     if "optimizer" in given:
         from asyncrl.optim.hogwild import optimizer_class  # imports torch
 
@@ -83,21 +88,6 @@ def full_id(environment: str) -> str:
     """The id with its version, and with the module that registers it if the id names one."""
     module, colon, _ = environment.rpartition(":")
     return module + colon + find_spec(environment).id
-
-
-def _replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
-    """The experiment with some settings replaced, each found by its own name in the tree."""
-    data = to_dict(start)
-    homes: dict[str, dict[str, Any]] = {name: data for name in data if name not in GROUPS}
-    for group in GROUPS:
-        homes |= {field.name: data[group] for field in dataclasses.fields(getattr(start, group))}
-    for name, value in settings.items():
-        if name not in homes:
-            near = difflib.get_close_matches(name, homes, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "'asyncrl train --help' lists all, with - in place of _"
-            raise UserError(f"{algorithm_name(start.algorithm)} has no setting {name!r}: {hint}")
-        homes[name][name] = value
-    return from_dict(data)
 
 
 def _with_learning_rate(settings: OptimizerSettings, given: Mapping[str, Any], seed: int) -> OptimizerSettings:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asyncrl.errors import UserError
+from asyncrl.search_ranges import Around, OneOf, searched
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class NetworkSettings:
     torso: str = "auto"
     """Network from observation to features: mlp, atari-2013, atari-2015, minatar, an import path
     module:factory, or auto, which chooses by the shape of the observations."""
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[int, ...] = searched((64, 64), OneOf(((64,), (64, 64), (128, 128), (256, 256))), torso="mlp")
     """Number of units in each layer of the mlp torso."""
-    activation: Literal["relu", "tanh"] = "relu"
+    activation: Literal["relu", "tanh"] = searched("relu", OneOf(("relu", "tanh")), torso="mlp")
     """Activation function after each layer of the mlp torso. On Acrobot, tanh learned where relu did not."""
     memory: Literal["none", "lstm", "gru"] = "none"
     """Recurrent core between the torso and the heads."""
@@ -50,7 +51,7 @@ class OptimizerSettings:
     optimizer: str = "shared-adam"
     """shared-adam, shared-rmsprop, rmsprop, momentum-sgd, or an import path module:Class. Workers share the statistics
     of the first two; rmsprop and momentum-sgd keep statistics for each worker."""
-    learning_rate: float = 1e-3
+    learning_rate: float = searched(1e-3, Around(10))
     """Learning rate at the start of the run [η]."""
     learning_rate_range: tuple[float, float] | None = None
     """Range from which the seed draws the learning rate, log-uniformly. The paper drew 50 learning rates."""
@@ -60,7 +61,7 @@ class OptimizerSettings:
     """Decay rate of the squared-gradient average (RMSProp α, Adam β2) or of the momentum."""
     epsilon: float = 1e-5
     """Constant that keeps the division finite [ε]. RMSProp adds it inside the square root, Adam outside."""
-    max_gradient_norm: float = 0.5
+    max_gradient_norm: float = searched(0.5, Around(10))
     """Largest global norm of a gradient. Larger gradients are scaled down to it."""
     lock: bool = False
     """Let only one worker at a time read or change the shared parameters, to measure the cost of a lock. The paper has

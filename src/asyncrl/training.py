@@ -65,11 +65,12 @@ def train(
     Args:
         environment: Gymnasium id; without a version, the newest.
         algorithm: Name or import path; by default the preset's first one.
-        preset: Named settings to start from; by default the best tuned preset for the environment.
+        preset: Named settings to start from, or path of a preset file; by default the best tuned preset for the
+            environment.
         run_dir: Folder of the run; by default the first free `runs/ENV-ALGORITHM-N`.
         resume: Continue the run in `run_dir`, or the newest run of the environment and algorithm.
         overwrite: Replace the run in `run_dir`.
-        modules: Your own modules that the settings of a resumed run may import.
+        modules: Your own modules that the settings of a resumed run or of a preset file may import.
         callbacks: Objects whose methods are called at updates, episodes, evaluations and other events.
         settings: Any setting of `Experiment` or of its algorithm, network, optimizer or supervision, by its own name,
             such as `steps`, `learning_rate` or `entropy_weight`.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Algorithm, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import DISCOUNTS, Algorithm, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
+from asyncrl.search_ranges import Around, Between, searched
 from asyncrl.types import Loss, Outputs, Rollout
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ class A3C(Algorithm):
     Algorithm S3 omits the entropy term that the paper's §4 describes and its experiments used.
     """
 
-    rollout_length: int = 20
+    rollout_length: int = searched(20, Around(4))
     """Steps of each environment between two updates [t_max]."""
-    discount: float = 0.99
+    discount: float = searched(0.99, DISCOUNTS)
     """How much a reward one step later is worth [γ]."""
-    entropy_weight: float = 0.01
+    entropy_weight: float = searched(0.01, Between(1e-4, 0.1))
     """Of the entropy bonus, which keeps the policy from narrowing early [β]."""
     value_weight: float = 0.5
     """Of the squared value error [c]."""

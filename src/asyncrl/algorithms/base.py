@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from asyncrl.errors import UserError
 from asyncrl.memory.base import Memory
 from asyncrl.memory.latest import LatestRollout
+from asyncrl.search_ranges import OneOf
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from asyncrl.networks.assemble import Network, Networks
     from asyncrl.networks.heads import Head
     from asyncrl.types import Loss, Outputs, Progress, WorkerInfo
+
+DISCOUNTS = OneOf((0.9, 0.95, 0.98, 0.99, 0.995, 0.999))
+"""Discounts that `asyncrl tune` tries."""
 
 Explorer = Callable[["Outputs", "Progress"], "Tensor"]
 """How a worker acts while it learns: heads' outputs [1, B, ...] and the run's progress give actions [1, B, ...]."""

@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import Algorithm, Every, Explorer, TargetUpdate, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import (
+    DISCOUNTS,
+    Algorithm,
+    Every,
+    Explorer,
+    TargetUpdate,
+    check_rollouts,
+    reduce,
+    statistics,
+)
 from asyncrl.errors import UserError
+from asyncrl.search_ranges import Around, ShareOfSteps, searched
 from asyncrl.tree import tree_map
 from asyncrl.types import Loss, Outputs, Progress, Rollout, State, WorkerInfo
 
@@ -87,17 +97,17 @@ class ValueBased(Algorithm):
     them, so that few workers explore in as many ways as many do; with one environment per worker it is the paper's.
     """
 
-    rollout_length: int = 5
+    rollout_length: int = searched(5, Around(4))
     """Steps of each environment whose gradients make one update [I_AsyncUpdate; t_max of n-step Q]."""
-    discount: float = 0.99
+    discount: float = searched(0.99, DISCOUNTS)
     """How much a reward one step later is worth [γ]."""
-    target_interval: int = 40_000
+    target_interval: int = searched(40_000, Around(4))
     """Global steps after which the target network becomes the present one [I_target]."""
     final_epsilons: tuple[float, ...] = (0.1, 0.01, 0.5)
     """Share of random actions at the end: one of these for each environment [ε]."""
     epsilon_probabilities: tuple[float, ...] = ()
     """How often each final share is drawn; empty: all as often. The paper has 0.4 0.3 0.3."""
-    exploration_steps: int = 4_000_000
+    exploration_steps: int = searched(4_000_000, ShareOfSteps(0.05, 0.5))
     """Global steps in which the share of random actions falls from 1 to its final value."""
     double: bool = False
     """Choose the best next action by the online network, value it by the target network (Double Q-learning)."""

@@ -18,7 +18,7 @@ from asyncrl.analysis.goals import known_goal, unrewarded_return
 from asyncrl.config import setting
 from asyncrl.errors import UserError
 from asyncrl.metrics import WINDOW
-from asyncrl.presets import default_preset, find_preset
+from asyncrl.presets import default_preset, named_preset
 from asyncrl.run_folder import RunFolder
 
 MOST_SAMPLES = 40
@@ -204,7 +204,7 @@ class History:
         if self.setting("until_return") is not None:
             return self.number("until_return", 0.0)
         try:
-            preset = find_preset(str(self.setting("preset") or default_preset(self.environment).name))
+            preset = named_preset(str(self.setting("preset") or default_preset(self.environment).name))
         except UserError:
             return known_goal(self.environment)
         goal = preset.settings(self.environment, self.setting("algorithm")).until_return

@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "export a trained agent to ONNX, to run without asyncrl and torch",
     "plot": "plot the learning curves of one or many runs",
     "sweep": "make many runs: a grid or random draws of settings, and seeds",
+    "tune": "search good settings, and write the best ones as a preset",
     "bench": "compare the speed of training with that of the raw environment",
     "presets": "list the presets, which are named settings",
     "algorithms": "list the algorithms",

@@ -147,6 +147,24 @@ def _is_number(word: str) -> bool:
     return True
 
 
+def option_names(words: Sequence[str]) -> set[str]:
+    """The names of the settings that options on a command line give, and those of words that are no options."""
+    return {word.split("=", 1)[0].lstrip("-").replace("-", "_") for word in words}
+
+
+def parse_pairs(texts: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:
+    """Settings and what is said of each, from texts such as learning_rate=1e-4:1e-2.
+
+    Raises:
+        UserError: A text does not have that form.
+    """
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, _, values) in zip(texts, pairs, strict=True):
+        if not name or not values:
+            raise UserError(f"{option} takes settings like {example}, not {text!r}")
+    return [(name.replace("-", "_"), values) for name, _, values in pairs]
+
+
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """The options of an environment, such as `rows=12 memory=true`, as a dictionary; values are read as YAML.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from asyncrl import metrics
-from asyncrl.cli.arguments import parse, split
+from asyncrl.cli.arguments import option_names, parse, parse_pairs, split
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder, locked
 from asyncrl.sweep.execution import Ended, run_sweep
@@ -65,16 +65,22 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError("--dir alone continues a sweep as it is: name the environment to start another")
     else:
         folder, sweep = given.dir, SWEEPS.open(given.dir, None)
-        _check_modules(folder, sweep, given.imports)
+        used = (module for trial in sweep.trials() for module in trial.plan(folder, sweep).modules)
+        check_modules(f"the sweep in {folder}", used, given.imports)
     with locked(folder):
         return _run(folder, sweep, given.parallel or _cores_allow(sweep))
 
 
-def _check_modules(folder: Path, sweep: Sweep, named: Sequence[str]) -> None:
-    unnamed = sorted({module for trial in sweep.trials() for module in trial.plan(folder, sweep).modules} - set(named))
+def check_modules(what: str, used: Iterable[str], named: Iterable[str]) -> None:
+    """Makes sure that the user named all modules that a folder of runs uses.
+
+    Raises:
+        UserError: One was not named.
+    """
+    unnamed = sorted(set(used) - set(named))
     if unnamed:
         options = " ".join(f"--import {module}" for module in unnamed)
-        raise UserError(f"the sweep in {folder} uses code that is not asyncrl's: if you trust that code, add {options}")
+        raise UserError(f"{what} uses code that is not asyncrl's: if you trust that code, add {options}")
 
 
 def _run(folder: Path, sweep: Sweep, parallel: int) -> int:
@@ -106,10 +112,9 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
     from asyncrl.cli.train import experiment_from
     from asyncrl.config import check_seed, setting
 
-    given_options = {option.split("=", 1)[0].lstrip("-").replace("-", "_") for option in options}
-    grid = {name: values.split(",") for name, values in _pairs(given.grid, "--grid", "workers=1,2")}
-    draw = {name: _range(name, bounds) for name, bounds in _pairs(given.draw, "--draw", "learning_rate=1e-4:1e-2")}
-    for forbidden in {"run_dir", "resume", "overwrite", "seed"} & {*given_options, *grid, *draw}:
+    grid = {name: values.split(",") for name, values in parse_pairs(given.grid, "--grid", "workers=1,2")}
+    draw = {name: _range(name, bounds) for name, bounds in parse_pairs(given.draw, "--draw", "learning_rate=1e-4:1e-2")}
+    for forbidden in {"run_dir", "resume", "overwrite", "seed"} & {*option_names(options), *grid, *draw}:
         raise UserError(f"a sweep chooses --{forbidden.replace('_', '-')} itself: leave it out")
     if given.draws > 1 and not draw:
         raise UserError("--draws is the number of draws of --draw: name a setting with --draw, or give more --seeds")
@@ -139,14 +144,6 @@ def _sweep(given: Arguments, options: Sequence[str]) -> Sweep:
                 setting(experiment, name)  # refuses names that are not settings
             seen.add(key)
     return sweep
-
-
-def _pairs(texts: Sequence[str], option: str, example: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    for text, (name, _, values) in zip(texts, pairs, strict=True):
-        if not name or not values:
-            raise UserError(f"{option} takes settings like {example}, not {text!r}")
-    return [(name.replace("-", "_"), values) for name, _, values in pairs]
 
 
 def _range(name: str, text: str) -> tuple[float, float]:

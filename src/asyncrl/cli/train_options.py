@@ -70,7 +70,9 @@ def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
             "run_dir": described(Path, "Folder of the run.", "(default: the first free runs/ENV-ALGORITHM-N)"),
             "resume": described(switch, "Continue the run in --run-dir, or the newest run of the environment."),
             "overwrite": described(switch, "Replace the run in --run-dir."),
-            "import": described(tuple[str, ...], "Your own modules that a resumed run may import.", ""),
+            "import": described(
+                tuple[str, ...], "Your own modules that a resumed run or a preset file may import.", ""
+            ),
             **{name: Annotated[kind, tyro.conf.arg(name=kind.__name__)] for name, kind in sections.items()},
         },
     )
@@ -88,7 +90,8 @@ def _algorithm(arguments: Sequence[str]) -> type[Algorithm]:
             saved = str(setting(folder.read_settings(), "algorithm"))
             name = saved if saved in ALGORITHMS else None  # a run folder does not decide what is imported
     if name is None and "--preset" in values:
-        name = find_preset(values["--preset"]).algorithms[0]
+        own = find_preset(values["--preset"]).algorithms[0]
+        name = own if own in ALGORITHMS else None  # a preset file does not decide what is imported either
     return algorithm_class(name or DEFAULT_ALGORITHM)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
 
-from asyncrl.config import Experiment
+from asyncrl.algorithms import algorithm_class
+from asyncrl.config import Experiment, replaced
 from asyncrl.errors import UserError
+from asyncrl.importing import modules_in
 from asyncrl.presets import paper, tuned
+from asyncrl.presets.file import SUFFIXES, read_preset
 
 FAMILY = ("a3c", "nstep-q", "onestep-q", "sarsa")
 
@@ -21,6 +25,8 @@ class Preset:
     make: Callable[[str, str], Experiment]  # makes the experiment for an environment id and one of the algorithms
     algorithms: tuple[str, ...]  # the algorithms it has settings for; the first one is its default
     environments: tuple[str, ...]  # patterns of ids; the first preset with a match is the default
+    base: str = ""  # the named preset that a preset file starts from
+    modules: frozenset[str] = frozenset()  # modules outside asyncrl that a preset file names
 
     @property
     def description(self) -> str:
@@ -28,9 +34,18 @@ class Preset:
         return (self.make.__doc__ or "").strip().splitlines()[0]
 
     def settings(self, environment: str, algorithm: str | None) -> Experiment:
-        """The experiment for that algorithm, or for the preset's first one if it has no settings for that algorithm."""
+        """The experiment for that algorithm, or for the preset's first one if none is named.
+
+        An algorithm for which the preset has no settings has its own default settings.
+
+        Raises:
+            UserError: The algorithm is unknown.
+        """
         known = algorithm if algorithm in self.algorithms else None
-        return self.make(environment, known or self.algorithms[0])
+        experiment = self.make(environment, known or self.algorithms[0])
+        if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
+            return replace(experiment, algorithm=algorithm_class(algorithm)())
+        return experiment
 
 
 PRESETS: tuple[Preset, ...] = (
@@ -59,6 +74,15 @@ def default_preset(environment: str) -> Preset:
 
 
 def find_preset(name: str) -> Preset:
+    """The preset of that name, or the one in that file.
+
+    Raises:
+        UserError: There is none, or the file is not a preset.
+    """
+    return _preset_in(name) if name.endswith(SUFFIXES) else named_preset(name)
+
+
+def named_preset(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
@@ -67,4 +91,24 @@ def find_preset(name: str) -> Preset:
     for preset in PRESETS:
         if preset.name == name:
             return preset
-    raise UserError(f"unknown preset {name!r}: choose one of {', '.join(preset.name for preset in PRESETS)}")
+    raise UserError(
+        f"unknown preset {name!r}: choose one of {', '.join(preset.name for preset in PRESETS)}, or name a FILE.yaml"
+    )
+
+
+def _preset_in(path: str) -> Preset:
+    """The preset in a file: the settings that it names replace those of the preset that it starts from."""
+    saved = read_preset(Path(path))
+    try:
+        base = named_preset(saved.preset)
+    except UserError as error:
+        raise UserError(f"the preset file {path}: {error}") from error
+
+    def make(environment: str, algorithm: str) -> Experiment:
+        try:
+            return replaced(base.settings(environment, algorithm), saved.settings)
+        except UserError as error:
+            raise UserError(f"the preset file {path}: {error}") from error
+
+    modules = modules_in([saved.algorithm, *(value for value in saved.settings.values() if isinstance(value, str))])
+    return Preset(path, make, (saved.algorithm,), (), base.name, frozenset(modules))
