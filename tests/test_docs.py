@@ -25,11 +25,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from asyncrl.algorithms import algorithm_name
 from asyncrl.cli import COMMANDS, main
 from asyncrl.cli import train as train_command
 from asyncrl.cli.arguments import parse, split
 from asyncrl.cli.train_options import parse_given
 from asyncrl.errors import UserError
+from asyncrl.presets.file import PresetFile, write_preset
+from asyncrl.resolution import starting_point
 from asyncrl.sweep.specification import option
 from tests.browser import chromium
 from tests.pages import PAGES, REPOSITORY, Block, anchors, blocks, formulas, inline_code, links
@@ -129,6 +132,11 @@ def _parse(name: str, arguments: list[str]) -> None:
         given = parse(module.Arguments, name, own)
         for settings in _each_value_once(getattr(given, "grid", ())) if given.environment else ():
             _parse_train([given.environment, *passed, *settings])
+        if name == "tune":  # commands that follow use what it writes
+            start = starting_point(given.environment)
+            file = Path("tunes", given.environment, "best.yaml")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_preset(file, PresetFile(start.preset, algorithm_name(start.algorithm), {}))
     else:
         parse(module.Arguments, name, arguments)
 
