@@ -42,7 +42,15 @@ collect_ignore = POSIX if sys.platform == "win32" else []
 
 SHARING = ("cli/test_inspect.py", "reporting/test_trackers.py", "serve/", "test_bench.py")
 """Tests that share a run that was started once, or that measure speed: one test process takes all of each."""
-SLOWEST = ("learning/", "runtime/", "test_docs.py", "test_export.py", "test_package.py", "test_sweep.py", "test_tune.py")
+SLOWEST = (
+    "learning/",
+    "runtime/",
+    "test_docs.py",
+    "test_export.py",
+    "test_package.py",
+    "test_sweep.py",
+    "test_tune.py",
+)
 """Tests that come first, so that the many quick ones keep all test processes busy to the end."""
 
 
