@@ -51,7 +51,7 @@ def from_preset(preset: Preset, environment: str, algorithm: str | None, modules
     if unnamed:
         options = " ".join(f"--import {name}" for name in sorted(unnamed))
         raise UserError(f"{preset.name} uses code that is not asyncrl's: if you trust that code, add {options}")
-    return dataclasses.replace(preset.settings(environment, algorithm), preset=preset.name)
+    return preset.experiment(environment, algorithm)
 
 
 def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:

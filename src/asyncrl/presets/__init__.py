@@ -34,15 +34,17 @@ class Preset:
         return (self.make.__doc__ or "").strip().splitlines()[0]
 
     def settings(self, environment: str, algorithm: str | None) -> Experiment:
-        """The experiment for that algorithm, or for the preset's first one if none is named.
+        """The experiment for that algorithm, or for the preset's first one if it has no settings for that algorithm."""
+        known = algorithm if algorithm in self.algorithms else None
+        return self.make(environment, known or self.algorithms[0])
 
-        An algorithm for which the preset has no settings has its own default settings.
+    def experiment(self, environment: str, algorithm: str | None) -> Experiment:
+        """The experiment for that algorithm; one for which the preset has no settings has its own default settings.
 
         Raises:
             UserError: The algorithm is unknown.
         """
-        known = algorithm if algorithm in self.algorithms else None
-        experiment = self.make(environment, known or self.algorithms[0])
+        experiment = replace(self.settings(environment, algorithm), preset=self.name)
         if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
             return replace(experiment, algorithm=algorithm_class(algorithm)())
         return experiment
@@ -106,7 +108,7 @@ def _preset_in(path: str) -> Preset:
 
     def make(environment: str, algorithm: str) -> Experiment:
         try:
-            return replaced(base.settings(environment, algorithm), saved.settings)
+            return replaced(base.experiment(environment, algorithm), saved.settings)
         except UserError as error:
             raise UserError(f"the preset file {path}: {error}") from error
 

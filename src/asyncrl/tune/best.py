@@ -31,7 +31,7 @@ def write_best(folder: Path, tuning: Tuning, study: Study, start: Experiment) ->
     """
     best, preset = study.scored[0], find_preset(start.preset)
     algorithm = algorithm_name(start.algorithm)
-    root = find_preset(preset.base or preset.name).settings(start.environment, algorithm)
+    root = find_preset(preset.base or preset.name).experiment(start.environment, algorithm)
     found = differences(_experiment(folder, tuning, best), root)
     content = PresetFile(
         preset=preset.base or preset.name,
