@@ -17,6 +17,7 @@ import pytest
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.agent import untrained
 from asyncrl.analysis import episode
+from asyncrl.analysis.readout import readout_of
 from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.agent import Agent
@@ -236,16 +237,15 @@ def test_a_game_that_fails_is_reported() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["a3c", "nstep-q"])
-def test_values_are_shown_in_the_units_of_the_return(monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
-    monkeypatch.setattr(episode, "_rendered", lambda environments: np.zeros((50, 40, 3), np.uint8))
-
-    def first(scale: float) -> tuple[Any, Any]:
-        agent = untrained(small("Catch-v0", algorithm, reward_scale=scale, reward_clip=1.0))
-        with started(Untrained(agent)) as playing, closing(playing.broadcast.listen()) as stream:
-            return until(stream, "setup"), until(stream, "step", lambda data: data["length"] == 0)
-
-    (_, plain), (setup, scaled) = first(1.0), first(0.1)
-    assert scaled["value"] == pytest.approx(10 * plain["value"], rel=1e-3)
+def test_values_are_shown_in_the_units_of_the_return(algorithm: str) -> None:
+    agent = untrained(small("Catch-v0", algorithm, reward_scale=0.1, reward_clip=1.0))
+    readout = readout_of(agent)
+    with episode.EpisodePlayer(agent) as playing:
+        step = next(iter(playing.play(1, False, 0)))
+    learned, shown = readout.read(step.decision.outputs), player._shown(step, readout, agent.experiment.reward_scale)
+    assert shown["value"] == pytest.approx(10 * float(learned.values[0]), rel=1e-3)  # type: ignore[index]
     factor = 10 if algorithm == "nstep-q" else 1
-    assert scaled["preferences"] == pytest.approx([factor * value for value in plain["preferences"]], rel=1e-3)
+    assert shown["preferences"] == pytest.approx([factor * float(value) for value in learned.preferences[0]], rel=1e-3)
+    with started(Untrained(agent)) as live, closing(live.broadcast.listen()) as stream:
+        setup = until(stream, "setup")
     assert "rewards to come, each clipped to ±1 and discounted by 0.99 per step" in setup["note"]
