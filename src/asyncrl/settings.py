@@ -49,8 +49,8 @@ class OptimizerSettings:
     """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
 
     optimizer: str = "shared-adam"
-    """shared-adam, shared-rmsprop, rmsprop, momentum-sgd, or an import path module:Class. Workers share the statistics
-    of the first two; rmsprop and momentum-sgd keep statistics for each worker."""
+    """shared-adam, shared-rmsprop, centred-rmsprop, rmsprop, momentum-sgd, or an import path module:Class. Workers
+    share the statistics of the first three; rmsprop and momentum-sgd keep statistics for each worker."""
     learning_rate: float = searched(1e-3, Around(10))
     """Learning rate at the start of the run [η]."""
     learning_rate_range: tuple[float, float] | None = None

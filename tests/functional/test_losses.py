@@ -38,6 +38,14 @@ def test_a_good_action_becomes_likelier() -> None:
     assert stepped[0, 1] > 1 / 3
 
 
+def test_huber_error_is_the_squared_one_with_a_clipped_gradient() -> None:
+    values, targets = torch.tensor([0.0, 0.0, 0.0, 0.0], requires_grad=True), torch.tensor([0.5, -1.0, 3.0, -4.0])
+    loss = value_learning.huber_error(values, targets)
+    assert loss.tolist() == [0.25, 1.0, 5.0, 7.0]  # δ² up to 1, then 2|δ| - 1
+    (gradient,) = torch.autograd.grad(loss.sum() / 2, [values])
+    assert gradient.tolist() == [-0.5, 1.0, -1.0, 1.0]  # -δ, clipped to ±1
+
+
 def test_squared_error_and_its_gradient() -> None:
     values, targets = torch.tensor([1.0], requires_grad=True), torch.tensor([3.0], requires_grad=True)
     loss = value_learning.squared_error(values, targets)

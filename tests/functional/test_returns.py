@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asyncrl.functional.returns import n_step_returns
+from asyncrl.functional.returns import multi_step_returns, n_step_returns
 
 GAMMA = 0.9
 
@@ -54,6 +54,19 @@ def test_equals_the_literal_sum(pattern: list[str], seed: int) -> None:
     for t in range(len(rewards)):
         if valid[t]:
             assert float(returns[t]) == pytest.approx(literal_return(t, rewards, discounts, values, valid))
+
+
+@given(patterns, st.integers(1, 10), st.integers(0, 1000))
+def test_multi_step_returns_equal_the_literal_sum(pattern: list[str], steps: int, seed: int) -> None:
+    rewards, discounts, values, valid = transitions(pattern, seed)
+    returns = multi_step_returns(rewards, discounts, values, valid, steps)
+    for t in range(len(rewards)):
+        if valid[t]:
+            end = min(t + steps, len(rewards))
+            window = rewards[:end], discounts[:end], values[: end + 1], valid[:end]
+            assert float(returns[t]) == pytest.approx(literal_return(t, *window))
+    if steps >= len(rewards):
+        torch.testing.assert_close(returns, n_step_returns(rewards, discounts, values, valid))
 
 
 def test_hand_worked_terminated() -> None:

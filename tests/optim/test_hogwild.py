@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asyncrl.functional.moments import moments_of
 from asyncrl.optim.hogwild import (
     OPTIMIZERS,
+    CentredRMSProp,
     MomentumSGD,
     RMSProp,
     SharedAdam,
@@ -48,6 +49,21 @@ def test_rmsprop_equals_the_papers_formula() -> None:
         expected = expected - 0.01 * d64 / np.sqrt(statistic + 0.1)  # ε inside the root
     np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(g.numpy(), statistic, rtol=1e-5)
+
+
+def test_centred_rmsprop_equals_the_formula() -> None:
+    random = torch.Generator().manual_seed(0)
+    theta = torch.randn(1000, generator=random)
+    statistics = {name: torch.zeros_like(theta) for name in CentredRMSProp.statistics}
+    expected, g, n = theta.double().numpy(), np.zeros(1000), np.zeros(1000)
+    optimizer = CentredRMSProp(OptimizerSettings(decay=0.95, epsilon=0.01), theta, statistics, updates=lambda: 0)
+    for _ in range(20):
+        d = torch.randn(1000, generator=random)
+        optimizer.apply(d, learning_rate=0.01)
+        d64 = d.double().numpy()
+        g, n = 0.95 * g + 0.05 * d64, 0.95 * n + 0.05 * d64**2
+        expected = expected - 0.01 * d64 / np.sqrt(n - g**2 + 0.01)  # ε inside the root
+    np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_adam_equals_torchs() -> None:

@@ -31,3 +31,27 @@ def n_step_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid: Te
         following = torch.where(valid[t], rewards[t] + discounts[t] * following, values[t])
         returns[t] = following
     return returns
+
+
+def multi_step_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid: Tensor, steps: int) -> Tensor:
+    """Calculates returns of at most n steps, the targets of multi-step Q-learning (Sutton & Barto 2018, eq. 7.1).
+
+    G_t = r_t + discount_t · (r_{t+1} + … + discount_{t+n-1} · V(s_{t+n})). A return ends earlier, in V, where the
+    sequence or its episode does. One step gives 1-step targets, T steps or more give `n_step_returns`.
+
+    Args:
+        rewards: r_t [T, B].
+        discounts: γ, or 0 after a terminal state [T, B].
+        values: V(s_t) [T+1, B]; no gradient flows through them.
+        valid: Bool [T, B], false on the dummy step after an episode's end.
+        steps: n, at least 1.
+
+    Returns:
+        G_t [T, B], detached.
+    """
+    values = values.detach()
+    returns = values
+    for _ in range(min(steps, len(rewards))):
+        longer = torch.where(valid, rewards + discounts * returns[1:], values[:-1])
+        returns = torch.cat([longer, values[-1:]])
+    return returns[:-1]

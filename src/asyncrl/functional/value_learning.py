@@ -16,6 +16,23 @@ def squared_error(values: Tensor, targets: Tensor) -> Tensor:
     return (targets.detach() - values).square()
 
 
+def huber_error(values: Tensor, targets: Tensor) -> Tensor:
+    """Calculates the squared error where it is below 1, and a linear one with the same slope there beyond that.
+
+    The gradient is that of the squared error with the error clipped to [-1, 1] (Mnih et al. 2015, Methods).
+
+    Args:
+        values: Q of the actions taken [T, B].
+        targets: [T, B], detached here.
+
+    Returns:
+        Losses [T, B].
+    """
+    errors = (targets.detach() - values).abs()
+    clipped = errors.clamp(max=1.0)
+    return clipped * (2 * errors - clipped)
+
+
 def taken(action_values: Tensor, actions: Tensor) -> Tensor:
     """Selects Q(s, a) [...] of given actions, int64 [...], from action values [..., A]."""
     return action_values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)

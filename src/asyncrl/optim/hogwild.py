@@ -109,6 +109,36 @@ class SharedRMSProp(RMSProp):
     private: ClassVar[bool] = False
 
 
+class CentredRMSProp:
+    """Centred RMSProp with statistics shared by all workers, as DQN uses it (Mnih et al. 2015, Extended Data Table 1).
+
+    g ← α g + (1-α) d;  n ← α n + (1-α) d²;  θ ← θ - η d / √(n - g² + ε). The table's "gradient momentum" of 0.95 is the
+    decay of g, as in the authors' code; there is no momentum beside it.
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ("average", "square_average")
+    private: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        parameters: Tensor,
+        statistics: Mapping[str, Tensor],
+        updates: Callable[[], int],
+    ) -> None:
+        self.parameters = parameters
+        self.average, self.square_average = statistics["average"], statistics["square_average"]  # g, n
+        self.decay, self.epsilon = settings.decay, settings.epsilon
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        self.average.mul_(self.decay).add_(gradient, alpha=1 - self.decay)
+        self.square_average.mul_(self.decay).addcmul_(gradient, gradient, value=1 - self.decay)
+        variance = torch.addcmul(self.square_average, self.average, self.average, value=-1)
+        # rounding, and other workers between the two lines above, can leave a variance below zero
+        self.parameters.addcdiv_(gradient, variance.clamp_(min=0).add_(self.epsilon).sqrt_(), value=-learning_rate)
+
+
 class SharedAdam:
     """Adam (Kingma & Ba 2015, Algorithm 1) with moments and step count shared by all workers.
 
@@ -148,6 +178,7 @@ class SharedAdam:
 OPTIMIZERS: dict[str, type[HogwildOptimizer]] = {
     "shared-rmsprop": SharedRMSProp,
     "rmsprop": RMSProp,
+    "centred-rmsprop": CentredRMSProp,
     "momentum-sgd": MomentumSGD,
     "shared-adam": SharedAdam,
 }
