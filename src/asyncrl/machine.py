@@ -135,6 +135,23 @@ def check_shared_memory(sizes: Iterable[int]) -> None:
         free[folder] -= size
 
 
+def check_memory(needed: int, remedy: str) -> None:
+    """Makes sure that what is kept in memory will fit into it.
+
+    Args:
+        needed: Bytes.
+        remedy: What to do if it does not fit.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(f"the run needs {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free: {remedy}")
+
+
 def _shared_memory() -> Check:
     free = _shared_folders()
     best = max(free, key=lambda folder: free[folder])

@@ -2,6 +2,7 @@
 
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.base import Algorithm
+from asyncrl.algorithms.dqn import DQN
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.algorithms.onestep_q import OneStepQ
 from asyncrl.algorithms.sarsa import Sarsa
@@ -11,7 +12,7 @@ from asyncrl.importing import import_object
 
 VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneStepQ, "sarsa": Sarsa}
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED}
+ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED, "dqn": DQN}
 
 
 def algorithm_class(name: str) -> type[Algorithm]:

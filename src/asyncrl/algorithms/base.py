@@ -110,6 +110,10 @@ class Algorithm(Protocol):
         """One worker's memory, empty."""
         return LatestRollout()
 
+    def memory_bytes(self, worker: WorkerInfo) -> int:
+        """Room that one worker's memory takes when it is full, in bytes, if it is worth a check before the run."""
+        return 0
+
     def loss(self, networks: Networks, experience: Any) -> Loss:
         """The loss of one item that the memory gave."""
         ...

@@ -90,8 +90,8 @@ class BootstrappingMemory:
 
 
 @dataclass(frozen=True)
-class ValueBased(Algorithm):
-    """Minimises Σ_t (y_t - Q(s_t, a_t; θ'))²; the algorithms differ in the targets y_t.
+class EpsilonGreedy(Algorithm):
+    """Action values Q with a target network θ⁻, and workers that act ε-greedily.
 
     The paper's final ε are drawn for each worker. Deviation: a worker with several environments draws one for each of
     them, so that few workers explore in as many ways as many do; with one environment per worker it is the paper's.
@@ -134,19 +134,6 @@ class ValueBased(Algorithm):
         """Workers take more random actions than the trained agent."""
         return True
 
-    @abstractmethod
-    def targets(self, rollout: Rollout, online_values: Tensor, target_values: Tensor) -> Tensor:
-        """What the action values should be.
-
-        Args:
-            rollout: T steps of B environments.
-            online_values: Q(s, ·; θ') [T+1, B, A] if `double`, else [T, B, A]; detached.
-            target_values: Q(s, ·; θ⁻) [T+1, B, A].
-
-        Returns:
-            y [T, B].
-        """
-
     def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
         """Action values."""
         from asyncrl.networks.heads import action_value_head
@@ -177,6 +164,30 @@ class ValueBased(Algorithm):
         """Actions of the highest value."""
         return outputs["q"].argmax(-1)
 
+    def best_values(self, online_values: Tensor, target_values: Tensor) -> Tensor:
+        """max_a Q(s, a; θ⁻) [..., B]; if `double`, Q(s, argmax_a Q(s, a; θ'); θ⁻) (van Hasselt et al. 2016, eq. 4)."""
+        if self.double:
+            return F.value_learning.taken(target_values, online_values.argmax(-1))
+        return target_values.amax(-1)
+
+
+@dataclass(frozen=True)
+class ValueBased(EpsilonGreedy):
+    """Minimises Σ_t (y_t - Q(s_t, a_t; θ'))² over rollouts; the algorithms differ in the targets y_t."""
+
+    @abstractmethod
+    def targets(self, rollout: Rollout, online_values: Tensor, target_values: Tensor) -> Tensor:
+        """What the action values should be.
+
+        Args:
+            rollout: T steps of B environments.
+            online_values: Q(s, ·; θ') [T+1, B, A] if `double`, else [T, B, A]; detached.
+            target_values: Q(s, ·; θ⁻) [T+1, B, A].
+
+        Returns:
+            y [T, B].
+        """
+
     def make_memory(self, worker: WorkerInfo) -> BootstrappingMemory:
         """The latest rollout, and the target network's action values for it."""
         return BootstrappingMemory(worker.environments)
@@ -192,12 +203,6 @@ class ValueBased(Algorithm):
             total=reduce(losses, rollout.valid),
             statistics=statistics(rollout.valid, chosen, targets, {"value_loss": losses}),
         )
-
-    def best_values(self, online_values: Tensor, target_values: Tensor) -> Tensor:
-        """max_a Q(s, a; θ⁻) [..., B]; if `double`, Q(s, argmax_a Q(s, a; θ'); θ⁻) (van Hasselt et al. 2016, eq. 4)."""
-        if self.double:
-            return F.value_learning.taken(target_values, online_values.argmax(-1))
-        return target_values.amax(-1)
 
 
 _PARTS = (slice(None, -1), slice(-1, None))

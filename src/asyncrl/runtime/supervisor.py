@@ -12,6 +12,7 @@ from typing import Literal
 from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
+from asyncrl.machine import check_memory
 from asyncrl.reporting.sink import Sink
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint
@@ -29,13 +30,25 @@ from asyncrl.runtime.training_evaluations import TrainingEvaluations
 from asyncrl.runtime.worker_pool import WorkerPool
 from asyncrl.runtime.worker_states import WorkerStates
 from asyncrl.signals import collected_signals, name_of
-from asyncrl.types import EnvironmentInfo, Evaluation, Report
+from asyncrl.types import EnvironmentInfo, Evaluation, Report, WorkerInfo
 
 METRICS_SECONDS = (0.2, 10.0)
 """Time between two lines of metrics: at the start of a run, so that short runs have a curve too, and after hours."""
 
 EarlyEnd = Literal["", "goal", "time", "callback"]
 """What ended a run before its steps were done, if anything did."""
+
+
+def check_room(experiment: Experiment, info: EnvironmentInfo) -> None:
+    """Makes sure that the workers' memories fit into this machine's.
+
+    Raises:
+        UserError: They do not.
+    """
+    workers = experiment.worker_count
+    worker = WorkerInfo(info, experiment.environment_count, 0, workers)
+    needed = experiment.algorithm.memory_bytes(worker) * workers
+    check_memory(needed, "use a smaller --replay-capacity")
 
 
 class Supervisor:
@@ -64,6 +77,7 @@ class Supervisor:
     ) -> None:
         self.experiment, self.info, self.folder, self.notify = experiment, info, folder, notify
         context, settings = process_context(), experiment.supervision
+        check_room(experiment, info)
         self.model = SharedModel(experiment, info, context)
         self.checkpoint, state = checkpoint, None if checkpoint is None else checkpoint.state
         if checkpoint is not None:

@@ -1,0 +1,146 @@
+"""Deep Q-networks, DQN (Mnih et al. 2013 and 2015), with what was added to them, on asynchronous workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from asyncrl import functional as F
+from asyncrl.algorithms.base import reduce, statistics
+from asyncrl.algorithms.value_based import EpsilonGreedy
+from asyncrl.errors import UserError
+from asyncrl.memory.replay import Replayed, ReplayMemory, ReplayRules, SavedReplayMemory
+from asyncrl.tree import tree_map
+from asyncrl.types import Loss, Rollout, WorkerInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asyncrl.networks.assemble import Network, Networks
+
+
+@dataclass(frozen=True)
+class DQN(EpsilonGreedy):
+    """Minimises the error of Q(s, a; θ') against r + γ max_b Q(s', b; θ⁻) on steps drawn from a replay memory.
+
+    Double DQN (van Hasselt et al. 2016), dueling networks (Wang et al. 2016), prioritized replay (Schaul et al. 2016)
+    and multi-step targets are switches, in every combination. Recurrent networks replay sequences from stored states,
+    with a burn-in (Kapturowski et al. 2019, R2D2).
+
+    Deviation: every worker acts, keeps its share of the replay memory and learns into the shared θ without a lock.
+    With --workers 1 it is the papers' serial algorithm.
+    """
+
+    rollout_length: int = 4
+    """Steps of each environment between two rounds of learning. The papers have 4."""
+    multi_step: int = 1
+    """Number of rewards in a target before it bootstraps [n]."""
+    prioritized: Literal["none", "proportional", "rank"] = "none"
+    """How steps are drawn from the replay memory: all alike, or by the size or the rank of their errors."""
+    priority_exponent: float = 0.6
+    """How much priorities count [α]: 0 draws all steps alike."""
+    importance_exponent: float = 0.4
+    """How much of the bias of priorities is corrected at the start of the run [β]; it rises to 1 at the end."""
+    replay_capacity: int = 100_000
+    """Number of steps that the replay memories of all workers keep together."""
+    replay_start: int = 5_000
+    """Number of steps, over all workers, that are collected before learning begins."""
+    replay_ratio: float = 8.0
+    """Number of replayed steps learned for each step taken. The papers have 8: 32 after every 4 steps."""
+    batch_size: int = 32
+    """Number of transitions (sequences, for recurrent networks) in a minibatch [N]."""
+    sequence_length: int = 20
+    """Number of steps of a replayed sequence that a recurrent network learns from. R2D2 has 40."""
+    burn_in: int = 10
+    """Number of steps before a replayed sequence that only bring its recurrent state up to date. R2D2 has 40."""
+    save_replay: bool = False
+    """Save the replay memory beside checkpoints of --runtime serial, so that a resumed run continues exactly. Without
+    it, a resumed run collects --replay-start new steps before it learns again."""
+    error: Literal["huber", "squared"] = "huber"
+    """Loss of a TD error. huber: linear beyond 1, which clips the error as Mnih et al. (2015) do."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("multi_step", "replay_capacity", "replay_start", "batch_size", "sequence_length"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if self.burn_in < 0:
+            raise UserError(f"--burn-in must not be negative, not {self.burn_in}")
+        if not 0 < self.replay_ratio < float("inf"):
+            raise UserError(f"--replay-ratio must be positive, not {self.replay_ratio}")
+        if not 0 <= self.priority_exponent <= 1 or not 0 <= self.importance_exponent <= 1:
+            raise UserError("--priority-exponent and --importance-exponent must lie in [0, 1]")
+        if self.replay_start > self.replay_capacity:
+            raise UserError(
+                f"--replay-start {self.replay_start} never comes with --replay-capacity {self.replay_capacity}: "
+                "give a larger capacity or an earlier start"
+            )
+        if self.batch_size > self.replay_capacity:
+            raise UserError(f"--batch-size {self.batch_size} is larger than --replay-capacity {self.replay_capacity}")
+
+    def _rules(self, worker: WorkerInfo) -> ReplayRules:
+        """What one worker replays."""
+        return ReplayRules(
+            capacity=self.replay_capacity // worker.workers,
+            start=self.replay_start // worker.workers,
+            ratio=self.replay_ratio,
+            batch_size=self.batch_size,
+            multi_step=self.multi_step,
+            sequence_length=self.sequence_length,
+            burn_in=self.burn_in,
+            by_rank=None if self.prioritized == "none" else self.prioritized == "rank",
+            priority_exponent=self.priority_exponent,
+            importance_exponent=self.importance_exponent,
+        )
+
+    def make_memory(self, worker: WorkerInfo) -> ReplayMemory:
+        """The worker's share of the replay memory."""
+        kind = SavedReplayMemory if self.save_replay else ReplayMemory
+        return kind(self._rules(worker), self.rollout_length, worker)
+
+    def memory_bytes(self, worker: WorkerInfo) -> int:
+        """Room that the worker's share takes when it is full."""
+        return self._rules(worker).memory_bytes(worker)
+
+    def loss(self, networks: Networks, experience: Replayed) -> Loss:
+        """Half the weighted errors of a minibatch: summed over the steps of a sequence, averaged over the minibatch."""
+        import torch
+
+        assert networks.target is not None
+        rollout = experience.learned_by(networks.online)  # T steps of N items
+        with torch.no_grad():
+            following = _values_after(networks.target, experience.learned_by(networks.target))  # [T, N, A]
+            chooser = _values_after(networks.online, rollout) if self.double else following
+            best = self.best_values(chooser, following)  # [T, N]
+        # nothing is bootstrapped from the first observation, whose value is left out
+        values_after = torch.cat([torch.zeros_like(best[:1]), best])  # [T+1, N]
+        targets = F.returns.multi_step_returns(
+            rollout.rewards, rollout.discounts, values_after, rollout.valid, self.multi_step
+        )
+        values = networks.online.unroll(rollout, final=False)["q"]  # [T, N, A]
+        chosen = F.value_learning.taken(values, rollout.actions)  # [T, N]
+        squared = F.value_learning.squared_error(chosen, targets)
+        losses = squared if self.error == "squared" else F.value_learning.huber_error(chosen, targets)
+        return Loss(
+            total=reduce(losses * experience.weights, rollout.valid) / 2,
+            statistics=statistics(rollout.valid, chosen, targets, {"value_loss": squared}),
+            feedback=_priority_errors((targets - chosen).detach(), rollout.valid),
+        )
+
+
+def _values_after(network: Network, rollout: Rollout) -> Tensor:
+    """Action values [T, N, A] of the observation after each step."""
+    if rollout.state:
+        return network.unroll(rollout)["q"][1:]
+    after = tree_map(lambda rows: rows[1:], rollout.observations)
+    outputs, _ = network(after, (), rollout.first[1:])
+    return outputs["q"]
+
+
+def _priority_errors(errors: Tensor, valid: Tensor) -> Tensor:
+    """One absolute error [N] for each item from those of its steps [T, N].
+
+    For sequences it is 0.9 times the largest plus 0.1 times the mean (Kapturowski et al. 2019, §2.3).
+    """
+    sizes = errors.abs() * valid
+    return 0.9 * sizes.amax(0) + 0.1 * sizes.sum(0) / valid.sum(0).clamp(min=1)

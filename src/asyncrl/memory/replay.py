@@ -1,0 +1,262 @@
+"""Experience replay (Lin 1992; Mnih et al. 2013): a worker learns from random steps of its recent past."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asyncrl.errors import UserError
+from asyncrl.memory.recent_steps import RecentSteps, bytes_per_step
+from asyncrl.memory.selection import Places, Prioritized, Selection, Uniform
+from asyncrl.tree import pack, tree_map, unpack
+from asyncrl.types import Rollout
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from asyncrl.networks.assemble import Network, Networks
+    from asyncrl.types import Progress, WorkerInfo
+
+
+@dataclass(frozen=True)
+class ReplayRules:
+    """What is replayed, and how often. Capacities are of one worker."""
+
+    capacity: int  # steps that are kept
+    start: int  # steps that must be there before learning begins
+    ratio: float  # steps learned for each step taken
+    batch_size: int  # items learned at once [N]
+    multi_step: int  # steps of reward in a target [n]
+    sequence_length: int  # steps of an item that recurrent networks learn from
+    burn_in: int  # steps before those, from which only the recurrent state is computed
+    by_rank: bool | None = None  # of prioritized replay; None: uniform replay
+    priority_exponent: float = 0.0  # α
+    importance_exponent: float = 1.0  # β at the start
+
+    def memory_bytes(self, worker: WorkerInfo) -> int:
+        """Room that a full memory takes, without recurrent states."""
+        priorities = 0 if self.by_rank is None else 2 * 16 + 2 * 4  # sums, errors and their order
+        return self.capacity * (bytes_per_step(worker.environment) + 8 + priorities)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """N items of a replay memory.
+
+    Feed-forward networks learn from single transitions: T is 1, the reward is the discounted sum of up to n rewards,
+    the discount is the product of theirs, and the second observation is the one after them. Recurrent networks learn
+    from sequences, which begin with the recurrent state that was stored while acting, and with `burn_in` steps that
+    bring it up to date (Kapturowski et al. 2019).
+    """
+
+    rollout: Rollout  # T steps of N items, the burn-in included
+    weights: Tensor  # of their losses [N]
+    places: Places  # of the items in the memory [N]
+    burn_in: int = 0
+
+    def learned_by(self, network: Network) -> Rollout:
+        """The steps after the burn-in, with the recurrent state that the network has there."""
+        import torch
+
+        rollout, steps = self.rollout, self.burn_in
+        if steps == 0:
+            return rollout
+        with torch.no_grad():
+            observed = tree_map(lambda rows: rows[:steps], rollout.observations)
+            _, state = network(observed, rollout.state, rollout.first[:steps])
+        return dataclasses.replace(
+            rollout,
+            observations=tree_map(lambda rows: rows[steps:], rollout.observations),
+            actions=rollout.actions[steps:],
+            rewards=rollout.rewards[steps:],
+            discounts=rollout.discounts[steps:],
+            valid=rollout.valid[steps:],
+            first=rollout.first[steps:],
+            state=state,
+        )
+
+
+class ReplayMemory:
+    """One worker's share of the replay memory.
+
+    An item is a step that was really taken, or, for recurrent networks, a sequence that begins where a rollout began.
+    Items can be drawn as soon as all that they need was collected, and until the first of it is overwritten.
+
+    Args:
+        rules: What is replayed, and how often.
+        rollout_length: Steps of each rollout [T].
+        worker: The worker.
+    """
+
+    def __init__(self, rules: ReplayRules, rollout_length: int, worker: WorkerInfo) -> None:
+        self.rules, self.rollout_length, self.worker = rules, rollout_length, worker
+        rows = rules.capacity // worker.environments // rollout_length * rollout_length
+        self.steps = RecentSteps(rows, worker.environments, rollout_length, worker.environment)
+        self.recurrent: bool | None = None  # the first rollout tells
+        self.interval, self.span = 1, rules.multi_step  # rows from one item to the next; rows that an item needs
+        self.selection: Selection = Uniform(0)
+        self.inserted, self.removed = 0, 0  # items of each environment so far
+        self.collected, self.owed = 0, 0.0  # steps so far; steps that are to be learned
+
+    def _take_form(self, recurrent: bool) -> None:
+        """Makes room for transitions, or for the sequences of a recurrent network.
+
+        Raises:
+            UserError: The capacity is too small.
+        """
+        rules, rows, environments = self.rules, self.steps.rows, self.worker.environments
+        self.recurrent = recurrent
+        if recurrent:
+            self.interval, self.span = self.rollout_length, rules.burn_in + rules.sequence_length
+        least = self.span + self.steps.overlap + 2 * self.rollout_length
+        if rows < least:
+            everywhere = environments * self.worker.workers
+            raise UserError(
+                f"--replay-capacity {rules.capacity * self.worker.workers} is too small for {everywhere} environments: "
+                f"give at least {least * everywhere}, or fewer environments"
+            )
+        room = rows // self.interval * environments
+        if rules.by_rank is None:
+            self.selection = Uniform(room)
+        else:
+            self.selection = Prioritized(room, rules.by_rank, rules.priority_exponent, rules.importance_exponent)
+
+    def add(self, rollout: Rollout) -> None:
+        """Copies a rollout, removes the items that it overwrites, and takes in those that it completes.
+
+        Raises:
+            UserError: The capacity is too small, or the rollouts of a recurrent network end with their episodes.
+        """
+        if self.recurrent is None:
+            self._take_form(bool(rollout.state))
+        if self.recurrent and len(rollout.actions) != self.rollout_length:
+            raise UserError("sequences cannot be replayed with --episode-rollouts: leave it out")
+        self.steps.append(rollout)
+        self.collected += rollout.steps
+        self.owed += rollout.steps * self.rules.ratio
+
+        lost = -(-self.steps.oldest // self.interval)
+        self.selection.remove(self._places(self.removed, lost))
+        self.removed = max(self.removed, lost)
+        complete = (self.steps.written - 1 - self.span) // self.interval + 1
+        places = self._places(self.inserted, complete)
+        if not self.recurrent:
+            places = places[self.steps.valid.reshape(-1)[places]]  # dummy steps are no items
+        self.selection.insert(places)
+        self.inserted = max(self.inserted, complete)
+
+    def _places(self, begin: int, end: int) -> Places:
+        """Places of all environments' items with numbers from `begin` to `end`."""
+        environments = self.worker.environments
+        numbers = np.arange(begin, max(begin, end)) % (self.steps.rows // self.interval)
+        return (numbers[:, None] * environments + np.arange(environments)).reshape(-1)
+
+    def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Replayed]:
+        """As many minibatches as the replay ratio asks for; none before there are `start` steps."""
+        rules = self.rules
+        if self.collected < rules.start or self.selection.items == 0:
+            self.owed = 0.0
+            return
+        learned = rules.batch_size * (rules.sequence_length if self.recurrent else 1)
+        while self.owed >= learned:
+            self.owed -= learned
+            places, weights = self.selection.draw(rules.batch_size, random, progress.fraction)
+            yield self._replayed(places, weights)
+
+    def _replayed(self, places: Places, weights: NDArray[np.float32]) -> Replayed:
+        import torch
+
+        numbers, environments = np.divmod(places, self.worker.environments)
+        rows = numbers * self.interval
+        if self.recurrent:
+            rollout, burn_in = self._sequences(rows, environments), self.rules.burn_in
+        else:
+            rollout, burn_in = self._transitions(rows, environments), 0
+        return Replayed(rollout, torch.from_numpy(weights), places, burn_in)
+
+    def _transitions(self, rows: Places, environments: Places) -> Rollout:
+        """Steps of n rewards as rollouts of one step; each ends early where its episode does."""
+        import torch
+
+        steps, at = self.steps, rows
+        rewards, discounts = np.zeros(len(rows), np.float32), np.ones(len(rows), np.float32)
+        for _ in range(self.rules.multi_step):
+            place = at % steps.rows, environments
+            valid = steps.valid[place]
+            rewards += np.where(valid, discounts * steps.rewards[place], np.float32(0))
+            discounts *= np.where(valid, steps.discounts[place], np.float32(1))
+            at = at + valid
+        observed = tree_map(
+            lambda now, then: torch.from_numpy(np.stack([now, then])),
+            steps.observations(rows, environments),
+            steps.observations(at, environments),
+        )
+        assert steps.actions is not None
+        return Rollout(
+            observations=observed,
+            actions=torch.from_numpy(steps.actions[rows % steps.rows, environments][None]),
+            rewards=torch.from_numpy(rewards[None]),
+            discounts=torch.from_numpy(discounts[None]),
+            valid=torch.ones(1, len(rows), dtype=torch.bool),
+            first=torch.zeros(2, len(rows), dtype=torch.bool),
+            state=(),
+        )
+
+    def _sequences(self, rows: Places, environments: Places) -> Rollout:
+        """Burn-in and sequence as they were acted, with the recurrent states that were stored there."""
+        import torch
+
+        steps, length = self.steps, self.span
+        at = rows + np.arange(length + 1)[:, None]  # [T+1, N]
+        place = at % steps.rows, np.broadcast_to(environments, at.shape)
+        observed = steps.observations(at.reshape(-1), np.tile(environments, length + 1))
+        assert steps.actions is not None
+        return Rollout(
+            observations=tree_map(
+                lambda values: torch.from_numpy(values.reshape(length + 1, len(rows), *values.shape[1:])), observed
+            ),
+            actions=torch.from_numpy(steps.actions[place][:-1]),
+            rewards=torch.from_numpy(steps.rewards[place][:-1]),
+            discounts=torch.from_numpy(steps.discounts[place][:-1]),
+            valid=torch.from_numpy(steps.valid[place][:-1]),
+            first=torch.from_numpy(steps.first[place]),
+            state=tuple(torch.from_numpy(kept[rows // self.rollout_length, environments]) for kept in steps.states),
+        )
+
+    def learned(self, experience: Replayed, feedback: Tensor) -> None:
+        """Takes in the absolute TD error of each item [N]."""
+        self.selection.update(experience.places, feedback.numpy())
+
+
+class SavedReplayMemory(ReplayMemory):
+    """A replay memory that is saved beside checkpoints.
+
+    Its arrays go to an uncompressed zip file one after the other, so that saving takes no further memory, and each has
+    a checksum that is tested when it is read.
+    """
+
+    def save(self, file: Path) -> None:
+        """Writes all of it; nothing before the first rollout."""
+        if self.recurrent is None:
+            return
+        counts = np.array([self.inserted, self.removed, self.collected, self.owed], np.float64)
+        parts = {**pack("steps", self.steps.arrays()), **pack("selection", self.selection.arrays())}
+        with file.open("wb") as stream:
+            np.savez(stream, counts=counts, recurrent=np.array(self.recurrent), **parts)
+
+    def load(self, file: Path) -> None:
+        """Reads what `save` wrote."""
+        with np.load(file, allow_pickle=False) as arrays:
+            self._take_form(bool(arrays["recurrent"]))
+            self.inserted, self.removed, self.collected = (int(count) for count in arrays["counts"][:3])
+            self.owed = float(arrays["counts"][3])
+            saved = {name: arrays[name] for name in arrays.files}
+        self.steps.restore(unpack("steps", saved))
+        self.selection.restore(unpack("selection", saved))
