@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from asyncrl.algorithms.dqn import DQN
 from asyncrl.envs import atari
 from asyncrl.envs.make import describe, find_spec
 from asyncrl.presets import find_preset
 
-ATARI = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm"]
+DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized"]
+ATARI = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm", *DQNS]
 
 
 @pytest.mark.parametrize("name", ATARI)
@@ -22,6 +24,16 @@ def test_atari_games_are_played_by_the_protocol_of_2015(name: str, environment: 
     assert arguments["noop_max"] == 30
     assert not arguments["use_fire_reset"]
     describe(experiment)
+
+
+@pytest.mark.parametrize("name", DQNS)
+def test_dqn_learns_32_steps_after_every_4_in_one_environment(name: str) -> None:
+    experiment = find_preset(name).settings("ALE/Pong-v5", None)
+    algorithm = experiment.algorithm
+    assert isinstance(algorithm, DQN)
+    assert (algorithm.rollout_length * algorithm.replay_ratio, algorithm.batch_size) == (32, 32)
+    assert (experiment.worker_count, experiment.environment_count) == (1, 1)
+    assert algorithm.double == (name not in ("paper/dqn-2013", "paper/dqn-2015"))
 
 
 def test_other_environments_need_no_lives() -> None:
@@ -44,7 +56,7 @@ def test_runs_are_as_long_as_the_published_ones(name: str, steps: int) -> None:
     assert find_preset(name).settings("ALE/Pong-v5", None).steps == steps
 
 
-@pytest.mark.parametrize("name", [*ATARI, "paper/mujoco-state", "paper/mujoco-pixels"])
+@pytest.mark.parametrize("name", [*ATARI[:4], "paper/mujoco-state", "paper/mujoco-pixels"])
 def test_deviations_begin_a_line(name: str) -> None:
     lines = (find_preset(name).make.__doc__ or "").splitlines()
     assert any(line.strip().startswith("Deviation: ") for line in lines)

@@ -32,6 +32,15 @@ ACTIONS: dict[str, Space[Any]] = {
 }
 INFO = EnvironmentInfo("x", OBSERVATIONS, ACTIONS["discrete"], 1)
 Settings = dict[str, Any]
+REPLAY: Settings = {
+    "rollout_length": T,
+    "replay_start": 1,
+    "batch_size": 3,
+    "replay_ratio": 0.2,
+    "sequence_length": 1,
+    "burn_in": 3,
+}
+"""Settings with which one minibatch is drawn after a single rollout of the tests."""
 VARIANTS: dict[str, Settings] = {"double": {"double": True}, "dueling": {"dueling": True}}
 
 
@@ -39,10 +48,19 @@ def _cases() -> Iterator[Any]:
     for name in ALGORITHMS:
         for actions in ACTIONS if name == "a3c" else ("discrete",):
             for memory in ("none", "lstm", "gru"):
-                yield pytest.param(name, actions, memory, {}, id=f"{name}-{actions}-{memory}")
+                yield pytest.param(
+                    name, actions, memory, REPLAY if name == "dqn" else {}, id=f"{name}-{actions}-{memory}"
+                )
                 if name == "a3c":
                     yield pytest.param(
                         name, actions, memory, {"separate": True}, id=f"{name}-{actions}-{memory}-separate"
+                    )
+        if name == "dqn":
+            for memory in ("none", "gru"):
+                for prioritized in ("proportional", "rank"):
+                    variant = {"double": True, "dueling": True, "prioritized": prioritized, "multi_step": 2}
+                    yield pytest.param(
+                        name, "discrete", memory, {**REPLAY, **variant}, id=f"dqn-{prioritized}-{memory}"
                     )
         if name in VALUE_BASED:
             for variant, settings in VARIANTS.items():
@@ -51,6 +69,10 @@ def _cases() -> Iterator[Any]:
 
 
 CASES = pytest.mark.parametrize(("name", "actions", "memory", "settings"), list(_cases()))
+CASES_OF_ROLLOUTS = pytest.mark.parametrize(
+    ("name", "actions", "memory", "settings"), [case for case in _cases() if case.values[0] != "dqn"]
+)
+"""The cases that learn from whole rollouts, in which every environment counts alike."""
 
 
 def setup(name: str, actions: str, memory: str, settings: dict[str, Any]) -> tuple[Any, Networks]:
@@ -149,7 +171,7 @@ def test_finite_repeatable_and_the_gradient_reaches_every_parameter(
     assert [key for key, part in parts.items() if not part.any()] == []
 
 
-@CASES
+@CASES_OF_ROLLOUTS
 def test_permuting_environments_leaves_the_loss_unchanged(
     name: str, actions: str, memory: str, settings: dict[str, Any]
 ) -> None:
@@ -165,7 +187,7 @@ def test_permuting_environments_leaves_the_loss_unchanged(
     torch.testing.assert_close(one[1], two[1], rtol=1e-4, atol=1e-6)
 
 
-@CASES
+@CASES_OF_ROLLOUTS
 def test_what_a_dummy_step_holds_does_not_matter(
     name: str, actions: str, memory: str, settings: dict[str, Any]
 ) -> None:
@@ -195,7 +217,7 @@ def test_acting_fits_the_action_space(name: str, actions: str, memory: str, sett
     assert len(distinct) == {"discrete": A, "multi-discrete": 6, "box": 100}[actions]  # a new agent tries everything
 
 
-@pytest.mark.parametrize("name", VALUE_BASED)
+@pytest.mark.parametrize("name", [*VALUE_BASED, "dqn"])
 @pytest.mark.parametrize("actions", ["multi-discrete", "box"])
 def test_value_based_methods_refuse_other_actions_in_one_line(name: str, actions: str) -> None:
     with pytest.raises(UserError, match=r"needs Discrete actions, not .*: take --algorithm a3c"):
@@ -235,6 +257,47 @@ def test_value_based_losses_equal_the_papers_sums(name: str, double: bool) -> No
     )
     loss, _ = loss_and_gradient(algorithm, networks, data)
     assert loss == pytest.approx(total / B, rel=1e-4)
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("error", ["squared", "huber"])
+def test_the_loss_of_replayed_steps_equals_the_papers_sum(double: bool, error: str) -> None:
+    settings = {**REPLAY, "double": double, "error": error, "prioritized": "proportional", "batch_size": 12}
+    algorithm, networks = setup("dqn", "discrete", "none", {**settings, "replay_ratio": 0.8})
+    data = rollout(networks, dummies=((3, 1),))
+    memory = algorithm.make_memory(WorkerInfo(INFO, B, 0, 1))
+    memory.add(data)
+    items = np.delete(np.arange(5 * B), 3 * B + 1)  # of the first five steps, without the dummy one
+    memory.selection.update(items, np.linspace(0.1, 2, len(items), dtype=np.float32))
+    (experience,) = memory.draw(networks, torch.Generator().manual_seed(2), Progress(0, 1000))
+    batch = experience.rollout
+    assert networks.target is not None
+    online = networks.online(batch.observations, (), batch.first)[0]["q"].detach()  # [2, N, A]
+    target = networks.target(batch.observations, (), batch.first)[0]["q"].detach()
+    total, sizes = 0.0, []
+    for item, weight in enumerate(experience.weights.tolist()):
+        best = target[1, item, online[1, item].argmax()] if double else target[1, item].max()
+        y = float(batch.rewards[0, item] + batch.discounts[0, item] * best)
+        size = abs(y - float(online[0, item, batch.actions[0, item]]))
+        sizes.append(size)
+        total += weight * (size**2 / 2 if error == "squared" or size < 1 else size - 0.5)
+    assert min(sizes) < 1 < max(sizes)  # errors on both sides of the Huber loss's border
+    loss = algorithm.loss(networks, experience)
+    assert float(loss.total.detach()) == pytest.approx(total / 12, rel=1e-4)
+    assert loss.feedback.tolist() == pytest.approx(sizes, rel=1e-4)
+
+
+def test_a_sequence_begins_to_learn_with_the_state_after_its_burn_in() -> None:
+    settings = {**REPLAY, "sequence_length": 2, "burn_in": 3, "replay_ratio": 0.4, "prioritized": "rank"}
+    algorithm, networks = setup("dqn", "discrete", "lstm", settings)
+    data = rollout(networks, dummies=((1, 0),))
+    experience = drawn(algorithm, networks, data)
+    whole, _ = networks.online(
+        experience.rollout.observations, experience.rollout.state, experience.rollout.first
+    )  # from the stored state on, the episode's end included
+    part = experience.learned_by(networks.online)
+    assert part.rewards.shape == (2, 3)
+    torch.testing.assert_close(networks.online.unroll(part)["q"], whole["q"][3:])
 
 
 def test_the_target_network_remembers_for_itself() -> None:

@@ -53,6 +53,27 @@ def test_replay_reaches_the_action_values_of_dynamic_programming(tmp_path: Path)
     assert np.abs(learned - truth).max() < 0.07
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"error": "squared"},
+        {"double": True, "prioritized": "proportional"},
+        {"dueling": True, "prioritized": "rank"},
+    ],
+)
+def test_dqn_reaches_the_action_values_of_dynamic_programming(tmp_path: Path, variant: dict[str, Any]) -> None:
+    settings = {**SETTINGS, "final_epsilons": (0.3,), "learning_rate": 1e-2, "discount": GAMMA, "hidden": (32,)}
+    replay = {"replay_start": 500, "replay_capacity": 20_000, "replay_ratio": 4.0, "batch_size": 64}
+    experiment = small("test/SlipperyChain-v0", "dqn", steps=16_000, **{**settings, **replay, **variant})
+    supervisor = Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
+    supervisor.run([])
+    supervisor.model.agent_tensors()
+    outputs, _ = supervisor.model.network(torch.eye(STATES)[None], (), torch.ones(1, STATES, dtype=torch.bool))
+    learned, truth = outputs["q"][0].detach().numpy(), true_action_values(None)
+    assert (learned.argmax(1) == truth.argmax(1)).all()
+    assert np.abs(learned - truth).max() < 0.1
+
+
 def test_replay_learns_catch_with_real_workers(in_tmp: Path) -> None:
     settings = {**SETTINGS, "hidden": (64,), "learning_rate": 1e-3, "until_return": None, "steps": 30_000}
     train("Catch", algorithm=REPLAY, workers=2, run_dir="run", **settings)

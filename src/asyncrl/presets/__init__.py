@@ -67,6 +67,11 @@ PRESETS: tuple[Preset, ...] = (
     Preset("paper/atari-study-lstm", paper.atari_study_lstm, FAMILY, ()),
     Preset("paper/mujoco-state", paper.mujoco_state, ("a3c",), ()),
     Preset("paper/mujoco-pixels", paper.mujoco_pixels, ("a3c",), ()),
+    Preset("paper/dqn-2013", paper.dqn_2013, ("dqn",), ()),
+    Preset("paper/dqn-2015", paper.dqn_2015, ("dqn",), ()),
+    Preset("paper/double-dqn", paper.double_dqn, ("dqn",), ()),
+    Preset("paper/dueling", paper.dueling, ("dqn",), ()),
+    Preset("paper/prioritized", paper.prioritized, ("dqn",), ()),
 )
 
 

@@ -5,6 +5,11 @@ Sources:
 - [P] Mnih et al. 2016, "Asynchronous Methods for Deep Reinforcement Learning", arXiv 1602.01783v2.
 - [E] The authors' answers to questions about its 57-game runs, as quoted in public talks on A3C.
 - [N] Mnih et al. 2015, "Human-level control through deep reinforcement learning".
+- [D13] Mnih et al. 2013, "Playing Atari with Deep Reinforcement Learning".
+- [H] van Hasselt et al. 2016, "Deep Reinforcement Learning with Double Q-learning".
+- [W] Wang et al. 2016, "Dueling Network Architectures for Deep Reinforcement Learning".
+- [S] Schaul et al. 2016, "Prioritized Experience Replay".
+- [Z] The settings in DeepMind's public reimplementation of these agents, dqn_zoo.
 - [M] Said of the paper from memory, not verified in a source that could be read.
 - [?] Not found in a source that could be read: an assumption.
 """
@@ -15,6 +20,7 @@ from typing import Any
 
 from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.a3c import A3C
+from asyncrl.algorithms.dqn import DQN
 from asyncrl.config import Experiment
 from asyncrl.settings import NetworkSettings, OptimizerSettings
 
@@ -172,4 +178,108 @@ def _mujoco(environment: str, network: NetworkSettings, options: dict[str, Any] 
         workers=16,  # [P] §5
         envs_per_worker=1,  # [P] Algorithm S3
         episode_rollouts=True,  # [M] Supplement 9
+    )
+
+
+def dqn_2013(environment: str, algorithm: str) -> Experiment:
+    """DQN of 2013 on Atari: the small network, and no target network (one worker, 10 million steps).
+
+    Deviation: the target network is copied after each round of learning, which stands for the parameters before it.
+    Deviation: the optimiser is that of 2015, because the paper names only RMSProp.
+    """
+    return _dqn(
+        environment,
+        NetworkSettings(torso="atari-2013"),  # [D13] §4.1
+        target_interval=4,  # [D13] none: targets come from the parameters before the update
+        steps=10_000_000,  # [D13] §5
+        error="squared",  # [D13] eq. 2
+    )
+
+
+def dqn_2015(environment: str, algorithm: str) -> Experiment:
+    """DQN of 2015 on Atari (one worker, 50 million steps)."""
+    return _dqn(environment, NetworkSettings(torso="atari-2015"))  # [N]
+
+
+def double_dqn(environment: str, algorithm: str) -> Experiment:
+    """Double DQN on Atari, with the settings that were tuned for it (one worker, 50 million steps).
+
+    Deviation: each action has a bias of its own in the last layer, where the paper's tuned network has one for all [M].
+    """
+    return _dqn(environment, NetworkSettings(torso="atari-2015"), **TUNED_DOUBLE)
+
+
+def dueling(environment: str, algorithm: str) -> Experiment:
+    """Double DQN with a dueling network on Atari (one worker, 50 million steps).
+
+    Deviation: the gradient that enters the convolutions is not scaled by 1/√2 [M].
+    """
+    # [W] the settings of [H], a smaller learning rate, and gradients clipped to a norm of 10 [M]
+    return _dqn(
+        environment,
+        NetworkSettings(torso="atari-2015"),
+        learning_rate=6.25e-5,
+        max_gradient_norm=10.0,
+        dueling=True,
+        **TUNED_DOUBLE,
+    )
+
+
+def prioritized(environment: str, algorithm: str) -> Experiment:
+    """Double DQN with proportional prioritized replay on Atari (one worker, 50 million steps)."""
+    return _dqn(
+        environment,
+        NetworkSettings(torso="atari-2015"),
+        learning_rate=2.5e-4 / 4,  # [S] §4; [Z]
+        epsilon=0.01 / 32**2 / 4**2,  # [Z] keeps the largest step
+        prioritized="proportional",
+        priority_exponent=0.6,  # [S] Table 3 (proportional)
+        importance_exponent=0.4,  # [S] Table 3 (proportional)
+        **TUNED_DOUBLE,
+    )
+
+
+TUNED_DOUBLE: dict[str, Any] = {
+    "double": True,
+    "target_interval": 30_000,  # [H] tuned; [Z]
+    "final_epsilons": (0.01,),  # [H] tuned; [Z]
+}
+
+
+def _dqn(
+    environment: str,
+    network: NetworkSettings,
+    *,
+    learning_rate: float = 2.5e-4,  # [N]
+    epsilon: float = 0.01 / 32**2,  # [N] 0.01 for gradients that are summed over 32 steps; here they are averaged
+    max_gradient_norm: float = 1e9,  # [N] errors are clipped, not gradients
+    steps: int = 50_000_000,  # [N] 200 million emulator frames
+    **changes: Any,
+) -> Experiment:
+    settings: dict[str, Any] = {
+        "rollout_length": 4,  # [N] steps between two updates
+        "discount": 0.99,  # [N]
+        "target_interval": 10_000,  # [N]; in steps, as in [Z]
+        "final_epsilons": (0.1,),  # [N]
+        "exploration_steps": 1_000_000,  # [N]
+        "replay_capacity": 1_000_000,  # [N]
+        "replay_start": 50_000,  # [N]
+        "replay_ratio": 8.0,  # [N] 32 steps learned after every 4 steps
+        "batch_size": 32,  # [N]
+        "error": "huber",  # [N] errors clipped to [-1, 1]
+    }
+    return Experiment(
+        environment,
+        algorithm=DQN(**{**settings, **changes}),
+        network=network,
+        optimizer=OptimizerSettings(
+            optimizer="centred-rmsprop",  # [N]; [Z]
+            learning_rate=learning_rate,
+            schedule="constant",  # [N]
+            decay=0.95,  # [N] of both averages
+            epsilon=epsilon,
+            max_gradient_norm=max_gradient_norm,
+        ),
+        steps=steps,
+        **{**_atari(environment), "workers": 1, "episode_rollouts": False},  # [N] one environment
     )
