@@ -168,7 +168,7 @@ def options() -> set[str]:
     with redirect_stdout(text):
         for name in COMMANDS:
             _code([name, "--help"])
-        for algorithm in ("a3c", "nstep-q"):
+        for algorithm in ("a3c", "nstep-q", "dqn"):
             _code(["train", "Catch", "--algorithm", algorithm, "--help"])
     return set(re.findall(r"--[a-z][a-z-]+", text.getvalue()))
 
