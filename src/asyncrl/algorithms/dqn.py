@@ -133,8 +133,8 @@ def _values_after(network: Network, rollout: Rollout) -> Tensor:
     if rollout.state:
         return network.unroll(rollout)["q"][1:]
     after = tree_map(lambda rows: rows[1:], rollout.observations)
-    outputs, _ = network(after, (), rollout.first[1:])
-    return outputs["q"]
+    values: Tensor = network(after, (), rollout.first[1:])[0]["q"]
+    return values
 
 
 def _priority_errors(errors: Tensor, valid: Tensor) -> Tensor:
