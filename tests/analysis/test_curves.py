@@ -138,6 +138,10 @@ def test_scores_have_a_logarithmic_axis_where_values_spread(tmp_path: Path, draw
     runs = [written(tmp_path / str(rate), learning_rate=rate) for rate in (1e-4, 1e-3, 1e-1)]
     plot_scores({"all": runs}, tmp_path / "a.png", "learning_rate")
     assert drawn[0].axes[0].get_xscale() == "log"
+    drawn[0].canvas.draw()
+    labels = [label.get_text() for label in drawn[0].axes[0].get_xticklabels()]
+    assert {"0.0001", "0.001", "0.01", "0.1"} <= set(labels)
+    assert not [label for label in labels if "$" in label]
     assert drawn[0].axes[0].get_ylabel() == "last mean return while training"
 
 
@@ -146,6 +150,11 @@ def test_a_long_legend_says_how_much_it_leaves_out(tmp_path: Path, drawn: list[F
     plot_runs(runs, tmp_path / "a.png")
     assert len(legend(drawn[0])) == picture.MOST_LABELS
     assert legend(drawn[0])[-1] == "and 5 more"
+
+
+def test_names_of_runs_may_contain_dollar_signs(tmp_path: Path) -> None:
+    plot_runs([written(tmp_path / r"a$\no$"), written(tmp_path / "b")], tmp_path / "a.png")
+    assert (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])

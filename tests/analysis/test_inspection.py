@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import re
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,23 +15,29 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.analysis.drawing import drawing, to_svg
 from asyncrl.analysis.inspection.chapter import NotShownError, Subject
+from asyncrl.analysis.inspection.decidedness import RANDOM_WARNING
 from asyncrl.analysis.inspection.embedding import embed
-from asyncrl.analysis.inspection.first_policy import play_untrained
+from asyncrl.analysis.inspection.episode_chapter import smoothed
 from asyncrl.analysis.inspection.notable_states import largest
 from asyncrl.analysis.inspection.optimum import Table, catch_table, show_optimum, tabular_table
 from asyncrl.analysis.inspection.recording import RecordedEpisode, RecordedStep, Recording, record
-from asyncrl.analysis.inspection.saliency import by_gradient, by_perturbation, spaces_of
-from asyncrl.analysis.inspection.saliency_chapter import show_saliency
+from asyncrl.analysis.inspection.saliency import Saliency, by_gradient, by_perturbation, spaces_of
+from asyncrl.analysis.inspection.saliency_chapter import SHADES, show_saliency, why_they_disagree
+from asyncrl.analysis.inspection.training_curves import show_training
+from asyncrl.analysis.inspection.untrained import play_untrained
 from asyncrl.analysis.inspection.value_map import most_important, show_map
+from asyncrl.analysis.inspection.verdict import verdict_on
 from asyncrl.analysis.readout import readout_of
 from asyncrl.envs.catch import CatchVectorEnv
 from asyncrl.envs.make import describe
+from asyncrl.metrics import METRICS
 from asyncrl.networks.heads import policy_head
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.agent import Agent
@@ -408,12 +415,170 @@ def test_the_map_is_drawn_over_the_dimensions_that_matter() -> None:
             show_map(subject_of(kind))
 
 
-def test_a_logarithmic_axis_has_numbers_for_labels() -> None:
+def test_logarithmic_axes_have_plain_numbers_for_labels() -> None:
     with drawing(3, 2) as (figure, [[axes]]):
-        axes.semilogy([0.5, 20, 3000])
+        axes.loglog([1e-4, 1e-2, 1], [0.5, 20, 3000])
     labels = re.findall(r"<text[^>]*>([^<]+)</text>", to_svg(figure))
-    assert {"10", "100", "1000"} <= set(labels)
-    assert not [label for label in labels if "math" in label]
+    assert {"10", "100", "1000", "0.0001", "0.01"} <= set(labels)
+    assert not [label for label in labels if "math" in label or "e-" in label]
+
+
+def test_no_title_of_a_training_curve_is_cut(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    names = [metric.name for metric in METRICS.values() if metric.is_curve]
+    lines = [{"steps": 1000 * number, **dict.fromkeys(names, 10.0**number)} for number in range(1, 4)]
+    run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (picture,) = show_training(Subject(run, recording_of("policy on boards"))).pictures
+    canvas = FigureCanvasAgg(picture.figure)
+    boxes = [axes.title.get_window_extent(canvas.get_renderer()) for axes in picture.figure.axes if axes.get_visible()]
+    assert len(boxes) == len(names)
+    assert all(box.x0 >= 0 and box.x1 <= picture.figure.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def fresh(kind: str) -> Subject:
+    """An agent with its initial parameters."""
+    experiment = agent_of(kind).experiment
+    info = describe(experiment)
+    agent = Agent(experiment, info, make_network(experiment, info), torch.Generator())
+    return Subject(RunFolder(Path("nowhere")), record_of(agent, states=20))
+
+
+@pytest.mark.parametrize("kind", ["policy on boards", "continuous actions, separate"])
+def test_a_policy_that_is_still_random_is_not_to_be_read(kind: str) -> None:
+    subject = fresh(kind)
+    assert subject.decidedness.is_random
+    chapter = show_saliency(subject)
+    assert RANDOM_WARNING in chapter.text
+    for picture in chapter.pictures:
+        assert picture.figure.get_suptitle() == RANDOM_WARNING
+    network = subject.agent.network
+    head: Any = network.heads["policy"]
+    with torch.no_grad():  # one action is now certain
+        if kind == "policy on boards":
+            head.logits.bias[1] += 20
+        else:
+            head.mean.bias += 1
+            head.variance.bias -= 6
+    decided = Subject(subject.run, record_of(subject.agent, states=20))
+    assert not decided.decidedness.is_random
+    assert "The policy is decided" in decided.decidedness.text
+    chapter = show_saliency(decided)
+    assert RANDOM_WARNING not in chapter.text
+    assert not any(picture.figure.get_suptitle() for picture in chapter.pictures)
+
+
+def test_saliency_has_one_scale_over_all_moments() -> None:
+    picture = show_saliency(subject_of("policy on boards")).pictures[0]
+    shown = [np.asarray(axes.images[0].get_array()) for axes in picture.figure.axes if axes.images]
+    policy, value = shown[: len(shown) // 2], shown[len(shown) // 2 :]
+    for row, colour in ((policy, SHADES["policy"]), (value, SHADES["value"])):
+        nearest = [np.abs(image[..., :3] - colour).sum(-1).min() for image in row]
+        assert sum(distance < 0.25 for distance in nearest) == 1  # full colour only at the strongest place of all
+
+
+def test_where_two_methods_disagree_the_reason_is_given() -> None:
+    rising = np.linspace(0, 1, 12, dtype=np.float32)
+    same, other = Saliency(rising, rising), Saliency(rising[::-1], rising)
+    assert why_they_disagree([same], [same]) == ""
+    text = why_they_disagree([same], [other])
+    assert "about the policy (correlation -1.00)" in text
+    assert "values that it has in other states" in text
+    board = replace(same, policy=rising.reshape(3, 4), value=None)
+    flipped = replace(board, policy=board.policy[::-1, ::-1])
+    assert "sets a cell to zero" in why_they_disagree([board], [flipped])
+    fine = replace(board, policy=np.kron(flipped.policy, np.ones((5, 5), np.float32)))
+    assert "blurs a place" in why_they_disagree([board], [fine])
+    assert why_they_disagree([flipped], [fine]) == ""
+
+
+def test_probabilities_are_smoothed_within_episodes() -> None:
+    flickering = np.array([[0.0], [1.0]] * 20, np.float32)
+    constant = np.full((10, 1), 3.0, np.float32)
+    smooth = smoothed(np.concatenate([flickering, constant]), np.array([40, 10]), 8)
+    assert np.abs(smooth[8:32] - 0.5).max() < 0.01
+    np.testing.assert_allclose(smooth[40:], 3.0)
+
+
+def with_frames(recording: Recording, frames: list[Any]) -> Recording:
+    """The recording with one episode that has these frames."""
+    encoded = []
+    for frame in frames:
+        file = io.BytesIO()
+        Image.fromarray(frame).save(file, "JPEG", quality=92)
+        encoded.append(file.getvalue())
+    steps = [replace(step, frame=frame) for step, frame in zip(recording.steps, encoded, strict=False)]
+    return replace(recording, episodes=(replace(recording.episodes[0], steps=tuple(steps)),))
+
+
+def test_thumbnails_leave_out_the_margins_that_show_nothing() -> None:
+    frames = []
+    for number in range(10):  # a cart on a track: the track alone reaches the edges
+        frame = np.full((400, 600, 3), 255, np.uint8)
+        frame[300:302] = 0
+        frame[250:320, 280 + 5 * number : 320 + 5 * number] = 0
+        frames.append(frame)
+    rows, columns = with_frames(recording_of("policy on boards"), frames).interior
+    assert (rows.start, rows.stop) == pytest.approx((250 - 20, 320 + 20), abs=3)
+    assert (columns.start, columns.stop) == pytest.approx((280 - 30, 365 + 30), abs=3)
+    paddles = []
+    for number in range(10):  # what moves at an edge is not cut
+        frame = np.zeros((100, 50, 3), np.uint8)
+        frame[90:, 5 * number : 5 * number + 5] = 255
+        paddles.append(frame)
+    rows, columns = with_frames(recording_of("policy on boards"), paddles).interior
+    assert (rows.stop, columns) == (100, slice(0, 50))
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    assert with_frames(recording_of("policy on boards"), [noise] * 3).interior == (slice(0, 320), slice(0, 320))
+    blank = np.zeros((30, 50, 3), np.uint8)
+    assert with_frames(recording_of("policy on boards"), [blank] * 3).interior == (slice(0, 30), slice(0, 50))
+
+
+def paid(returns: list[float], whole: bool = True) -> Subject:
+    """An agent whose episodes on Catch had these returns."""
+    recording = recording_of("policy on boards")
+    step = recording.steps[0]
+    episodes = tuple(
+        RecordedEpisode((replace(step, reward=0.0), replace(step, reward=reward)), whole, 0.0) for reward in returns
+    )
+    return Subject(RunFolder(Path("nowhere")), replace(recording, episodes=episodes))
+
+
+def test_the_verdict_says_what_is_played_how_well_and_how_sure() -> None:
+    plays, well, sure = verdict_on(paid([1.0] * 12), ["A finding."])
+    assert plays == "This agent plays Catch-v0. It was trained by a3c for 0 steps."
+    before = np.mean([episode.total_reward for episode in paid([1.0]).untrained.episodes])
+    assert f"Its mean return is 1. This is clearly better than the untrained agent, which reached {before:.4g}." in well
+    assert well.endswith("A finding.")
+    assert "All 12 episodes had the same return." in sure
+    assert "asyncrl eval" not in sure
+    assert "The policy" in sure
+    assert "clearly worse than" in verdict_on(paid([-1.0] * 12))[1]
+    assert "not clearly different from" in verdict_on(paid([-1.0, -1.0, 1.0, -1.0, 1.0]))[1]
+    sure = verdict_on(paid([1.0, 0.0, -1.0, 0.0]))[2]
+    assert "The 4 episodes had returns from -1 to 1, so the true mean is probably within 0.82 of 0." in sure
+    assert "asyncrl eval nowhere --episodes 100" in sure
+    unfinished = verdict_on(paid([0.5], whole=False))
+    assert (
+        "No episode ended within the 2 recorded steps, so there is no score yet: the return is 0.5 so far"
+        in unfinished[1]
+    )
+
+
+def test_the_verdict_knows_what_counts_as_solved(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_experiment(small("Catch-v0", until_return=0.9))
+    counts = dict.fromkeys(("frames", "wall_seconds", "updates", "episodes"), 1)
+    run.metrics_file.write_text(json.dumps({"steps": 1, "return_mean": 0.0, **counts}) + "\n")
+    solved, unsolved = (verdict_on(replace(paid([reward] * 3), run=run))[1] for reward in (1.0, 0.0))
+    assert "counts as solved at a mean return of 0.9, which the agent has reached" in solved
+    assert "which the agent has not reached" in unsolved
+
+
+def test_the_optimum_adds_what_optimal_play_is_worth_to_the_verdict() -> None:
+    subject = subject_of("policy on boards")
+    discount = subject.agent.experiment.algorithm.discount
+    assert f"optimal play is worth {discount**8:.3g} on average" in show_optimum(subject).finding
 
 
 def test_too_few_different_states_have_no_embedding() -> None:

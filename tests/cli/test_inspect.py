@@ -38,6 +38,7 @@ def test_the_page_is_self_contained_and_its_pictures_are_files_beside_it(run: Pa
     assert {"report.html", "episode.mp4", "episode.png", "embedding.png", "optimum_maps.png", "filters_0.png"} <= names
     titles = re.findall(r"<h2>(.*?)</h2>", page)
     assert {
+        "In short",
         "Remarks",
         "Episodes",
         "What the agent looks at",
@@ -45,6 +46,8 @@ def test_the_page_is_self_contained_and_its_pictures_are_files_beside_it(run: Pa
         "Not shown",
     } <= set(titles)
     assert "<b>Value and advantage streams</b>: its network has no separate streams" in page
+    assert page.index("This agent plays Catch-v0") < page.index("<h2>Remarks</h2>")
+    assert page.count("in training units") >= 3
 
 
 def test_what_cannot_be_shown_is_listed_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,3 +153,51 @@ def test_in_a_browser_the_video_the_curves_and_the_embedding_move_together(
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     assert errors == []
     page.close()
+
+
+def test_on_a_phone_everything_works_by_touch_and_can_be_read(run: Path, browser: Any) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = phone.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"file://{run}/inspect/report.html")
+    page.wait_for_function("document.querySelector('.episode video').readyState >= 2")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not page.locator(".keyboard").is_visible()
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('svg text')].map((text) => text.getBoundingClientRect().height)"
+    )
+    assert len(sizes) > 50
+    assert min(sizes) > 8
+    hidden = page.evaluate(  # of the parts whose pictures stick out, those that do not say so once
+        "[...document.querySelectorAll('section')].filter((part) => "
+        "[...part.querySelectorAll('.scroll')].some((box) => box.scrollWidth > box.clientWidth + 1) !== "
+        "([...part.querySelectorAll('.more')].filter((hint) => !hint.hidden).length === 1)).length"
+    )
+    assert hidden == 0
+
+    step = page.locator("[data-shows=step]")
+    page.locator("[data-go='1']").tap()
+    page.locator("[data-go='1']").tap()
+    page.wait_for_function("document.querySelector('[data-shows=step]').textContent === '2'")
+    page.locator("[data-go=play]").tap()
+    page.wait_for_function("Number(document.querySelector('[data-shows=step]').textContent) > 3")
+    page.locator("[data-go=play]").tap()
+    page.wait_for_function("document.querySelector('.episode video').paused")
+    width = page.locator(".episode-curves svg").bounding_box()["width"]
+    page.locator(".zoom").tap()
+    assert page.locator(".episode-curves svg").bounding_box()["width"] == pytest.approx(3 * 364, rel=0.2)
+    assert page.locator(".episode-curves svg").bounding_box()["width"] > 1.3 * width
+    before = step.inner_text()
+    page.locator(".episode-curves svg").tap(position={"x": 300, "y": 40})
+    page.wait_for_function(f"document.querySelector('[data-shows=step]').textContent !== '{before}'")
+
+    point = page.evaluate(
+        "(() => { const [x, y] = JSON.parse(document.getElementById('embedding-data').textContent).points[0];"
+        "const box = document.querySelector('.embedding canvas').getBoundingClientRect();"
+        "return [12 + x * (box.width - 24), box.height - 12 - y * (box.height - 24)]; })()"
+    )
+    page.locator(".embedding canvas").tap(position={"x": point[0], "y": point[1]})
+    assert page.locator(".thumbnail").is_visible()  # it stays although the finger is lifted
+    assert errors == []
+    phone.close()

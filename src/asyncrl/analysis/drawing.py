@@ -31,10 +31,10 @@ STYLE: Any = {
     "axes.spines.right": False,
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
     "legend.frameon": False,
-    "legend.fontsize": 8,
+    "legend.fontsize": 9,
     "axes.facecolor": "none",
     "figure.facecolor": "none",
     "text.parse_math": False,  # names of actions may contain dollar signs
@@ -65,11 +65,25 @@ def drawing(
         figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
         for axes in figure.axes:
-            if axes.get_yscale() == "log":  # the usual labels are mathematical text, which is off
-                axes.yaxis.set_major_formatter(LogFormatter())
-                axes.yaxis.set_minor_formatter(LogFormatter())
+            label_logarithms(axes)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laying out is slow, and would be repeated for each file
+
+
+class PlainLogFormatter(LogFormatter):
+    """Labels the ticks that matplotlib would label on a logarithmic axis, with plain numbers such as 0.001 or 1000."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """The label of a tick; empty if it gets none."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def label_logarithms(axes: Axes) -> None:
+    """Gives the logarithmic axes plain numbers instead of powers in mathematical text, which is switched off."""
+    for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+        if scale == "log":
+            axis.set_major_formatter(PlainLogFormatter())
+            axis.set_minor_formatter(PlainLogFormatter())
 
 
 def to_svg(figure: Figure) -> str:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from asyncrl.analysis.drawing import label_logarithms
 from asyncrl.errors import UserError
 
 COLOURS = ("#2a6fbb", "#d9622b", "#2e8b57", "#8e5bb5", "#c23b58", "#7a6a53", "#3aa6a6", "#9a9a2e")
@@ -52,25 +54,29 @@ def picture(
     Raises:
         UserError: The picture cannot be written.
     """
-    columns = min(len(titles), 2 if len(titles) in (2, 4) else 3)
-    rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(WIDTH, 4.4 if rows == columns == 1 else 2.7 * rows + 0.9), dpi=120, layout="constrained")
-    panels: list[Any] = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels[len(titles) :]:
-        axes.set_visible(False)
-    yield panels[: len(titles)]
-    for number, (axes, title) in enumerate(zip(panels, titles, strict=False)):
-        if number + columns >= len(titles):
-            axes.set_xlabel(x_label)
-        if number % columns == 0:
-            axes.set_ylabel(y_label)
-        axes.set_title(textwrap.fill(title, LETTERS // columns), fontsize=11)
-        if columns > 2 and isinstance(axes.xaxis.get_major_locator(), MaxNLocator):
-            axes.locator_params(axis="x", nbins=3)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    _legend(figure, panels, notes)
-    write_picture(figure, output)
+    with matplotlib.rc_context({"text.parse_math": False}):  # names of runs may contain dollar signs
+        columns = min(len(titles), 2 if len(titles) in (2, 4) else 3)
+        rows = -(-len(titles) // columns)
+        figure = Figure(
+            figsize=(WIDTH, 4.4 if rows == columns == 1 else 2.7 * rows + 0.9), dpi=120, layout="constrained"
+        )
+        panels: list[Any] = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for axes in panels[len(titles) :]:
+            axes.set_visible(False)
+        yield panels[: len(titles)]
+        for number, (axes, title) in enumerate(zip(panels, titles, strict=False)):
+            if number + columns >= len(titles):
+                axes.set_xlabel(x_label)
+            if number % columns == 0:
+                axes.set_ylabel(y_label)
+            axes.set_title(textwrap.fill(title, LETTERS // columns), fontsize=11)
+            if columns > 2 and isinstance(axes.xaxis.get_major_locator(), MaxNLocator):
+                axes.locator_params(axis="x", nbins=3)
+            label_logarithms(axes)
+            axes.grid(alpha=0.25)
+            axes.spines[["top", "right"]].set_visible(False)
+        _legend(figure, panels, notes)
+        write_picture(figure, output)
 
 
 def _legend(figure: Figure, panels: Sequence[Any], notes: Sequence[str]) -> None:

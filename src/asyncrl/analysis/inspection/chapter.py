@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from asyncrl.analysis.inspection.decidedness import Decidedness, decidedness_of
 from asyncrl.analysis.inspection.recording import Recording
+from asyncrl.analysis.inspection.untrained import FirstSteps, play_untrained
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.agent import Agent
 
@@ -36,6 +39,16 @@ class Subject:
         """Whether the agent's network has a recurrent core."""
         return bool(self.agent.network.initial_state(1))
 
+    @cached_property
+    def decidedness(self) -> Decidedness:
+        """How decided the agent's choices are."""
+        return decidedness_of(self.recording)
+
+    @cached_property
+    def untrained(self) -> FirstSteps:
+        """What the agent did before training."""
+        return play_untrained(self.agent)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -52,9 +65,11 @@ class Chapter:
     """One part of the report.
 
     `block` names the interactive part of the page's template that shows `data`; it is empty if there is none.
+    `finding` is what the chapter adds to the verdict at the top of the page: a sentence, or nothing.
     """
 
     text: str
     pictures: tuple[Picture, ...] = ()
     block: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    finding: str = ""

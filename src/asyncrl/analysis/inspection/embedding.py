@@ -39,7 +39,8 @@ def show_embedding(subject: Subject) -> Chapter:
     sheet, width, height = thumbnails(recording)
     return Chapter(
         f"The last hidden layer ({recording.features.shape[1]} numbers) of {len(recording):,} states in two "
-        "dimensions, by t-SNE. States that are close together look similar to the agent. Point at one to see it.",
+        "dimensions, by t-SNE. States that are close together look similar to the agent. Point at a state, or tap it, "
+        "to see it. Values, advantages and returns are in training units: of clipped, scaled and discounted rewards.",
         (Picture("embedding", figure, in_page=False),),
         "embedding",
         {
@@ -75,17 +76,25 @@ def embed(features: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
 
 
 def thumbnails(recording: Recording) -> tuple[str, int, int]:
-    """One image with a thumbnail of each state, as a data URL, and a thumbnail's width and height."""
-    height, width = recording.frame(0).shape[:2]
+    """One image with a thumbnail of each state, as a data URL, and a thumbnail's width and height.
+
+    Thumbnails leave out the empty margins of frames, which are most of the picture in environments such as CartPole.
+    """
+    full_height, full_width = recording.frame(0).shape[:2]
+    rows, columns = recording.interior
+    height, width = rows.stop - rows.start, columns.stop - columns.start
     factor = THUMBNAIL / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    rows = -(-len(recording) // COLUMNS)
-    sheet = Image.new("RGB", (size[0] * COLUMNS, size[1] * rows))
+    sheet = Image.new("RGB", (size[0] * COLUMNS, size[1] * -(-len(recording) // COLUMNS)))
     for number, step in enumerate(recording.steps):
         with Image.open(io.BytesIO(step.frame)) as frame:
-            frame.draft("RGB", size)
+            frame.draft(
+                "RGB", (round(full_width * factor), round(full_height * factor))
+            )  # reads it at a lower resolution
+            scale = frame.width / full_width
+            box = (columns.start * scale, rows.start * scale, columns.stop * scale, rows.stop * scale)
             row, column = divmod(number, COLUMNS)
-            sheet.paste(frame.resize(size), (column * size[0], row * size[1]))
+            sheet.paste(frame.resize(size, box=box), (column * size[0], row * size[1]))
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=70)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), *size

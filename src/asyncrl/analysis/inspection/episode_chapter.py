@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
@@ -21,10 +22,13 @@ SHORT_VIDEO, SLOW_FPS = 300, 8.0
 """A video of fewer steps than the first shows at most the second number of steps per second, so that one can follow."""
 MOST_LINES = 8
 """Preferences drawn over time: those that vary most. The others are shown as bars only."""
+SMOOTH_FROM, SMOOTH_PARTS = 160, 40
+"""Number of steps from which preferences are drawn as moving averages, because a picture cannot show so many, and the
+number of averages that fit into the video side by side."""
 PREFERENCE_NAMES = {
     "probabilities": ("action probabilities", "probabilities"),
     "action values": ("action values (Q)", "action values"),
-    "distribution": ("means of the action", "means"),
+    "distribution": ("means of the action", "means of\nthe action"),
 }
 """The names of preferences by their kind: in a text, and beside an axis."""
 
@@ -41,14 +45,22 @@ def show_episode(subject: Subject, folder: Path) -> Chapter:
     write_video((recording.frame(number) for number in range(part.stop)), path, fps)
     figure, (left, right) = _draw(recording)
     values = recording.reading.values
+    window = _window(part.stop)
+    averages = (
+        f" The {PREFERENCE_NAMES[recording.readout.kind][1]} are drawn as averages over {window} steps; the bars "
+        "beside the video show every step."
+        if window > 1
+        else ""
+    )
     curves = PREFERENCE_NAMES[recording.readout.kind][0] + ("" if values is None else ", value")
     return Chapter(
         f"What the agent sees, does and expects: {curves} and rewards ({_length(recording)}). "
-        "Click into the curves to go to a step. The space bar pauses and plays.",
+        f"Click or tap the curves to go to a step.{averages}",
         (Picture("episode", figure),),
         "episode",
         {
             "video": "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode(),
+            "poster": "data:image/jpeg;base64," + base64.b64encode(recording.steps[0].frame).decode(),
             "fps": fps,
             "names": recording.readout.names,
             "kind": recording.readout.kind,
@@ -61,6 +73,17 @@ def show_episode(subject: Subject, folder: Path) -> Chapter:
             "right": right,
         },
     )
+
+
+def _window(steps: int) -> int:
+    """Number of steps over which preferences are averaged for a drawing of so many steps."""
+    return steps // SMOOTH_PARTS if steps >= SMOOTH_FROM else 1
+
+
+def smoothed(preferences: Numbers, lengths: NDArray[np.int64], window: int) -> Numbers:
+    """Moving averages of preferences [T, K] within each episode, whose lengths sum to T."""
+    episodes = np.split(preferences, lengths.cumsum()[:-1])
+    return np.concatenate([uniform_filter1d(episode, window, axis=0, mode="nearest") for episode in episodes])
 
 
 def _length(recording: Recording) -> str:
@@ -97,13 +120,15 @@ def _draw_values(axes: Axes, recording: Recording, part: slice) -> None:
     assert recording.reading.values is not None
     axes.plot(recording.reading.values[part], color=COLOURS[0], linewidth=1.2, label="value")
     axes.plot(recording.returns[part], color=COLOURS[1], linewidth=0.9, alpha=0.7, label="return that followed")
-    axes.set_ylabel("value")
+    axes.set_ylabel("value and return\n(training units)")
     _add_legend(axes)
 
 
 def _draw_preferences(axes: Axes, recording: Recording, part: slice) -> None:
     """Draws the probabilities of one choice as layers that sum to 1, and other preferences as lines."""
-    readout, preferences = recording.readout, recording.reading.preferences[part]
+    readout = recording.readout
+    lengths = recording.lengths[: recording.video_episodes]
+    preferences = smoothed(recording.reading.preferences[part], lengths, _window(part.stop))
     axes.set_ylabel(PREFERENCE_NAMES[readout.kind][1])
     if readout.kind == "probabilities" and len(readout.sizes) == 1:
         likely = np.sort(np.argsort(-preferences.mean(0))[:MOST_LINES])
@@ -129,8 +154,8 @@ def _draw_rewards(axes: Axes, recording: Recording, part: slice) -> None:
     rewards = recording.rewards[part]
     colours = np.where(rewards < 0, COLOURS[1], COLOURS[2])
     axes.bar(np.arange(part.stop), rewards, width=max(1.0, part.stop / 400), color=colours)
-    axes.set_ylabel("reward")
+    axes.set_ylabel("reward\n(unclipped)")
 
 
 def _add_legend(axes: Axes) -> None:
-    axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), fontsize=7)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.005, 1), fontsize=8)

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 from gymnasium.spaces import Box
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from asyncrl.algorithms.base import Explorer
 from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
 from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.readout import Readout
 from asyncrl.envs.actions import action_codec
-from asyncrl.envs.make import make_environments
 from asyncrl.runtime.agent import Agent
-from asyncrl.runtime.collector import Collector
-from asyncrl.runtime.networks import make_network
-from asyncrl.runtime.rollout_buffer import RolloutRules
-from asyncrl.types import Decision, Episode, Progress, State
 
-ENVIRONMENTS, STEPS = 16, 128
-"""Number of environments that are played side by side, and of steps in each."""
 MOST_NAMES = 24
 """With more actions than this, a drawing shows their numbers instead of their names."""
-
-
-@dataclass(frozen=True)
-class FirstSteps:
-    """What the untrained agent did."""
-
-    actions: NDArray[np.float32]  # [steps, ...] in the agent's own units
-    rewards: NDArray[np.float32]  # [steps], unclipped
-    episodes: tuple[Episode, ...]  # those that ended
 
 
 def show_first_policy(subject: Subject) -> Chapter:
     """Shows how the initial network acts, and whether it meets any reward."""
     agent, readout = subject.agent, subject.recording.readout
-    first = play_untrained(agent)
+    first = subject.untrained
     paid = int((first.rewards != 0).sum())
     if not paid:
         found = "it met no reward: unless exploration finds one, there is nothing to learn from"
     elif len(np.unique(first.rewards)) == 1:
         found = f"every step gave a reward of {first.rewards[0]:g}"
     else:
-        found = f"{paid:,} of them gave a reward ({first.rewards.min():g} to {first.rewards.max():g})"
+        found = f"{paid:,} of them gave a reward ({first.rewards.min():.4g} to {first.rewards.max():.4g})"
     returns = [episode.total_reward for episode in first.episodes]
     ended = (
         f"{len(returns)} episodes ended, with a mean return of {np.mean(returns):.4g}"
@@ -61,29 +41,6 @@ def show_first_policy(subject: Subject) -> Chapter:
         f"first training step: {found}; {ended}.",
         (Picture("first_policy", _draw(readout, agent, first.actions, now), "Actions taken before training and now"),),
     )
-
-
-def play_untrained(agent: Agent) -> FirstSteps:
-    """Plays with the run's initial parameters, acting as a worker does at the first training step."""
-    experiment, info = agent.experiment, agent.info
-    network, random = make_network(experiment, info), torch.Generator().manual_seed(experiment.seed)
-    collector = Collector(
-        make_environments(experiment, ENVIRONMENTS, masked=info.masked),
-        network.initial_state(ENVIRONMENTS),
-        RolloutRules(STEPS, discount=1.0),
-        experiment.seed,
-        source=f"{info.id} before training",
-    )
-    explore: Explorer = experiment.algorithm.explorer(network, ENVIRONMENTS, random)
-
-    def policy(observations: object, state: State, begins: torch.Tensor) -> Decision:
-        outputs, after, _ = network.act(observations, state, begins)
-        return Decision(explore(outputs, Progress(0, experiment.steps)), after)
-
-    rollout = collector.collect(policy)
-    collector.environments.close()
-    valid = rollout.valid
-    return FirstSteps(rollout.actions[valid].numpy(), rollout.rewards[valid].numpy(), collector.pop_finished())
 
 
 def _draw(readout: Readout, agent: Agent, then: NDArray[np.float32], now: NDArray[np.float32]) -> Figure:
@@ -100,6 +57,7 @@ def _draw(readout: Readout, agent: Agent, then: NDArray[np.float32], now: NDArra
         long = max(map(len, names)) * len(names) > 75
         axes.set_xticks(places, names, rotation=45 if long else 0, ha="right" if long else "center")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_ylabel("share of the actions")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return figure
 
@@ -115,5 +73,8 @@ def _draw_dimensions(readout: Readout, then: NDArray[np.float32], now: NDArray[n
                 weights = np.full(len(actions), 1 / len(actions))
                 axes.hist(actions[:, number], bins, weights=weights, alpha=0.6, color=colour, label=label)
             axes.set_title(readout.names[number])
+            axes.set_xlabel("action")
+        row[0].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        row[0].set_ylabel("share of the actions")
         row[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return figure

@@ -27,14 +27,14 @@ def show_notable_states(subject: Subject) -> Chapter:
         raise NotShownError("its network has no value output")
     values, advantages = recording.reading.values, recording.returns - recording.reading.values
     kinds = [
-        ("Highest value", values, values),
-        ("Lowest value", -values, values),
-        ("Greatest advantage: the return was better than the value", advantages, advantages),
-        ("Least advantage: the return was worse than the value", -advantages, advantages),
+        ("Highest value", values, "value", values),
+        ("Lowest value", -values, "value", values),
+        ("Greatest advantage: the return was better than the value", advantages, "advantage", advantages),
+        ("Least advantage: the return was worse than the value", -advantages, "advantage", advantages),
     ]
     pictures = tuple(
-        Picture(f"notable_states_{number}", _draw(recording, largest(order), shown), caption)
-        for number, (caption, order, shown) in enumerate(kinds)
+        Picture(f"notable_states_{number}", _draw(recording, largest(order), name, shown), caption)
+        for number, (caption, order, name, shown) in enumerate(kinds)
     )
     return Chapter(
         f"Chosen among {len(recording):,} states. The advantage is the return that followed minus the value. Both are "
@@ -60,13 +60,17 @@ def largest(numbers: Numbers, count: int = SHOWN, apart: int = APART) -> list[in
     return chosen
 
 
-def _draw(recording: Recording, chosen: list[int], shown: Numbers) -> Figure:
-    height, width = recording.frame(0).shape[:2]
+def _draw(recording: Recording, chosen: list[int], name: str, shown: Numbers) -> Figure:
+    height, width = recording.frame(0)[recording.interior].shape[:2]
     panel = max(NARROWEST, min(9 / SHOWN, TALLEST * width / height))
     with drawing(panel * SHOWN, min(TALLEST, panel * height / width) + 0.45, 1, SHOWN) as (figure, [row]):
         for axes, number in zip(row, [*chosen, *[None] * (SHOWN - len(chosen))], strict=True):
             if number is None:
                 axes.set_visible(False)
                 continue
-            draw_image(axes, recording.frame(number), f"{shown[number]:.3g}\n{recording.place(number)}")
+            draw_image(
+                axes,
+                recording.frame(number)[recording.interior],
+                f"{name} {shown[number]:.3g}\n{recording.place(number)}",
+            )
         return figure

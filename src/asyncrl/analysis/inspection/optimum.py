@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.picture import COLOURS
 from asyncrl.analysis.readout import first_outputs
 from asyncrl.envs.catch import CatchVectorEnv
@@ -65,7 +66,12 @@ def show_optimum(subject: Subject) -> Chapter:
     pictures = [Picture("optimum", _scatter(values[alive], best, is_best))]
     if table.maps:
         pictures.insert(
-            0, Picture("optimum_maps", _maps(table, values), "Above: the agent's values. Below: the exact values.")
+            0,
+            Picture(
+                "optimum_maps",
+                _maps(table, values),
+                "Above: the agent's values. Below: the exact values. Empty cells end an episode or cannot be reached.",
+            ),
         )
     return Chapter(
         f"Dynamic programming gives the exact value of all {int(alive.sum()):,} reachable states. The agent's "
@@ -73,6 +79,22 @@ def show_optimum(subject: Subject) -> Chapter:
         f"where the exact values lie between {best.min():.3g} and {best.max():.3g}. This includes states that a good "
         "agent never visits.",
         tuple(pictures),
+        finding=_finding(subject.recording, table, float(is_best.mean())),
+    )
+
+
+def _finding(recording: Recording, table: Table, share: float) -> str:
+    """What the optimum says of the agent: its discounted return from the start beside that of optimal play."""
+    best = {
+        board.tobytes(): value for board, value in zip(table.observations, table.action_values.max(-1), strict=True)
+    }
+    starts = np.flatnonzero(recording.step_numbers == 0)
+    observed = recording.observations(starts).numpy().astype(table.observations.dtype)
+    optimal = float(np.mean([best[board.tobytes()] for board in observed]))
+    return (
+        f"From the start of an episode, optimal play is worth {optimal:.3g} on average, and the agent got "
+        f"{recording.returns[starts].mean():.3g} (discounted, in training units). Its preferred action is optimal in "
+        f"{share:.0%} of all reachable states."
     )
 
 
@@ -191,11 +213,12 @@ def _reachable(environment: Any, probability: Array) -> NDArray[np.bool_]:
 def _maps(table: Table, values: NDArray[np.float32]) -> Figure:
     exact = table.action_values.max(-1)
     known = exact[~np.isnan(exact)]
-    low, high = min(known.min(), values.min()), max(known.max(), values.max())
+    shown = values[~np.isnan(exact)]
+    low, high = min(known.min(), shown.min()), max(known.max(), shown.max())
     columns = len(table.maps)
     cells = next(iter(table.maps.values())).shape
-    panel = min(4.5, 9 / columns)
-    with drawing(panel * columns, 2 * min(3.2, panel * cells[0] / cells[1]) + 0.9, 2, columns) as (figure, grid):
+    panel = min(3.2, 9 / columns)
+    with drawing(panel * columns, 2 * min(2.6, panel * cells[0] / cells[1]) + 0.9, 2, columns) as (figure, grid):
         for column, (title, states) in enumerate(table.maps.items()):
             for axes, numbers in zip(grid[:, column], (np.where(np.isnan(exact), np.nan, values), exact), strict=True):
                 drawn = draw_image(
@@ -205,7 +228,7 @@ def _maps(table: Table, values: NDArray[np.float32]) -> Figure:
             grid[1, column].set_xlabel(table.axes[0])
         for axes, label in zip(grid[:, 0], ("agent", "optimum"), strict=True):
             axes.set_ylabel(f"{label}\n{table.axes[1]}")
-        figure.colorbar(drawn, ax=grid, label="value", pad=0.01)
+        figure.colorbar(drawn, ax=grid, label="value (training units)", pad=0.01)
         return figure
 
 
@@ -220,7 +243,7 @@ def _scatter(values: NDArray[np.float32], best: Array, is_best: NDArray[np.bool_
             )
         ends = [min(best.min(), values.min()), max(best.max(), values.max())]
         axes.plot(ends, ends, color="0.5", linewidth=0.8, linestyle=":")
-        axes.set_xlabel("exact value of acting optimally")
-        axes.set_ylabel("agent's value")
+        axes.set_xlabel("exact value of acting optimally (training units)")
+        axes.set_ylabel("agent's value (training units)")
         axes.legend()
         return figure

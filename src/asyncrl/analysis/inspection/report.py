@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from asyncrl.algorithms import algorithm_name
 from asyncrl.analysis.advice import advise
 from asyncrl.analysis.drawing import gradient, to_png, to_svg
@@ -25,6 +23,7 @@ from asyncrl.analysis.inspection.saliency_chapter import show_saliency
 from asyncrl.analysis.inspection.streams import show_streams
 from asyncrl.analysis.inspection.training_curves import show_training
 from asyncrl.analysis.inspection.value_map import show_map
+from asyncrl.analysis.inspection.verdict import verdict_on
 from asyncrl.analysis.readout import readout_of
 from asyncrl.check import Check
 from asyncrl.errors import UserError
@@ -172,6 +171,7 @@ def _page(subject: Subject, shown: Sequence[tuple[str, Chapter]], missing: Seque
     page: str = environment.get_template("report.html").render(
         title=subject.run.path.resolve().name.encode("utf-8", "replace").decode(),
         facts=_facts(subject),
+        verdict=verdict_on(subject, [chapter.finding for _, chapter in shown if chapter.finding]),
         remarks=[check for check in _remarks(subject.run) if check.verdict != "good"],
         chapters=shown,
         missing=missing,
@@ -190,7 +190,6 @@ def _remarks(run: RunFolder) -> list[Check]:
 
 def _facts(subject: Subject) -> dict[str, str]:
     experiment, recording = subject.agent.experiment, subject.recording
-    returns = [episode.total_reward for episode in recording.episodes if episode.is_whole]
     facts = {
         "environment": subject.agent.info.id,
         "algorithm": algorithm_name(experiment.algorithm),
@@ -201,7 +200,4 @@ def _facts(subject: Subject) -> dict[str, str]:
     }
     if recording.render_problem:
         facts["pictures"] = "observations, because the environment cannot draw itself"
-    if returns:
-        episodes = "one episode" if len(returns) == 1 else f"{len(returns)} episodes"
-        facts["mean return"] = f"{np.mean(returns):.4g} over {episodes}"
     return facts

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
-from asyncrl.analysis.drawing import draw_image, drawing
+from asyncrl.analysis.drawing import MARK, draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, Picture, Subject
+from asyncrl.analysis.inspection.decidedness import RANDOM_WARNING
 from asyncrl.analysis.inspection.notable_states import largest
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import (
@@ -34,62 +35,142 @@ VECTOR_STATES = 200
 """Number of states over which the saliency of vectors is averaged."""
 MOST_ENTRIES = 40
 """Number of a vector's entries that are shown: the most important ones."""
+ACCIDENTS = "What an agent that has learned nothing depends on is an accident of its initial parameters."
+AGREE = 0.5
+"""Two methods agree if their maps have at least this correlation, as a mean over the states shown."""
+VECTORS_DISAGREE = (
+    "Perturbation replaces an entry by the values that it has in other states, while gradients ask for a change of one "
+    "in the entry's own unit. So an entry that hardly varies in play, but to which the outputs are sensitive, has a "
+    "longer bar by gradients."
+)
+SMALL_DISAGREE = (
+    "Perturbation sets a cell to zero, so it cannot find anything in a cell that is zero already. Gradients also mark "
+    "empty cells, where something could have appeared."
+)
+LARGE_DISAGREE = (
+    "Perturbation blurs a place, which changes nothing where the picture is uniform. Gradients also mark such places, "
+    "and single pixels that a blur hardly touches."
+)
 
 
 def show_saliency(subject: Subject) -> Chapter:
     """Shows what the policy and the value depend on, by perturbation and by gradients."""
     recording = subject.recording
-    methods = [
-        ("perturbation", by_perturbation, "By perturbation: how much the outputs change if this place is changed")
-    ]
-    note = ""
+    methods: dict[str, tuple[Method, str]] = {
+        "perturbation": (by_perturbation, "By perturbation: how much the outputs change if this place is changed")
+    }
+    is_random = subject.decidedness.is_random
+    notes = [f"{RANDOM_WARNING} {ACCIDENTS}"] if is_random else []
     try:
         for key in spaces_of(subject.agent):
             by_gradient(recording, 0, key)
-        methods.append(
-            ("gradients", by_gradient, "By gradients: how strongly the outputs react to a very small change")
-        )
+        methods["gradients"] = (by_gradient, "By gradients: how strongly the outputs react to a very small change")
     except RuntimeError as error:
-        note = f" The network is not differentiable by its observation ({str(error).splitlines()[0]})."
+        notes.append(f"The network is not differentiable by its observation ({str(error).splitlines()[0]}).")
     pictures: list[Picture] = []
+    has_images = False
     for number, (key, space) in enumerate(spaces_of(subject.agent).items()):
-        draw = _draw_vector if len(space.shape) == 1 else _draw_maps
-        for name, method, how in methods:
+        is_vector = len(space.shape) == 1
+        has_images |= not is_vector
+        states = [] if is_vector else _states(recording)
+        found = {
+            name: [mean_saliency(recording, method, VECTOR_STATES, key)]
+            if is_vector
+            else [method(recording, state, key) for state in states]
+            for name, (method, _) in methods.items()
+        }
+        for name, (_, how) in methods.items():
+            figure = (
+                _draw_vector(subject, key, found[name][0])
+                if is_vector
+                else _draw_maps(subject, key, states, found[name])
+            )
             file = f"saliency_{name}" + (f"_{number}" if key else "")
-            pictures.append(Picture(file, draw(subject, key, method), f"{key}: {how}" if key else how))
+            pictures.append(Picture(file, figure, f"{key}: {how}" if key else how))
+        if (
+            len(found) > 1
+            and not is_random
+            and (reason := why_they_disagree(found["perturbation"], found["gradients"]))
+        ):
+            notes.append(f"{key}: {reason}" if key else reason)
     outputs = "the policy and to the value" if recording.readout.has_value else "the policy"
     streams = " (the advantage stream and the value stream)" if recording.readout.dueling else ""
-    return Chapter(
-        f"Which parts of the observation matter to {outputs}{streams}. Images are shown for the states of highest "
-        f"and lowest value and advantage. For vectors, each bar is a mean over many states.{note}",
-        tuple(pictures),
+    how_shown = (
+        "Images are shown for the states of highest and lowest value and advantage. All moments in a row share one "
+        "scale: full colour is the strongest saliency among them, so a picture with little colour shows a moment at "
+        "which little mattered."
+        if has_images
+        else f"Each bar is a mean over up to {VECTOR_STATES} states, relative to the longest bar."
     )
+    text = f"Which parts of the observation matter to {outputs}{streams}. {how_shown}"
+    return Chapter(" ".join([text, *notes]), tuple(pictures))
 
 
-def _draw_maps(subject: Subject, key: str, method: Method) -> Figure:
+def _draw_maps(subject: Subject, key: str, states: list[int], found: list[Saliency]) -> Figure:
+    """Draws the saliency of some states over their images, with one scale for each row."""
     recording, space = subject.recording, spaces_of(subject.agent)[key]
-    numbers = _states(recording)
     height, width = space.shape[1:] if is_channels_first(space) else space.shape[:2]
     rows = ("policy", "value") if recording.readout.has_value else ("policy",)
     row_height = min(2.6, 9 / STATES * height / width)
-    with drawing(9, len(rows) * row_height + 0.5, len(rows), STATES) as (figure, grid):
-        for column in range(STATES):
-            if column >= len(numbers):
-                for axes in grid[:, column]:
-                    axes.set_visible(False)
-                continue
-            maps = method(recording, numbers[column], key)
-            image = _grey_image(recording, numbers[column], key)
-            for axes, what in zip(grid[:, column], rows, strict=True):
-                title = recording.place(numbers[column]) if what == "policy" else ""
-                draw_image(axes, overlay(image, getattr(maps, what), SHADES[what]), title)
-                if not column:
-                    axes.set_ylabel(what)
+    with drawing(9, len(rows) * row_height + 0.8, len(rows), STATES) as (figure, grid):
+        for axes in grid[:, len(states) :].flat:
+            axes.set_visible(False)
+        for row, what in zip(grid, rows, strict=True):
+            row[0].set_ylabel(what)
+            strongest = max(float(getattr(maps, what).max()) for maps in found)
+            for axes, state, maps in zip(row, states, found, strict=False):
+                image = _grey_image(recording, state, key)
+                title = recording.place(state) if what == "policy" else ""
+                draw_image(axes, overlay(image, getattr(maps, what), SHADES[what], strongest), title)
+        _warn(figure, subject)
         return figure
 
 
-def overlay(image: NDArray[np.float32], saliency: Map, colour: tuple[float, float, float]) -> NDArray[np.float32]:
-    """Lays a map over a grey image [H, W] in [0, 1]; the most salient place gets the full colour [H, W, 3]."""
+def _warn(figure: Figure, subject: Subject) -> None:
+    """Writes above a picture that its policy is still random, if it is."""
+    if subject.decidedness.is_random:
+        figure.suptitle(RANDOM_WARNING, x=0.01, ha="left", fontsize=10, color=MARK)
+
+
+def why_they_disagree(perturbation: Sequence[Saliency], gradients: Sequence[Saliency]) -> str:
+    """Says why the two methods find different places for the policy or the value; empty where they agree.
+
+    Args:
+        perturbation: The saliency of some states by perturbation.
+        gradients: The saliency of the same states by gradients.
+    """
+    differ: list[str] = []
+    for what in ("policy", "value"):
+        pairs = [(getattr(one, what), getattr(other, what)) for one, other in zip(perturbation, gradients, strict=True)]
+        agreement = [_correlation(*pair) for pair in pairs if pair[0] is not None and pair[0].any() and pair[1].any()]
+        if agreement and np.mean(agreement) < AGREE:
+            differ.append(f"{what} (correlation {np.mean(agreement):.2f})")
+    if not differ:
+        return ""
+    first = perturbation[0].policy
+    reason = (
+        VECTORS_DISAGREE
+        if first.ndim == 1
+        else LARGE_DISAGREE
+        if first.shape != gradients[0].policy.shape
+        else (SMALL_DISAGREE)
+    )
+    return f"The two methods disagree about the {' and the '.join(differ)}. {reason}"
+
+
+def _correlation(perturbation: Map, gradients: Map) -> float:
+    """The correlation of two maps of one state; the finer one is reduced to the largest entry of each cell."""
+    for axis, cells in enumerate(perturbation.shape):
+        parts = np.array_split(gradients, cells, axis)
+        gradients = np.stack([part.max(axis) for part in parts], axis)
+    with np.errstate(invalid="ignore"):  # a constant map correlates with nothing
+        return float(np.nan_to_num(np.corrcoef(perturbation.ravel(), gradients.ravel())[0, 1]))
+
+
+def overlay(
+    image: NDArray[np.float32], saliency: Map, colour: tuple[float, float, float], strongest: float
+) -> NDArray[np.float32]:
+    """Lays a map over a grey image [H, W] in [0, 1]; the strongest saliency gets the full colour [H, W, 3]."""
     sized = zoom(
         saliency,
         (image.shape[0] / saliency.shape[0], image.shape[1] / saliency.shape[1]),
@@ -97,7 +178,6 @@ def overlay(image: NDArray[np.float32], saliency: Map, colour: tuple[float, floa
         grid_mode=True,
         mode="nearest",
     )
-    strongest = sized.max()
     share = (sized / strongest)[..., None] if strongest > 0 else np.zeros((*image.shape, 1))
     shaded = 0.15 + 0.6 * image[..., None]
     return np.asarray(np.clip(shaded * (1 - 0.9 * share) + np.asarray(colour) * 0.9 * share, 0, 1), np.float32)
@@ -117,29 +197,30 @@ def _grey_image(recording: Recording, number: int, key: str) -> NDArray[np.float
     return (array - lowest) / ((highest - lowest) or 1.0)
 
 
-def _draw_vector(subject: Subject, key: str, method: Method) -> Figure:
-    recording = subject.recording
-    policy, value = mean_saliency(recording, method, VECTOR_STATES, key)
-    shown_maps = [("policy", policy)] if value is None else [("policy", policy), ("value", value)]
-    own = observation_names(subject.agent.info, len(policy)) if not key else None
-    names = own or tuple(f"{key} {number}" for number in range(len(policy)))
-    shown = np.sort(np.argsort(-sum(relative(found) for _, found in shown_maps))[:MOST_ENTRIES])
-    with drawing(4.5 * len(shown_maps), 0.8 + 0.22 * len(shown), 1, len(shown_maps), sharey=True) as (figure, [row]):
-        for axes, (what, found), colour in zip(row, shown_maps, COLOURS, strict=False):
-            axes.barh(range(len(shown)), relative(found)[shown], color=colour)
+def _draw_vector(subject: Subject, key: str, found: Saliency) -> Figure:
+    shown_maps = [("policy", found.policy)] + ([] if found.value is None else [("value", found.value)])
+    own = observation_names(subject.agent.info, len(found.policy)) if not key else None
+    names = own or tuple(f"{key} {number}" for number in range(len(found.policy)))
+    shown = np.sort(np.argsort(-sum(relative(saliency) for _, saliency in shown_maps))[:MOST_ENTRIES])
+    with drawing(4.5 * len(shown_maps), 1.3 + 0.22 * len(shown), 1, len(shown_maps), sharey=True) as (figure, [row]):
+        for axes, (what, saliency), colour in zip(row, shown_maps, COLOURS, strict=False):
+            axes.barh(range(len(shown)), relative(saliency)[shown], color=colour)
             axes.set_title(what)
-            axes.set_xticks([])
+            axes.set_xlim(0, 1.02)
+            axes.set_xticks([0, 0.5, 1])
+            axes.set_xlabel("relative to the most important entry")
         row[0].set_yticks(range(len(shown)), [names[entry] for entry in shown])
         row[0].invert_yaxis()
+        _warn(figure, subject)
         return figure
 
 
-def mean_saliency(recording: Recording, method: Method, states: int, key: str = "") -> tuple[Map, Map | None]:
+def mean_saliency(recording: Recording, method: Method, states: int, key: str = "") -> Saliency:
     """The saliency of a vector for policy and value: the mean over a number of states."""
     numbers = np.unique(np.linspace(0, len(recording) - 1, states).astype(int))
     maps = [method(recording, int(number), key) for number in numbers]
     values = [one.value for one in maps if one.value is not None]
-    return np.mean([one.policy for one in maps], 0), np.mean(values, 0) if values else None
+    return Saliency(np.mean([one.policy for one in maps], 0), np.mean(values, 0) if values else None)
 
 
 def relative(saliency: Map) -> Map:

@@ -24,11 +24,11 @@ def show_streams(subject: Subject) -> Chapter:
     steps = np.arange(len(value))
     with drawing(9, 3.6, 2, 1, sharex=True) as (figure, [[above], [below]]):
         above.plot(steps, value, color=COLOURS[0], linewidth=1.2)
-        above.set_ylabel("V(s)")
+        above.set_ylabel("V(s)\n(training units)")
         for number, colour in zip(most_varying(action_values), COLOURS, strict=False):
             advantage = action_values[:, number] - value
             below.plot(steps, advantage, color=colour, linewidth=1.0, label=recording.readout.names[number])
-        below.set_ylabel("A(s, a) - mean")
+        below.set_ylabel("A(s, a) - mean\n(training units)")
         below.set_xlabel("step")
         below.legend(loc="upper left", bbox_to_anchor=(1.005, 1))
     spread = float((action_values - value[:, None]).std())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.metric_curves import curves, draw
 
 COLUMNS = 3
+LETTERS = 34
+"""Characters that fit in a line above a curve; longer titles are wrapped."""
 
 
 def show_training(subject: Subject) -> Chapter:
@@ -23,7 +27,7 @@ def show_training(subject: Subject) -> Chapter:
     with drawing(9, 1.9 * rows, rows, COLUMNS) as (figure, grid):
         for axes, (metric, curve) in zip(grid.flat, drawn.items(), strict=False):
             draw(axes, curve, metric)
-            axes.set_title(metric.label, fontsize=9)
+            axes.set_title(textwrap.fill(metric.label, LETTERS), fontsize=9)
         for axes in list(grid.flat)[len(drawn) :]:
             axes.set_visible(False)
     return Chapter("All metrics are drawn over training steps.", (Picture("training", figure),))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from asyncrl.analysis.drawing import drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
+from asyncrl.analysis.inspection.decidedness import RANDOM_WARNING
 from asyncrl.analysis.inspection.recording import Recording
 from asyncrl.analysis.inspection.saliency import by_perturbation
 from asyncrl.analysis.inspection.saliency_chapter import mean_saliency, relative
@@ -23,6 +24,8 @@ CELLS = 80
 """Number of cells along each side of the map."""
 STATES = 100
 """Number of states from which the two most important dimensions are found."""
+MOST_DOTS = 500
+"""Number of visited states that are drawn, taken at random."""
 MOST_NAMES = 16
 """Number of actions that are named beside their colours."""
 
@@ -45,10 +48,11 @@ def show_map(subject: Subject) -> Chapter:
     reading = recording.readout.read(first_outputs(subject.agent, grid))
     chosen = "" if subject.dimensions else ", the two dimensions that matter most"
     others = "" if space.shape[0] == 2 else " All other dimensions are at their median over the states it visited."
+    random = f" {RANDOM_WARNING}" if subject.decidedness.is_random else ""
     recurrent = " The recurrent state is that of an episode's start." if subject.is_recurrent else ""
     return Chapter(
         f"Drawn over {names[pair[0]]} and {names[pair[1]]}{chosen}.{others}{recurrent} Dots are states that the agent "
-        "visited.",
+        f"visited.{random}",
         (
             Picture(
                 "value_and_policy",
@@ -60,8 +64,8 @@ def show_map(subject: Subject) -> Chapter:
 
 def most_important(recording: Recording) -> tuple[int, int]:
     """The numbers of the two dimensions that policy and value depend on most, by perturbation, in rising order."""
-    policy, value = mean_saliency(recording, by_perturbation, STATES)
-    total = relative(policy) + (0 if value is None else relative(value))
+    found = mean_saliency(recording, by_perturbation, STATES)
+    total = relative(found.policy) + (0 if found.value is None else relative(found.value))
     first, second = sorted(np.argsort(-total)[:2].tolist())
     return first, second
 
@@ -94,7 +98,7 @@ def _draw(
     with drawing(9 if panels == 2 else 5, 3.8, 1, panels) as (figure, [row]):
         if reading.values is not None:
             drawn = row[0].imshow(reading.values.reshape(CELLS, CELLS), **options)
-            figure.colorbar(drawn, label="value", pad=0.01)
+            figure.colorbar(drawn, label="value (training units)", pad=0.01)
         axes = row[-1]
         if recording.readout.kind == "distribution":
             drawn = axes.imshow(reading.preferences[:, 0].reshape(CELLS, CELLS), cmap="PuOr_r", **options)
@@ -108,8 +112,9 @@ def _draw(
             bar = figure.colorbar(drawn, ticks=list(named), pad=0.01)
             bar.ax.set_yticklabels([recording.readout.names[number] for number in named])
             bar.ax.set_title("preferred", fontsize=8)
+        dots = np.random.default_rng(0).permutation(visited)[:MOST_DOTS]  # every second state may be the same again
         for one in row:
-            one.plot(*visited[:: max(1, len(visited) // 500)].T, ".", color="white", markersize=1.5, alpha=0.6)
+            one.plot(*dots.T, ".", color="white", markersize=1.5, alpha=0.6)
             one.set_xlim(extent[:2])
             one.set_ylim(extent[2:])
             one.set_xlabel(labels[0])

@@ -3,7 +3,8 @@ const short = (number) => number === null ? "–" : Math.abs(number) >= 1000 ? M
 
 function showEpisode(data) {
   const video = document.querySelector(".episode video"), bars = document.querySelector(".bars");
-  const cursor = document.querySelector(".cursor"), curves = document.querySelector(".episode-curves svg");
+  const cursor = document.querySelector(".cursor"), curves = document.querySelector(".episode-curves svg"), scroll = curves.closest(".scroll");
+  const play = document.querySelector("[data-go=play]"), slider = document.querySelector(".controls input");
   const steps = data.rewards.length, flat = data.preferences.flat();
   const low = data.kind === "probabilities" ? 0 : Math.min(0, ...range(flat)), high = data.kind === "probabilities" ? 1 : Math.max(0, ...range(flat));
   const place = (number) => 100 * (number - low) / (high - low || 1);
@@ -12,10 +13,18 @@ function showEpisode(data) {
     label.textContent = name; track.className = "track"; number.className = "number";
     return { label, number, bar: track.appendChild(document.createElement("i")) };
   });
+  bars.append(...["", "ends", ""].map((kind) => Object.assign(document.createElement("div"), { className: kind })));
+  const label = (number) => data.kind === "probabilities" ? 100 * number + " %" : short(number);
+  bars.querySelector(".ends").append(...[low, high].map((number) => Object.assign(document.createElement("span"), { textContent: label(number) })));
+  slider.max = steps - 1;
   const fields = Object.fromEntries([...document.querySelectorAll("[data-shows]")].map((field) => [field.dataset.shows, field]));
 
+  const stepNow = () => Math.min(steps - 1, Math.floor(video.currentTime * data.fps + 1e-3));
+  const goTo = (step) => { video.currentTime = (Math.max(0, Math.min(steps - 1, step)) + .5) / data.fps; };
+  const toggle = () => video.paused ? video.play() : video.pause();
+
   function show() {
-    const step = Math.min(steps - 1, Math.floor(video.currentTime * data.fps + 1e-3));
+    const step = stepNow();
     const preferences = data.preferences[step], best = bestOfGroups(preferences, data.sizes);
     rows.forEach(({ label, number, bar }, index) => {
       const value = preferences[index], [from, to] = [place(Math.min(0, value)), place(Math.max(0, value))];
@@ -27,17 +36,28 @@ function showEpisode(data) {
     fields.reward.textContent = short(data.rewards[step]);
     fields.total.textContent = short(data.totals[step]);
     if (data.values) fields.value.textContent = short(data.values[step]);
-    cursor.style.left = curves.getBoundingClientRect().width * (data.left + (data.right - data.left) * (step + .5) / steps) + "px";
+    const now = curves.getBoundingClientRect().width * (data.left + (data.right - data.left) * (step + .5) / steps);
+    cursor.style.left = now + "px";
+    if (!video.paused && (now < scroll.scrollLeft || now > scroll.scrollLeft + scroll.clientWidth)) scroll.scrollLeft = now - 40;
+    play.textContent = video.paused ? "play" : "pause";
+    slider.value = step;
   }
   function loop() { show(); requestAnimationFrame(loop); }
   curves.addEventListener("click", (event) => {
     const box = curves.getBoundingClientRect(), share = ((event.clientX - box.left) / box.width - data.left) / (data.right - data.left);
-    video.currentTime = Math.max(0, Math.min(steps - 1, Math.floor(share * steps)) + .5) / data.fps;
+    goTo(Math.floor(share * steps));
   });
+  play.addEventListener("click", toggle);
+  video.addEventListener("click", toggle);
+  slider.addEventListener("input", () => { video.pause(); goTo(+slider.value); });
+  const walk = (by) => { video.pause(); goTo(stepNow() + by); };
+  document.querySelectorAll("[data-go='-1'], [data-go='1']").forEach((button) => button.addEventListener("click", () => walk(+button.dataset.go)));
   document.addEventListener("keydown", (event) => {
-    if (event.key !== " " || event.target.closest("video, button, select, a")) return;
+    if (event.target.closest("button, select, a, input")) return;
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (event.key !== " " && !by) return;
     event.preventDefault();
-    video.paused ? video.play() : video.pause();
+    by ? walk(by) : toggle();
   });
   loop();
 }
@@ -67,7 +87,7 @@ function showEmbedding(data, colours) {
   }
   function point(event) {
     const box = canvas.getBoundingClientRect(), x = event.clientX - box.left, y = event.clientY - box.top;
-    let nearest = -1, distance = 400;
+    let nearest = -1, distance = event.pointerType === "mouse" ? 400 : 1600; // a finger is less exact
     places.forEach(([px, py], index) => {
       const square = (px - x) ** 2 + (py - y) ** 2;
       if (square < distance) { nearest = index; distance = square; }
@@ -82,7 +102,11 @@ function showEmbedding(data, colours) {
     tip.style.top = Math.max(0, Math.min(py + 12, box.height - tip.offsetHeight)) + "px";
   }
   canvas.addEventListener("pointermove", point);
-  canvas.addEventListener("pointerleave", () => { tip.hidden = true; hovered = -1; draw(); });
+  canvas.addEventListener("pointerdown", point);
+  canvas.addEventListener("pointerleave", (event) => {
+    if (event.pointerType !== "mouse") return; // a finger has left as soon as it is lifted, and the picture stays
+    tip.hidden = true; hovered = -1; draw();
+  });
   select.addEventListener("change", draw);
   addEventListener("resize", draw);
   draw();
@@ -100,6 +124,22 @@ function bestOfGroups(preferences, sizes) {
 function range(numbers) {
   return numbers.filter((number) => number !== null).reduce(([low, high], number) => [Math.min(low, number), Math.max(high, number)], [Infinity, -Infinity]);
 }
+
+function showMore() { // one hint for each part of the page is enough
+  document.querySelectorAll("section").forEach((section) => {
+    const wide = [...section.querySelectorAll(".scroll")].find((scroll) => scroll.scrollWidth > scroll.clientWidth + 1);
+    section.querySelectorAll(".more").forEach((hint) => { hint.hidden = hint.closest("figure") !== wide?.closest("figure"); });
+  });
+}
+
+document.querySelectorAll(".zoom").forEach((button) => button.addEventListener("click", () => {
+  const zoomed = button.closest("figure").classList.toggle("zoomed");
+  button.textContent = zoomed ? "shrink" : "enlarge";
+  button.setAttribute("aria-pressed", zoomed);
+  showMore();
+}));
+addEventListener("resize", showMore);
+showMore();
 
 const episodeData = document.getElementById("episode-data"), embeddingData = document.getElementById("embedding-data");
 if (episodeData) showEpisode(JSON.parse(episodeData.textContent));
