@@ -242,7 +242,9 @@ def test_formulas_can_be_typeset() -> None:
         tab = browser.new_page()
         tab.add_script_tag(path=REPOSITORY / "docs" / "katex" / "katex.min.js")
         found = [(page, formula) for page in PAGES for formula in formulas(page)]
-        assert {page for page, _ in found} >= {f"docs/{name}.md" for name in ("a3c", "nstep_q", "onestep_q", "sarsa")}
+        assert {page for page, _ in found} >= {
+            f"docs/{name}.md" for name in ("a3c", "dqn", "nstep_q", "onestep_q", "sarsa")
+        }
         for page, formula in found:
             assert tab.evaluate(f"formula => {{ {wrong} }}", formula) == "", f"{page}: {formula}"
 
