@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -147,27 +148,55 @@ def test_a_trial_below_the_median_is_given_up(in_tmp: Path, capsys: pytest.Captu
 
 @pytest.mark.timeout(300)
 def test_ctrl_c_ends_a_tuning_within_seconds_and_its_trial_goes_on_later(in_tmp: Path) -> None:
-    command = [sys.executable, "-m", "asyncrl", "tune", *SMALL, *SEARCH, "--seconds-per-trial", "500", "--dir", "t"]
+    command = [sys.executable, "-m", "asyncrl", "tune", *SMALL, *SEARCH, "--seconds-per-trial", "60", "--dir", "t"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    lines = Path("t/runs/trial-1,seed=1/metrics.jsonl")
-    # the speed of so long a trial is measured for 50 seconds, so a trial of known length takes the place of this one
-    deadline = time.monotonic() + 100
-    while not Path("t/runs/measuring/metrics.jsonl").exists() and time.monotonic() < deadline:
+    run = RunFolder(Path("t/runs/trial-1,seed=1"))
+    deadline = time.monotonic() + 120
+    while not any(run.checkpoints.glob("step-*")) and time.monotonic() < deadline:
         time.sleep(0.1)
+        if run.metrics_file.exists() and len(run.read_metrics()) > 2:
+            break
     started = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert time.monotonic() - started < 30
     assert process.returncode == 130
     assert "stopped; continue with: asyncrl tune --dir t --trials 20" in out
-    assert not lines.exists()
-    assert not Path("t/runs/measuring").exists()
+    assert (run.read_summary() or {})["status"] == "stopped"
+
     described = TUNINGS.open(Path("t"), None)
     study = Study(Path("t"), described, {}, 3)
     assert not study.ended
     trial = study.ask()
     assert trial.user_attrs["name"] == "trial-1"
     assert trial.params["rollout_length"] == "9"  # the first trial has the preset's settings
+    planned = described.plan(Path("t"), "trial-1,seed=1", trial.params, trial.user_attrs["steps"], 1)
+    assert next(planned.commands())[:2] == ["train", "--resume"]
+
+
+@pytest.mark.timeout(200)
+def test_a_search_whose_first_trial_fails_ends(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[1]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    command = ["tune", "tests.environments:test/Crash-v0", *SMALL[1:], *SEARCH, "--env-option", "after=50"]
+    assert main([*command, "--dir", "t"]) == 1
+    error = capsys.readouterr().err
+    assert "the first trial failed, so no other one is tried" in error
+    assert "ZeroDivisionError: the simulator broke" in error
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("asyncrl.tune.execution.run_tuning", full)
+    assert main(["tune", *SMALL, *SEARCH, "--trials", "1"]) == 1
+    error = capsys.readouterr().err
+    assert "tunes/Catch cannot be written to (No space left on device)" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from tyro.conf import Positional
 from asyncrl.cli.arguments import option_names, parse, parse_pairs, split
 from asyncrl.cli.sweep import check_modules
 from asyncrl.config import Experiment, check_seed
-from asyncrl.errors import UserError
+from asyncrl.errors import RunError, UserError
+from asyncrl.presets import find_preset
 from asyncrl.run_folder import locked
 from asyncrl.sweep.specification import option
 from asyncrl.tune.specification import TUNINGS, Tuning, Value
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(folder: Path, tuning: Tuning, trials: int) -> int:
+    from optuna.exceptions import StorageInternalError
+
     from asyncrl.tune.best import write_best
     from asyncrl.tune.execution import run_tuning
     from asyncrl.tune.space import values_of
@@ -104,11 +107,17 @@ def _run(folder: Path, tuning: Tuning, trials: int) -> int:
         if ended.score is not None:
             write_best(folder, tuning, study, start)
 
-    finished = run_tuning(folder, tuning, study, trials, report)
+    try:
+        finished = run_tuning(folder, tuning, study, trials, report)
+    except (OSError, StorageInternalError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        remedy = f"make room, then continue with: asyncrl tune --dir {folder} --trials {trials}"
+        raise RunError(f"{folder} cannot be written to ({reason}): {remedy}") from error
     if study.scored:
         _print_best(tuning, study, first)
-        print(f"wrote {write_best(folder, tuning, study, start)}")
-        print(f"next: asyncrl train {start.environment} --preset {folder / 'best.yaml'}")
+        preset = write_best(folder, tuning, study, start)
+        imports = "".join(f" --import {module}" for module in sorted(find_preset(str(preset)).modules))
+        print(f"wrote {preset}\nnext: asyncrl train {start.environment} --preset {preset}{imports}")
     if failed:
         print(f"{failed} failed: their output is in {folder / 'logs'}")
     if not finished:

@@ -59,8 +59,7 @@ def write_preset(path: Path, content: PresetFile) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    text = f"# asyncrl train {content.environment} --preset {path}\n"
-    write_text(path, text + yaml.safe_dump(asdict(content), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(asdict(content), sort_keys=False, allow_unicode=True))
 
 
 def differences(experiment: Experiment, start: Experiment) -> dict[str, Any]:
