@@ -21,10 +21,11 @@ from asyncrl.cli.sweep import Arguments
 from asyncrl.cli.train import experiment_from
 from asyncrl.config import setting
 from asyncrl.errors import UserError
-from asyncrl.run_folder import locked
+from asyncrl.run_folder import locked, new_run_folder
 from asyncrl.sweep.folder import runs_in
 from asyncrl.sweep.results import Result, summarise
 from asyncrl.sweep.specification import SWEEPS, Sweep, Trial
+from tests.experiments import small
 
 QUICK = ["Catch", "--runtime", "serial", "--workers", "1", "--envs-per-worker", "4", "--hidden", "8", "--steps", "2k"]
 
@@ -216,6 +217,15 @@ def test_another_sweep_of_an_environment_has_a_folder_of_its_own_and_the_same_on
     assert SWEEPS.open(Path("sweeps/CatchMemory"), None) == third
     with pytest.raises(UserError, match=r"the sweep in sweeps/Catch-2 cannot be read"):
         SWEEPS.open(Path("sweeps/Catch-2"), None)
+
+
+def test_a_run_that_was_stopped_before_it_wrote_anything_begins_again(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        pass
+    assert new_run_folder(small(), "a3c", tmp_path, overwrite=False).path == tmp_path
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="exists: go on with --resume"):
+        new_run_folder(small(), "a3c", tmp_path, overwrite=False)
 
 
 def test_a_folder_that_is_no_sweep_is_left_alone(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
             open_run_folder(run_dir)  # refuses to delete a folder that is not a run
             with locked(run_dir):
                 shutil.rmtree(run_dir)
-        if run_dir.is_dir() and any(run_dir.iterdir()):
+        if run_dir.is_dir() and any(path.name != LOCK for path in run_dir.iterdir()):
             raise UserError(
                 f"the run folder {run_dir} exists: go on with --resume, replace it with --overwrite, "
                 "or choose another --run-dir"
