@@ -1,1 +1,1 @@
-"""What a run did and what its agent learned, as pictures and films."""
+"""What a run did and what its agent learned, as pictures and videos."""
