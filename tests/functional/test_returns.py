@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asyncrl.functional.returns import multi_step_returns, n_step_returns
+from asyncrl.functional.returns import lambda_returns, multi_step_returns, n_step_returns
 
 GAMMA = 0.9
 
@@ -67,6 +67,21 @@ def test_multi_step_returns_equal_the_literal_sum(pattern: list[str], steps: int
             assert float(returns[t]) == pytest.approx(literal_return(t, *window))
     if steps >= len(rewards):
         torch.testing.assert_close(returns, n_step_returns(rewards, discounts, values, valid))
+
+
+@given(patterns, st.sampled_from([0.0, 0.3, 0.95, 1.0]), st.integers(0, 1000))
+def test_lambda_returns_are_generalised_advantages(pattern: list[str], decay: float, seed: int) -> None:
+    rewards, discounts, values, valid = transitions(pattern, seed)
+    advantages = lambda_returns(rewards, discounts, values, valid, decay) - values[:-1]
+    errors = rewards + discounts * values[1:] - values[:-1]  # δ_t
+    for t in range(len(rewards)):
+        total, factor = 0.0, 1.0  # Σ_k (γλ)^k δ_{t+k}, up to the end of the episode
+        for k in range(t, len(rewards)):
+            if not valid[k]:
+                break
+            total += factor * float(errors[k])
+            factor *= decay * float(discounts[k])
+        assert float(advantages[t]) == pytest.approx(total, abs=1e-9)
 
 
 def test_hand_worked_terminated() -> None:

@@ -26,6 +26,7 @@ class A3C(Algorithm):
     """Policy gradient with n-step advantages, a value baseline and an entropy bonus.
 
     The loss is Σ_t [ -log π(a_t|s_t) (R_t - V(s_t)) - β H(π(s_t)) + c (R_t - V(s_t))² ], with n-step returns R_t.
+    With λ < 1 they are λ-returns, and R_t - V(s_t) is the generalised advantage estimate (Schulman et al. 2016).
     Algorithm S3 omits the entropy term that the paper's §4 describes and its experiments used.
     """
 
@@ -37,11 +38,15 @@ class A3C(Algorithm):
     """Of the entropy bonus, which keeps the policy from narrowing early [β]."""
     value_weight: float = 0.5
     """Of the squared value error [c]."""
+    gae_lambda: float = 1.0
+    """Weight of long returns against short ones in advantages and value targets [λ of GAE]; 1 is the paper's."""
 
     def __post_init__(self) -> None:
         check_rollouts(self.rollout_length, self.discount)
         if min(self.entropy_weight, self.value_weight) < 0:
             raise UserError("--entropy-weight and --value-weight must not be negative")
+        if not 0 <= self.gae_lambda <= 1:
+            raise UserError(f"--gae-lambda must lie in [0, 1], not {self.gae_lambda}")
 
     def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
         """A policy and a value."""
@@ -62,7 +67,9 @@ class A3C(Algorithm):
         rollout, network = experience, networks.online
         outputs = network.unroll(rollout)  # [T+1, B, ...]
         policy, values = outputs["policy"][:-1], outputs["value"]  # [T, B, ...], [T+1, B]
-        returns = F.returns.n_step_returns(rollout.rewards, rollout.discounts, values, rollout.valid)  # [T, B]
+        returns = F.returns.lambda_returns(  # [T, B]
+            rollout.rewards, rollout.discounts, values, rollout.valid, self.gae_lambda
+        )
 
         log_probabilities = _policy(network).log_probability(policy, rollout.actions)  # [T, B]
         policy_loss = F.policy_gradient.policy_gradient(log_probabilities, returns - values[:-1])

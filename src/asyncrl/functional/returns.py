@@ -20,6 +20,25 @@ def n_step_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid: Te
     Returns:
         G_t [T, B], detached.
     """
+    return lambda_returns(rewards, discounts, values, valid, 1.0)
+
+
+def lambda_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid: Tensor, decay: float) -> Tensor:
+    """Calculates λ-returns; G_t - V(s_t) is the generalised advantage estimate (Schulman et al. 2016, eq. 16).
+
+    G_t = r_t + discount_t · ((1 - λ) V(s_{t+1}) + λ G_{t+1}) where `valid`, else V(s_t), with G_T = V(s_T). λ = 1 gives
+    `n_step_returns`, λ = 0 one-step targets.
+
+    Args:
+        rewards: r_t [T, B].
+        discounts: γ, or 0 after a terminal state [T, B].
+        values: V(s_t) [T+1, B]; no gradient flows through them.
+        valid: Bool [T, B], false on the dummy step after an episode's end.
+        decay: λ in [0, 1].
+
+    Returns:
+        G_t [T, B], detached.
+    """
     if values.shape[0] != rewards.shape[0] + 1:
         raise ValueError(
             f"values must have one row more than rewards, not {tuple(values.shape)} and {tuple(rewards.shape)}"
@@ -28,7 +47,8 @@ def n_step_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid: Te
     returns = torch.empty_like(rewards)
     following = values[-1]
     for t in range(rewards.shape[0] - 1, -1, -1):
-        following = torch.where(valid[t], rewards[t] + discounts[t] * following, values[t])
+        mixed = following if decay == 1 else values[t + 1].lerp(following, decay)
+        following = torch.where(valid[t], rewards[t] + discounts[t] * mixed, values[t])
         returns[t] = following
     return returns
 
