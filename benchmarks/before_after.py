@@ -1,0 +1,100 @@
+"""Compares the speed of training of two versions of asyncrl, in turns and on the same cores.
+
+Example, where `git worktree add ../before COMMIT` has checked out the older version:
+
+    python benchmarks/before_after.py ../before/src src --rounds 5
+
+Each round of a case trains for some seconds with the one version and then with the other; odd rounds begin with the
+second one. Where there are more than two cores, several rounds run at the same time, each on two cores of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+PONG = ("ALE/Pong-v5", "--steps", "8M")
+PLAIN = ("--preset", "tuned/default", "--envs-per-worker", "64", "--steps", "50M")
+CASES: dict[str, tuple[str, ...]] = {
+    "Pong, A3C": PONG,
+    "Pong, A3C with LSTM": (*PONG, "--memory", "lstm"),
+    "Pong, n-step Q": (*PONG, "--algorithm", "nstep-q"),
+    "Catch, A3C": ("Catch", *PLAIN, "--rollout-length", "9"),
+    "CartPole, A3C": ("CartPole-v1", *PLAIN, "--rollout-length", "8"),
+}
+WARM_UP = 3.0
+"""Seconds of training that are not counted."""
+
+
+def speed(source: Path, arguments: tuple[str, ...], seconds: float, cores: set[int]) -> float:
+    """Steps per second of a training by the version whose packages lie in the folder `source`."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = [sys.executable, "-m", "asyncrl", "train", *arguments, "--run-dir", str(run)]
+        subprocess.run(
+            [*command, "--until-return", "None", "--until-seconds", str(WARM_UP + seconds)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])},
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=120 + seconds,
+        )
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    counted = [line for line in lines if line["wall_seconds"] >= WARM_UP]
+    first, last = counted[0], counted[-1]
+    return float((last["steps"] - first["steps"]) / (last["wall_seconds"] - first["wall_seconds"]))
+
+
+def main() -> None:
+    """Prints a table of both versions' speeds and their ratios."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("before", type=Path, help="folder src of the one version")
+    parser.add_argument("after", type=Path, help="folder src of the other version")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=12.0, help="measured seconds of each training")
+    options = parser.parse_args()
+
+    cores = sorted(os.sched_getaffinity(0))
+    lanes = [set(cores[start : start + 2]) for start in range(0, len(cores) - 1, 2)] or [set(cores)]
+    tasks: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+    for number in range(options.rounds):
+        for case in options.cases:
+            tasks.put((case, number))
+    results: dict[str, list[tuple[float, float]]] = {case: [] for case in options.cases}
+
+    def work(lane: set[int]) -> None:
+        while True:
+            try:
+                case, number = tasks.get_nowait()
+            except queue.Empty:
+                return
+            versions = [options.before, options.after]
+            order = versions[:: -1 if number % 2 else 1]
+            measured = {source: speed(source, CASES[case], options.seconds, lane) for source in order}
+            results[case].append((measured[options.before], measured[options.after]))
+            print(case, number, *(round(value) for value in results[case][-1]), flush=True)
+
+    threads = [threading.Thread(target=work, args=(lane,)) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("\n| case | steps/s before, median | after | ratio of each round | median |\n|---|---|---|---|---|")
+    for case, pairs in results.items():
+        ratios = sorted(after / before for before, after in pairs)
+        before, after = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+        listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"| {case} | {before:,.0f} | {after:,.0f} | {listed} | **{statistics.median(ratios):.2f}** |")
+
+
+if __name__ == "__main__":
+    main()
