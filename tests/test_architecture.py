@@ -11,6 +11,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
     ("errors", "search_ranges"),
+    ("given", "main_script"),
     ("check", "files", "formatting", "importing", "installing", "settings", "signals", "tree"),
     ("metrics", "types"),
     ("functional", "kernels"),
@@ -30,6 +31,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("resolution",),
     ("request",),
     ("training",),
+    ("api",),
     ("bench", "serve", "sweep"),
     ("tune",),
     ("cli",),

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncrl.agent import load
+    from asyncrl.api import train
     from asyncrl.callbacks import Callback
     from asyncrl.config import Experiment
     from asyncrl.errors import RunError, UserError
     from asyncrl.runtime.agent import Agent
-    from asyncrl.training import Result, train
+    from asyncrl.training import Result
 
 __version__ = version("asyncrl")
 
@@ -22,7 +23,7 @@ _HOMES = {
     "RunError": "errors",
     "UserError": "errors",
     "load": "agent",
-    "train": "training",
+    "train": "api",
 }
 
 __all__ = ["Agent", "Callback", "Experiment", "Result", "RunError", "UserError", "__version__", "load", "train"]
@@ -33,3 +34,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"asyncrl.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'asyncrl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that are loaded on first use."""
+    return sorted(__all__)

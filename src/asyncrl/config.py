@@ -6,16 +6,17 @@ import dataclasses
 import difflib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import dacite
 
+from asyncrl import given
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.errors import UserError
-from asyncrl.importing import modules_in
+from asyncrl.importing import given_in, modules_in
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings, require
 
 Settings = TypeVar("Settings")
@@ -25,13 +26,17 @@ LARGEST_SEED = 2**30
 GROUPS = ("algorithm", "network", "optimizer", "supervision")
 """Fields of an experiment that hold further settings."""
 
+ARGUMENTS = ("run_dir", "resume", "overwrite", "modules", "callbacks", "quiet")
+"""Arguments of `asyncrl.train` that are no settings."""
+
 
 @dataclass(frozen=True)
 class Experiment:
     """Every setting that decides a run. Two runs of one experiment differ only by the timing of their workers."""
 
     environment: str
-    """Gymnasium id, such as CartPole-v1, ALE/Pong-v5 or my_module:MyEnv-v0."""
+    """Gymnasium id, such as CartPole-v1, ALE/Pong-v5 or my_module:MyEnv-v0, or import path of a class or function that
+    makes an environment, my_module:MyEnv."""
     algorithm: Algorithm
     network: NetworkSettings = field(default_factory=NetworkSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
@@ -83,6 +88,11 @@ class Experiment:
         require(0 < self.reward_scale < math.inf, "--reward-scale must be positive and finite")
         check_seed(self.seed)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Goes to other processes as plain data, together with the objects that it names and nobody can import."""
+        data = to_dict(self)
+        return _received, (data, given.pack(given_objects(data)))
+
     @property
     def worker_count(self) -> int:
         """Number of workers; `auto` is the number of cores available to this process."""
@@ -132,7 +142,7 @@ def replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
         homes |= {field.name: data[group] for field in dataclasses.fields(getattr(start, group))}
     for name, value in settings.items():
         if name not in homes:
-            near = difflib.get_close_matches(name, homes, 1)
+            near = difflib.get_close_matches(name, [*homes, *ARGUMENTS], 1)
             hint = f"did you mean {near[0]!r}?" if near else "'asyncrl train --help' lists all, with - in place of _"
             raise UserError(f"{algorithm_name(start.algorithm)} has no setting {name!r}: {hint}")
         homes[name][name] = value
@@ -141,11 +151,26 @@ def replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
 
 def named_modules(data: Mapping[str, Any]) -> set[str]:
     """The modules outside asyncrl that the settings of an experiment, as `to_dict` makes them, would import."""
+    return modules_in(_named_objects(data))
+
+
+def given_objects(data: Mapping[str, Any]) -> list[str]:
+    """The paths of the objects that the settings of an experiment use and no other program can import."""
+    return given_in(_named_objects(data))
+
+
+def _named_objects(data: Mapping[str, Any]) -> list[str]:
     algorithm, network, optimizer = (
         group if isinstance(group := data.get(name), Mapping) else {} for name in ("algorithm", "network", "optimizer")
     )
     paths = algorithm.get("name"), network.get("torso"), optimizer.get("optimizer"), data.get("environment")
-    return modules_in(str(path) for path in paths)
+    return [str(path) for path in paths]
+
+
+def _received(data: Mapping[str, Any], packed: bytes) -> Experiment:
+    """The experiment that another process has sent."""
+    given.unpack(packed)
+    return from_dict(data)
 
 
 def check_seed(seed: int) -> None:
@@ -195,9 +220,15 @@ def from_dict(data: object) -> Experiment:
 
 def _build(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
-        return dacite.from_dict(cls, values, dacite.Config(strict=True, cast=[tuple], type_hooks={float: float}))
+        hooks: dict[type, Callable[[Any], Any]] = {float: float, int: _whole}
+        return dacite.from_dict(cls, values, dacite.Config(strict=True, cast=[tuple], type_hooks=hooks))
     except (dacite.DaciteError, TypeError, ValueError) as error:
         raise UserError(f"these settings cannot be used: {error}") from error
+
+
+def _whole(value: Any) -> Any:
+    """The value as an int if it is a float without a fraction, as 1e5 is. Other values stay for the check of types."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:

@@ -4,14 +4,31 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from operator import attrgetter
+from types import ModuleType
 from typing import Any
 
+from asyncrl import given, main_script
 from asyncrl.errors import UserError
 
 
 def modules_in(names: Iterable[str | None]) -> set[str]:
     """The modules that using these names would import: names of the form `module:name` are import paths."""
-    return {name.rpartition(":")[0] for name in names if name and ":" in name}
+    return {name.rpartition(":")[0] for name in names if name and ":" in name} - {given.MODULE}
+
+
+def given_in(names: Iterable[str | None]) -> list[str]:
+    """Those of the names that are paths of objects which cannot be imported."""
+    return [name for name in names if name and name.startswith(f"{given.MODULE}:")]
+
+
+def import_module(name: str) -> ModuleType:
+    """The module of that name. The running script is not imported a second time.
+
+    Raises:
+        ImportError: There is no such module, or it cannot be imported.
+    """
+    return sys.modules["__main__"] if name == main_script.module_name() else importlib.import_module(name)
 
 
 def import_object(path: str, what: str) -> Any:
@@ -27,11 +44,33 @@ def import_object(path: str, what: str) -> Any:
     module_name, _, name = path.rpartition(":")
     find_modules_here()
     try:
-        return getattr(importlib.import_module(module_name), name)
+        return attrgetter(name)(import_module(module_name))
     except ImportError as error:
         raise UserError(f"cannot import the {what} {path!r}: {error}") from error
     except AttributeError:
+        if module_name == given.MODULE:
+            raise UserError(
+                f"the {what} {name!r} was defined in the program that trained, and cannot be imported: "
+                "define it at the top level of a module and train with that"
+            ) from None
         raise UserError(f"cannot import the {what} {path!r}: {module_name} has no {name!r}") from None
+
+
+def path_of(value: Any) -> str:
+    """The path at which `import_object` finds a class or function again.
+
+    An object that cannot be imported is kept in `asyncrl.given`, where only this process and its workers find it.
+    """
+    module_name, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if module_name == "__main__":
+        module_name = main_script.module_name()
+    if module_name is not None and name is not None:
+        try:
+            if attrgetter(name)(import_module(module_name)) is value:
+                return f"{module_name}:{name}"
+        except (ImportError, AttributeError):
+            pass  # a lambda, or a class or function that was made in a function
+    return given.keep(value)
 
 
 def find_modules_here() -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asyncrl import given
 from asyncrl.algorithms import algorithm_name
-from asyncrl.config import Experiment, setting
+from asyncrl.config import Experiment, given_objects, setting, to_dict
 from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.importing import modules_in
+from asyncrl.main_script import check_workers_can_import_it
 from asyncrl.reporting.trackers import check_installed
 from asyncrl.resolution import full_id, resolve, starting_point
 from asyncrl.run_folder import RunFolder, new_run_folder, newest_run_folder, open_run_folder
@@ -90,13 +92,21 @@ def find_run(environment: str, algorithm: str | None, run_dir: Path | None) -> R
     return folder
 
 
+def _check_start(experiment: Experiment) -> None:
+    """Finds, before anything is written, what would keep trackers or worker processes from starting."""
+    check_installed(experiment.supervision.trackers)
+    if experiment.runtime == "processes":
+        check_workers_can_import_it()
+        given.pack(given_objects(to_dict(experiment)))
+
+
 def _resumed(request: Request) -> tuple[Experiment, RunFolder]:
     folder = find_run(request.environment, request.algorithm, request.run_dir)
     texts = [value for value in request.settings.values() if isinstance(value, str)]
     named = modules_in([request.environment, request.algorithm, *texts])  # whoever names a module trusts it
     saved = folder.read_experiment((*request.modules, *named))
     experiment = resolve(saved, request.settings)
-    check_installed(experiment.supervision.trackers)
+    _check_start(experiment)
     for name, part in FIXED.items():
         if part(experiment) != part(saved):
             raise UserError(
@@ -107,7 +117,7 @@ def _resumed(request: Request) -> tuple[Experiment, RunFolder]:
 
 def _new(request: Request) -> tuple[Experiment, RunFolder]:
     experiment = request.experiment()
-    check_installed(experiment.supervision.trackers)
+    _check_start(experiment)
     if request.overwrite:  # an old run is thrown away only for one that can start
         from asyncrl.runtime.networks import make_network
 

@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from asyncrl.config import Experiment, from_dict, named_modules, to_dict
+from asyncrl import given
+from asyncrl.config import Experiment, from_dict, named_modules, setting, to_dict
 from asyncrl.errors import UserError
 from asyncrl.files import read_json, read_json_lines, write_bytes, write_text
 
@@ -246,7 +247,8 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
 
 def kind_of_run(environment: str, algorithm: str) -> str:
     """Returns environment and algorithm in a form that fits into a file name."""
-    return f"{environment}-{algorithm}".replace("/", "-").replace(":", "-")
+    name = f"{environment}-{algorithm}".replace(f"{given.MODULE}:", "")
+    return name.replace("/", "-").replace(":", "-")
 
 
 def open_run_folder(path: Path) -> RunFolder:
@@ -266,15 +268,20 @@ def open_run_folder(path: Path) -> RunFolder:
 def newest_run_folder(environment: str, algorithm: str | None) -> RunFolder:
     """Finds the run under `runs/` that was written to last, of an environment and, if it is given, an algorithm.
 
+    Folders may have any name: their settings say what they are runs of. Folders with unreadable settings are skipped.
+
     Raises:
         UserError: There is no such run.
     """
-    name = kind_of_run(environment, algorithm or "*")
-    found = [path for path in Path("runs").glob(f"{name}-*") if (path / "experiment.yaml").is_file()]
-    if not found:
-        what = f"of {algorithm} on {environment}" if algorithm else f"on {environment}"
-        raise UserError(f"there is no run {what} under runs/ to resume: name it with --run-dir")
-    return RunFolder(max(found, key=lambda path: path.stat().st_mtime))
+    asked = {"environment": environment} | ({} if algorithm is None else {"algorithm": algorithm})
+    folders = [file.parent for file in Path("runs").glob("*/experiment.yaml")]
+    for path in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(UserError):
+            settings = RunFolder(path).read_settings()
+            if all(setting(settings, name) == value for name, value in asked.items()):
+                return RunFolder(path)
+    what = f"of {algorithm} on {environment}" if algorithm else f"on {environment}"
+    raise UserError(f"there is no run {what} under runs/ to resume: name it with --run-dir")
 
 
 @contextlib.contextmanager

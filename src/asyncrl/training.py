@@ -1,8 +1,7 @@
-"""Trains in a run folder, from the first step or from a checkpoint; and `asyncrl.train`, the Python interface."""
+"""Trains in a run folder, from the first step or from a checkpoint."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asyncrl.algorithms import algorithm_name
 from asyncrl.callbacks import Callback
-from asyncrl.config import Experiment, named_modules, to_dict
+from asyncrl.config import Experiment, given_objects, named_modules, to_dict
 from asyncrl.envs.make import describe
 from asyncrl.envs.observations import observation_codec
 from asyncrl.errors import RunError, UserError
+from asyncrl.reporting.ending import end_of, return_of
 from asyncrl.reporting.trackers import make_trackers
-from asyncrl.request import Request, prepare
 from asyncrl.run_folder import RunFolder, locked
 
 if TYPE_CHECKING:
@@ -30,14 +30,33 @@ if TYPE_CHECKING:
     from asyncrl.types import Video
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """The outcome of a run."""
 
     run_dir: Path
     summary: dict[str, Any]
     exit_code: int  # 0: done, 130 or 143: stopped by a signal
-    modules: tuple[str, ...] = ()  # outside asyncrl, which its settings name
+    experiment: Experiment
+
+    def __repr__(self) -> str:
+        """Five lines: what was trained, how it ended, what it reached, where it is, and how to get the agent."""
+        name, experiment = algorithm_name(self.experiment.algorithm), self.experiment
+        modules = f", modules={self.modules}" if self.modules else ""
+        return "\n".join(
+            [
+                f"{name} on {experiment.environment}, preset {experiment.preset}, seed {experiment.seed}",
+                end_of(self.summary, experiment),
+                return_of(self.summary),
+                f"run folder: {self.run_dir}",
+                f"agent: asyncrl.load({str(self.run_dir)!r}{modules})",
+            ]
+        )
+
+    @property
+    def modules(self) -> list[str]:
+        """The modules that the settings import and that do not belong to asyncrl."""
+        return sorted(named_modules(to_dict(self.experiment)))
 
     def load(self) -> Agent:
         """The agent that the run trained."""
@@ -46,70 +65,31 @@ class Result:
         return load(self.run_dir, modules=self.modules)
 
 
-def train(
-    environment: str,
-    *,
-    algorithm: str | None = None,
-    preset: str | None = None,
-    run_dir: str | Path | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    modules: Sequence[str] = (),
-    callbacks: Sequence[Callback] = (),
-    **settings: Any,
-) -> Result:
-    """Trains an agent and returns when the run has ended: `asyncrl train` for Python.
-
-    Scripts call this under `if __name__ == "__main__":`, because worker processes import the script.
-
-    Args:
-        environment: Gymnasium id; without a version, the newest.
-        algorithm: Name or import path; by default the preset's first one.
-        preset: Named settings to start from, or path of a preset file; by default the best tuned preset for the
-            environment.
-        run_dir: Folder of the run; by default the first free `runs/ENV-ALGORITHM-N`.
-        resume: Continue the run in `run_dir`, or the newest run of the environment and algorithm.
-        overwrite: Replace the run in `run_dir`.
-        modules: Your own modules that the settings of a resumed run or of a preset file may import.
-        callbacks: Objects whose methods are called at updates, episodes, evaluations and other events.
-        settings: Any setting of `Experiment` or of its algorithm, network, optimizer or supervision, by its own name,
-            such as `steps`, `learning_rate` or `entropy_weight`.
-
-    Raises:
-        UserError: An argument or a setting is wrong, or the folder cannot be used.
-        RunError: The run failed. What the agent had learned is saved.
-    """
-    _refuse_unguarded_script()
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise UserError(f"callbacks takes objects of classes that inherit asyncrl.Callback, not {callback!r}")
-    path = None if run_dir is None else Path(run_dir)
-    request = Request(environment, algorithm, preset, path, resume, overwrite, tuple(modules), settings)
-    experiment, folder = prepare(request)
-    from asyncrl.reporting.progress import TrainingConsole
-
-    return run(experiment, folder, resume, TrainingConsole(), callbacks)
-
-
 def run(
     experiment: Experiment,
     folder: RunFolder,
     resume: bool,
     console: Console,
     callbacks: Sequence[Callback] = (),
+    quiet: bool = False,
 ) -> Result:
-    """Trains in a prepared folder and shows the progress on the console.
+    """Trains in a prepared folder and shows the progress on the console, or only warnings if it should be quiet.
 
     Raises:
         UserError: The environment or the checkpoint cannot be used, or another process trains in the folder.
         RunError: A worker or a callback failed. What the agent had learned is saved.
     """
     with locked(folder.path):
-        return _run(experiment, folder, resume, console, callbacks)
+        return _run(experiment, folder, resume, console, callbacks, quiet)
 
 
 def _run(
-    experiment: Experiment, folder: RunFolder, resume: bool, console: Console, callbacks: Sequence[Callback]
+    experiment: Experiment,
+    folder: RunFolder,
+    resume: bool,
+    console: Console,
+    callbacks: Sequence[Callback],
+    quiet: bool,
 ) -> Result:
     _prepare_processes(experiment)
 
@@ -118,7 +98,6 @@ def _run(
     from asyncrl.runtime.checkpoint import clean_up, load_newest
     from asyncrl.runtime.supervisor import Supervisor
 
-    modules = tuple(sorted(named_modules(to_dict(experiment))))
     clean_up(folder.checkpoints)
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
     try:
@@ -131,11 +110,11 @@ def _run(
         more = "give more --steps, a higher --until-return or more --until-seconds"
         text = f"{supervisor.reason_to_end}: nothing is left to do ({more})"
         console.print(text, soft_wrap=True, highlight=False)
-        return Result(folder.path, summary, 0, modules)
+        return Result(folder.path, summary, 0, experiment)
 
     steps = 0 if checkpoint is None else checkpoint.state.steps
     log, files, discarded = _open_files(experiment, folder, resume, steps)
-    progress = make_progress(console, experiment.steps)
+    progress = make_progress(console, experiment.steps, quiet)
 
     def tell(text: str) -> None:
         log.tell(text)
@@ -147,6 +126,11 @@ def _run(
         tell(f"note: the agent does not see the observation {path!r}, which is text")
     for warning in warnings:
         tell(f"warning: {warning}; going on from an older one")
+    for path in given_objects(to_dict(experiment)):
+        tell(
+            f"warning: {path.rpartition(':')[2]} is a Python object that cannot be imported: only this program can "
+            "evaluate or resume the run; define it at the top level of a module to let others do so"
+        )
     if discarded:
         tell(f"{discarded} lines of metrics of work after the checkpoint went to discarded.jsonl")
     trackers, at_once = make_trackers(experiment, folder), False
@@ -164,7 +148,7 @@ def _run(
         raise UserError(outcome.error)
     if outcome.exit_code == 1:
         raise RunError(f"{outcome.error}\n{_what_is_saved(folder)}")
-    return Result(folder.path, outcome.summary, outcome.exit_code, modules)
+    return Result(folder.path, outcome.summary, outcome.exit_code, experiment)
 
 
 def _prepare_processes(experiment: Experiment) -> None:
@@ -245,8 +229,3 @@ def _what_is_saved(folder: RunFolder) -> str:
     if not saved:
         return f"nothing could be saved in {folder.path}"
     return f"what was learned is saved in {folder.path}, up to step {step_of(saved[-1]):,}"
-
-
-def _refuse_unguarded_script() -> None:
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker is importing the script
-        raise UserError("call asyncrl.train under 'if __name__ == \"__main__\":', because workers import your script")

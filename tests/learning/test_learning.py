@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from asyncrl.agent import load
 from asyncrl.algorithms import ALGORITHMS
+from asyncrl.api import train
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.training import train
 from tests.experiments import small
 
 STATES = 5

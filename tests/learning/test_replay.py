@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from asyncrl.agent import load
+from asyncrl.api import train
 from asyncrl.envs.make import describe
 from asyncrl.networks.assemble import Networks
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.runtime.worker import Worker, WorkerSetup
-from asyncrl.training import train
 from asyncrl.types import Loss
 from tests.experiments import small
 from tests.learning.test_learning import GAMMA, STATES, true_action_values

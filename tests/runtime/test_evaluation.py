@@ -14,6 +14,7 @@ import torch
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.agent import load, untrained
+from asyncrl.api import train
 from asyncrl.callbacks import Callback, Updated
 from asyncrl.cli import main
 from asyncrl.envs.make import describe
@@ -25,7 +26,7 @@ from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.shared_model import ParameterSnapshot, SharedModel
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.training import record_video, train
+from asyncrl.training import record_video
 from asyncrl.types import Evaluation
 from tests.experiments import small
 from tests.runtime.processes import Start, log, metrics, session_processes, summary, wait_for, workers

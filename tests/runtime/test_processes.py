@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from asyncrl.api import train
 from asyncrl.callbacks import Callback, Started, Updated
 from asyncrl.runtime.checkpoint import load_newest
-from asyncrl.training import train
 from tests.runtime.processes import PYTHONPATH, Run, Start, log, session_processes, summary, training, wait_for, workers
 
 pytestmark = pytest.mark.timeout(300)

@@ -18,10 +18,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from asyncrl.api import train
 from asyncrl.callbacks import Callback, CheckpointSaved, MetricsWritten, Updated
 from asyncrl.errors import RunError
 from asyncrl.runtime.checkpoint import checkpoint_folders, load_newest
-from asyncrl.training import train
 from tests.runtime.processes import (
     Run,
     Start,

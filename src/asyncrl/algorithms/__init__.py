@@ -8,7 +8,7 @@ from asyncrl.algorithms.onestep_q import OneStepQ
 from asyncrl.algorithms.sarsa import Sarsa
 from asyncrl.algorithms.value_based import ValueBased
 from asyncrl.errors import UserError
-from asyncrl.importing import import_object
+from asyncrl.importing import import_object, path_of
 
 VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneStepQ, "sarsa": Sarsa}
 
@@ -31,10 +31,7 @@ def algorithm_class(name: str) -> type[Algorithm]:
     return ALGORITHMS[name]
 
 
-def algorithm_name(algorithm: Algorithm) -> str:
-    """The name under which `algorithm_class` finds the class of `algorithm` again."""
-    cls = type(algorithm)
-    for name, known in ALGORITHMS.items():
-        if known is cls:
-            return name
-    return f"{cls.__module__}:{cls.__qualname__}"
+def algorithm_name(algorithm: Algorithm | type[Algorithm]) -> str:
+    """The name under which `algorithm_class` finds a class, or the class of an algorithm, again."""
+    cls = algorithm if isinstance(algorithm, type) else type(algorithm)
+    return next((name for name, known in ALGORITHMS.items() if known is cls), None) or path_of(cls)

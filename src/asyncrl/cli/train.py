@@ -16,6 +16,7 @@ from asyncrl.algorithms import algorithm_name
 from asyncrl.cli.arguments import parse_options
 from asyncrl.cli.train_options import parse_given
 from asyncrl.config import Experiment, named_modules, to_dict
+from asyncrl.reporting.ending import end_of, return_of
 from asyncrl.reporting.progress import TrainingConsole
 from asyncrl.runtime.fork_server import start_fork_server
 
@@ -34,11 +35,15 @@ def main(arguments: Sequence[str]) -> int:
 
     request = make_request(given)
     experiment, folder = prepare(request)
-    console = TrainingConsole()
-    console.print(_headline(experiment), soft_wrap=True, highlight=False)
-    result = run(experiment, folder, request.resume, console)
+    console, quiet = TrainingConsole(), bool(given.get("quiet"))
+    if not quiet:
+        console.print(_headline(experiment), soft_wrap=True, highlight=False)
+    summary = (result := run(experiment, folder, request.resume, console, quiet=quiet)).summary
+    lines = [f"{end_of(summary, experiment)}; {return_of(summary)}"]
+    if not quiet:
+        lines.append(_next_steps(summary, folder.path, experiment))
     with suppress(OSError):  # the terminal may be gone
-        console.print(_farewell(result.summary, folder.path, experiment), soft_wrap=True, highlight=False)
+        console.print("\n".join(lines), soft_wrap=True, highlight=False)
     return result.exit_code
 
 
@@ -59,7 +64,7 @@ def make_request(given: Mapping[str, Any]) -> Request:
     """
     from asyncrl.request import Request
 
-    settings = dict(given)
+    settings = {name: value for name, value in given.items() if name != "quiet"}
     if "env_option" in settings:
         settings["environment_options"] = parse_options(settings.pop("env_option"))
     return Request(
@@ -83,24 +88,11 @@ def _headline(experiment: Experiment) -> str:
     )
 
 
-def _farewell(summary: dict[str, Any], run: Path, experiment: Experiment) -> str:
-    mean = summary[metrics.RETURN_MEAN]
-    result = "no episode was finished" if mean is None else f"{metrics.lookup(metrics.RETURN_MEAN).title}: {mean:.2f}"
-    match summary["ended_by"]:
-        case "steps":
-            end = "done"
-        case "goal":
-            end = f"reached the goal of {experiment.until_return:g}"
-            mean, episodes = summary[metrics.EVALUATION_RETURN_MEAN], summary["evaluation_episodes"]
-            result = f"mean return of {episodes} evaluation episodes: {mean:.2f}"
-        case "time":
-            end = f"its {experiment.until_seconds:g} seconds are over"
-        case name:
-            end = f"stopped by {name} with a checkpoint"
+def _next_steps(summary: dict[str, Any], run: Path, experiment: Experiment) -> str:
+    """Where the run is, where its time went, and the commands that people use next."""
     command = _own_command()
     imports = "".join(f" --import {module}" for module in sorted(named_modules(to_dict(experiment))))
     lines = [
-        f"{end} after {summary[metrics.STEPS]:,} steps and {summary[metrics.WALL_SECONDS]:.1f} s; {result}",
         f"  run:    {run}",
         f"  curve:  {run / 'learning_curve.png'}",
         *_time_line(summary),

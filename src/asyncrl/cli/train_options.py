@@ -28,7 +28,7 @@ NOT_SETTINGS = ("environment", "environment_options", "preset", *GROUPS)
 SECTIONS = tuple(f"{name}_options" for name in ("experiment", *GROUPS))
 """Sections of the help that hold settings."""
 
-SWITCHES = {"resume": False, "overwrite": False}
+SWITCHES = {"resume": False, "overwrite": False, "quiet": False}
 """Options that are off unless they are given."""
 
 DESCRIPTION = """Trains an agent on a Gymnasium environment.
@@ -70,6 +70,7 @@ def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
             "run_dir": described(Path, "Folder of the run.", "(default: the first free runs/ENV-ALGORITHM-N)"),
             "resume": described(switch, "Continue the run in --run-dir, or the newest run of the environment."),
             "overwrite": described(switch, "Replace the run in --run-dir."),
+            "quiet": described(switch, "Print only warnings and the result."),
             "import": described(
                 tuple[str, ...], "Your own modules that a resumed run or a preset file may import.", ""
             ),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import inspect
 import os
 import sys
 import warnings
+from operator import attrgetter
 from typing import Any
 
 import gymnasium
@@ -15,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation
 
 import asyncrl.envs  # noqa: F401  (registers the built-in environments)
+from asyncrl import given
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.last_action import WithLastActionAndReward
@@ -23,7 +25,7 @@ from asyncrl.envs.masks import WithActionMask, observes_mask
 from asyncrl.envs.mujoco import print_warnings_once
 from asyncrl.envs.observations import ArrayObservations, as_agents_see, observation_codec
 from asyncrl.errors import UserError
-from asyncrl.importing import find_modules_here
+from asyncrl.importing import find_modules_here, import_module, import_object
 from asyncrl.installing import install_command
 from asyncrl.types import ACTION_MASK, EnvironmentInfo
 
@@ -53,6 +55,8 @@ NEEDED_BY = {
 def find_spec(environment: str) -> EnvSpec:
     """Returns the registered spec of an id. `module:Id` imports the module first. The default version is the newest.
 
+    `module:name` can also be the import path of a class or function that makes an environment.
+
     Raises:
         UserError: There is no such id (the message suggests similar ids), or its package is missing.
     """
@@ -60,6 +64,8 @@ def find_spec(environment: str) -> EnvSpec:
     if module:
         find_modules_here()
         _import(module, f"cannot import {module!r}, which {environment!r} names")
+        if module == given.MODULE or (name not in gymnasium.registry and _is_factory(module, name)):
+            return EnvSpec(name, entry_point=import_object(environment, "environment"))
     for prefix, (package, needed) in ADDED_BY.items():
         if name.lower().startswith(prefix):
             added = _import(package, f"the package of {name!r} is not installed: {install_command(needed)}")
@@ -236,7 +242,8 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
     keywords = {name: value for name, value in options.items() if name != PIXELS}
     size = options.get(PIXELS)
     if render or size is not None:
-        keywords = {"render_mode": "rgb_array", **keywords}
+        if isinstance(spec.entry_point, str) or _takes(spec.entry_point, "render_mode"):
+            keywords = {"render_mode": "rgb_array", **keywords}
         if not has_display():
             os.environ.setdefault("MUJOCO_GL", "egl")  # lets MuJoCo render without a window
             os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # the same for pygame
@@ -259,9 +266,23 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+def _is_factory(module: str, name: str) -> bool:
+    """Whether a name in a module is a class or function, rather than a registered id without its version."""
+    try:
+        return callable(attrgetter(name)(import_module(module)))
+    except AttributeError:
+        return False
+
+
+def _takes(factory: Any, argument: str) -> bool:
+    """Whether a class or function takes an argument of that name."""
+    parameters = inspect.signature(factory).parameters
+    return argument in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
 def _import(module: str, message: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ImportError as error:
         raise UserError(f"{message} ({error})") from error
 

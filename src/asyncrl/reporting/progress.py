@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import html
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -37,9 +38,60 @@ class Progress(Sink, Protocol):
         ...
 
 
-def make_progress(console: Console, steps: int) -> Progress:
-    """A live bar if the console is a terminal, plain lines if not."""
+def make_progress(console: Console, steps: int, quiet: bool = False) -> Progress:
+    """A live bar in a notebook or on a terminal, plain lines elsewhere, and warnings only if it should be quiet."""
+    if quiet:
+        return QuietProgress(console)
+    if console.is_jupyter:
+        return NotebookProgress(steps)
     return LiveProgress(console, steps) if console.is_terminal else PlainProgress(console, steps)
+
+
+class QuietProgress:
+    """Prints warnings and nothing else."""
+
+    name = "the output"
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Prints nothing."""
+
+    def tell(self, text: str) -> None:
+        """Prints the message if it is a warning."""
+        if _style(text):
+            _print_message(self.console, text)
+
+    def close(self) -> None:
+        """Prints nothing."""
+
+
+class NotebookProgress:
+    """A progress bar with the most important metrics below it, in the output of a notebook's cell."""
+
+    name = "the notebook"
+
+    def __init__(self, steps: int) -> None:
+        from IPython.display import display
+
+        self.steps = steps
+        self.display: Any = display(self._view("starting workers", 0), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Updates the bar and the metrics."""
+        self.display.update(self._view(describe(line, self.steps), min(line[metrics.STEPS], self.steps)), raw=True)
+
+    def tell(self, text: str) -> None:
+        """Prints a message below the bar."""
+        print(text)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+
+    def _view(self, text: str, steps: int) -> dict[str, str]:
+        bar = f'<progress value="{steps}" max="{self.steps}" style="width: 100%"></progress>'
+        return {"text/plain": text, "text/html": f"{bar}<br>{html.escape(text)}"}
 
 
 class LiveProgress:
@@ -59,7 +111,7 @@ class LiveProgress:
 
     def tell(self, text: str) -> None:
         """Prints a message above the bar."""
-        self.live.console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
+        _print_message(self.live.console, text)
 
     def close(self) -> None:
         """Stops updating; the bar stays on the screen."""
@@ -89,7 +141,7 @@ class PlainProgress:
 
     def tell(self, text: str) -> None:
         """Prints a message."""
-        self.console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
+        _print_message(self.console, text)
 
     def close(self) -> None:
         """Prints the last line, unless it has been printed."""
@@ -99,6 +151,10 @@ class PlainProgress:
     def _print(self, line: dict[str, Any]) -> None:
         self.written_at, self.last = time.monotonic(), None
         self.console.print(describe(line, self.steps), soft_wrap=True, highlight=False)
+
+
+def _print_message(console: Console, text: str) -> None:
+    console.print(text, style=_style(text), soft_wrap=True, highlight=False, markup=False)
 
 
 def _style(text: str) -> str:
