@@ -7,10 +7,13 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.vector import SyncVectorEnv
 
 import asyncrl
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl import UserError
+from asyncrl.agent import untrained
+from tests.experiments import small
 
 QUICK = {"runtime": "serial", "workers": 1, "steps": 600, "until_return": None}
 
@@ -36,9 +39,25 @@ def test_predict_carries_its_recurrent_state(in_tmp: Path) -> None:
     assert not np.array_equal(state[0], later[0])
 
 
+@pytest.mark.parametrize("environment", ["FrozenLake-v1", "Blackjack-v1", "test/Mixed-v0", "test/Rooms-v0"])
+def test_predict_takes_what_environments_give(environment: str) -> None:
+    agent = untrained(small(environment))
+    vector = SyncVectorEnv([lambda: gymnasium.make(environment)] * 3)
+    observations, _ = vector.reset(seed=1)
+    actions, _ = agent.predict(observations, deterministic=True)
+    assert actions.shape[0] == 3
+    vector.step(actions)
+    for number, action in enumerate(actions):
+        env = gymnasium.make(environment)
+        single, _ = env.reset(seed=1 + number)
+        chosen, _ = agent.predict(single, deterministic=True)
+        assert np.array_equal(chosen, action)
+        env.step(chosen)
+
+
 def test_actions_that_do_not_start_at_zero(in_tmp: Path) -> None:
     agent = asyncrl.train("test/Rooms-v0", run_dir="run", **QUICK).load()  # its actions are 5 and 6
-    actions, _ = agent.predict({"light": np.zeros((50, 2)), "room": np.zeros((50, 3))})
+    actions, _ = agent.predict({"light": np.zeros((50, 2)), "room": np.zeros(50)})
     assert set(actions.tolist()) <= {5, 6}
     assert agent.evaluate(episodes=3).episodes == 3
 
@@ -48,7 +67,7 @@ def test_an_agent_predicts_where_its_environment_is_not_installed(
 ) -> None:
     settings = {**QUICK, "steps": 2000}  # enough episodes for a best checkpoint
     there = asyncrl.train("test/Rooms-v0", run_dir="run", memory="gru", **settings).load()
-    observation = {"light": np.ones((50, 2)), "room": np.zeros((50, 3))}
+    observation = {"light": np.ones((50, 2)), "room": np.zeros(50, int)}
     expected, _ = there.predict(observation, deterministic=True)
     monkeypatch.delitem(gymnasium.registry, "test/Rooms-v0")
     for checkpoint in ("last", "best"):

@@ -62,9 +62,9 @@ def train(
         if not isinstance(callback, Callback):
             raise UserError(f"callbacks takes objects of classes that inherit asyncrl.Callback, not {callback!r}")
     path = None if run_dir is None else Path(run_dir)
-    name, fields = _algorithm(algorithm)
+    identifier, (name, fields) = _environment(environment), _algorithm(algorithm)
     given = fields | {key: _path(key, value) if callable(value) else value for key, value in settings.items()}
-    request = Request(_environment(environment), name, preset, path, resume, overwrite, tuple(modules), given)
+    request = Request(identifier, name, preset, path, resume, overwrite, tuple(modules), given)
     experiment, folder = prepare(request)
     from asyncrl.reporting.progress import TrainingConsole
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -168,6 +169,25 @@ def test_what_contradicts_itself_is_refused_from_python_too(
     switches = [f"--{name}" for name, value in arguments.items() if value is True]
     assert message in one_line(["train", "Catch", *words, *switches], capsys)
     assert (run / "summary.json").exists()
+
+
+def test_a_run_of_any_name_is_found_by_its_settings(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seconds, name in enumerate(("old", "new", "broken")):
+        assert main(["train", "Catch", *QUICK, "--quiet", "--run-dir", f"runs/{name}"]) == 0
+        os.utime(in_tmp / "runs" / name, (1e9 + seconds, 1e9 + seconds))
+    (in_tmp / "runs" / "broken" / "experiment.yaml").write_text("a: [")
+    assert main(["train", "Catch", "--resume", "--steps", "3k"]) == 0
+    assert "run:    runs/new" in capsys.readouterr().out
+    assert "there is no run of sarsa on Catch-v0" in one_line(
+        ["train", "Catch", "--resume", "--algorithm", "sarsa"], capsys
+    )
+
+
+def test_a_quiet_run_prints_its_result(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "Catch", *QUICK, "--quiet"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("done after 2,")
+    assert "mean return of the last 100 episodes: " in line
 
 
 def test_a_resumed_run_takes_its_own_algorithms_options(in_tmp: Path) -> None:

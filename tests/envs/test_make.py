@@ -17,7 +17,7 @@ from ale_py.vector_env import AtariVectorEnv
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-import tests.environments  # noqa: F401  (registers the environments)
+import tests.environments
 from asyncrl.envs import atari
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.catch import CatchVectorEnv
@@ -37,6 +37,19 @@ def test_each_id_takes_its_fastest_way() -> None:
     assert type(make_vector("CartPole-v1", {}, 2)).__name__ == "CartPoleVectorEnv"
     assert isinstance(make_vector("Acrobot-v1", {}, 2), SyncVectorEnv)
     assert isinstance(make_vector("ALE/Pong-v5", {}, 2), atari.PackedFrames)
+
+
+def test_a_class_or_function_is_named_by_its_import_path() -> None:
+    spec = find_spec("tests.environments:Clock")
+    assert (spec.id, spec.entry_point) == ("Clock", tests.environments.Clock)
+    vector = make_vector("tests.environments:Clock", {"length": 2}, 3)
+    assert vector.reset()[0].shape == (3, 2)
+    assert make_vector(f"{__name__}:short_clock", {}, 1, render=True).reset()[0].shape == (1, 2)
+    assert find_spec("tests.environments:test/Clock-v0").id == "test/Clock-v0"
+
+
+def short_clock() -> tests.environments.Clock:
+    return tests.environments.Clock(length=2)
 
 
 def test_a_missing_version_means_the_newest() -> None:

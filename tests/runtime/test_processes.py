@@ -125,14 +125,6 @@ def test_training_from_a_script(tmp_path: Path) -> None:
     assert "episodes 5" in done.stdout
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
-    script = tmp_path / "mine.py"
-    script.write_text("import asyncrl\nasyncrl.train('Catch', steps=3000, workers=2, run_dir='run')\n")
-    done = subprocess.run([sys.executable, "mine.py"], cwd=tmp_path, capture_output=True, text=True, timeout=250)
-    assert done.returncode != 0
-    assert '__name__ == "__main__"' in done.stderr
-
-
 def test_a_run_goes_on_when_nobody_reads_its_output(start: Start, tmp_path: Path) -> None:
     process = start("train", "Catch", "--steps", "300k", "--until-return", "None", "--workers", "2", "--run-dir", "run")
     assert process.stdout is not None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from gymnasium.spaces import Dict, Space
 from numpy.typing import NDArray
 
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.masks import joined
+from asyncrl.envs.observations import ObservationCodec, observation_codec
 from asyncrl.networks.assemble import Network
 from asyncrl.runtime.evaluation import evaluate
 from asyncrl.tree import tree_map
@@ -37,9 +37,8 @@ class Agent:
         """Chooses an action for one observation, or actions for a batch of observations.
 
         Args:
-            observation: One observation of `info.observation_space`, or a batch [B, ...]; for a Dict space, a
-                dictionary of these. `asyncrl.envs.observations.observation_codec(info.given_space)` converts
-                observations of environments with other spaces.
+            observation: One observation as the environment gives it, or a batch [B, ...] as a vector of environments
+                gives it; for a Dict space a dictionary of these, for a Tuple space a tuple.
             state: Recurrent state that the previous call returned; None at the start of an episode.
             deterministic: Take the greedy action instead of drawing one.
             action_mask: The allowed actions, as `info["action_mask"]` gives them, or a batch of these. An agent that
@@ -50,9 +49,9 @@ class Agent:
             call.
 
         Raises:
-            ValueError: The shape of the observation is not the shape of the space, or the mask is missing or wrong.
+            ValueError: The observation does not belong to `info.given_space`, or the mask is missing or wrong.
         """
-        batch, single = _batch(self.info.observation_space, self._with_mask(observation, action_mask))
+        batch, single = self.observation_codec.to_agent_batch(self._with_mask(observation, action_mask))
         count = len(next(iter(batch.values())) if isinstance(batch, Mapping) else batch)
         first = torch.zeros(1, count, dtype=torch.bool)
         state = self.network.initial_state(count) if state is None else state
@@ -61,6 +60,11 @@ class Agent:
         codec = action_codec(self.info.action_space)
         chosen = codec.to_environment(actions[0].numpy())
         return (chosen[0] if single else chosen), state
+
+    @cached_property
+    def observation_codec(self) -> ObservationCodec:
+        """Converts the environment's observations to those that the network takes."""
+        return observation_codec(self.info.given_space)
 
     def _with_mask(self, observation: Any, action_mask: Any) -> Any:
         """Puts the mask where the agent's observations have it."""
@@ -113,19 +117,3 @@ class Agent:
             UserError: The environment cannot be made, or has changed since the agent was trained.
         """
         return evaluate(self, episodes, deterministic, seed)
-
-
-def _batch(space: Space[Any], observation: Any) -> tuple[Any, bool]:
-    """Returns observations as a batch [B, ...], and whether there was a single one."""
-    if isinstance(space, Dict):
-        if not isinstance(observation, Mapping) or set(space.spaces) - set(observation):
-            raise ValueError(f"an observation must be a dictionary with the keys {', '.join(space.spaces)}")
-        parts = {key: _batch(part, observation[key]) for key, part in space.spaces.items()}
-        return {key: rows for key, (rows, _) in parts.items()}, all(single for _, single in parts.values())
-    shape = space.shape or ()
-    array = np.asarray(observation, space.dtype)
-    if array.shape == shape:
-        return array[None], True
-    if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-        raise ValueError(f"an observation has the shape {shape}, a batch {('B', *shape)}; this has {array.shape}")
-    return array, False
