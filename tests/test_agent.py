@@ -57,7 +57,7 @@ def test_predict_takes_what_environments_give(environment: str) -> None:
 
 def test_actions_that_do_not_start_at_zero(in_tmp: Path) -> None:
     agent = asyncrl.train("test/Rooms-v0", run_dir="run", **QUICK).load()  # its actions are 5 and 6
-    actions, _ = agent.predict({"light": np.zeros((50, 2)), "room": np.zeros(50)})
+    actions, _ = agent.predict({"light": np.zeros((50, 2)), "room": np.zeros(50, int)})
     assert set(actions.tolist()) <= {5, 6}
     assert agent.evaluate(episodes=3).episodes == 3
 
