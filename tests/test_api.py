@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from asyncrl.cli import main
 from asyncrl.networks.torso import VectorTorso
 from asyncrl.resolution import starting_point
 from tests.environments import Clock, Rooms
+from tests.runtime.processes import PYTHONPATH
 
 QUICK: dict[str, Any] = {"runtime": "serial", "workers": 1, "envs_per_worker": 2, "steps": 200, "until_return": None}
 
@@ -149,7 +151,10 @@ def test_workers_get_classes_of_the_script_and_lambdas(in_tmp: Path, capsys: pyt
 
 
 def run_python(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], input=stdin, capture_output=True, text=True, timeout=250)
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    return subprocess.run(
+        [sys.executable, *arguments], input=stdin, env=environment, capture_output=True, text=True, timeout=250
+    )
 
 
 @pytest.mark.timeout(250)
@@ -256,10 +261,11 @@ result = asyncrl.train(Watch, steps=500, workers=1, envs_per_worker=4)
 
 
 @pytest.mark.timeout(250)
-def test_a_notebook_trains_its_own_class_and_shows_progress(in_tmp: Path) -> None:
+def test_a_notebook_trains_its_own_class_and_shows_progress(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat
     from nbclient import NotebookClient
 
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in NOTEBOOK])
     NotebookClient(notebook, timeout=200, kernel_name="python3").execute()
     training, shown, evaluated = (cell.outputs for cell in notebook.cells)
