@@ -13,9 +13,9 @@ from gymnasium.spaces import Box, Dict
 from asyncrl.agent import untrained
 from asyncrl.algorithms import VALUE_BASED
 from asyncrl.analysis.episode import EpisodePlayer
+from asyncrl.api import train
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import UserError
-from asyncrl.training import train
 from asyncrl.types import ACTION_MASK, OBSERVATION
 from tests.experiments import small
 
