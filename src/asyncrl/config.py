@@ -47,6 +47,9 @@ class Experiment:
     """Clip rewards to plus or minus this value for learning. Reported returns are never clipped."""
     reward_scale: float = 1.0
     """Factor for rewards after clipping, for learning only. Values near 1 are learned fastest."""
+    normalize_rewards: bool = False
+    """Divide rewards, after clipping, by the running standard deviation of the discounted return over all workers, for
+    learning only. Takes the place of --reward-scale."""
     zero_discount_on_life_loss: bool = False
     """Learn as if a lost life ended the episode (discount 0). The game and its reported return go on."""
     steps: int = 1_000_000
@@ -86,6 +89,11 @@ class Experiment:
         )
         require(self.reward_clip is None or self.reward_clip > 0, "--reward-clip must be positive, or None")
         require(0 < self.reward_scale < math.inf, "--reward-scale must be positive and finite")
+        require(
+            not self.normalize_rewards or self.reward_scale == 1,
+            f"--normalize-rewards takes the place of --reward-scale {self.reward_scale:g}: add --reward-scale 1, or "
+            "leave out --normalize-rewards",
+        )
         check_seed(self.seed)
 
     def __reduce__(self) -> tuple[Any, ...]:

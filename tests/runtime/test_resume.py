@@ -74,6 +74,7 @@ CASES: dict[str, dict[str, Any]] = {
     "1-step q": {"algorithm": "onestep-q", "target_interval": 300},
     "sarsa looks ahead": {"algorithm": "sarsa", "memory": "lstm", "target_interval": 300},
     "cartpole, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
+    "normalised rewards": {"environment": "CartPole-v1", "normalize_rewards": True, "reward_scale": 1.0},
     "continuous actions": {"environment": "Pendulum-v1"},
     "dictionaries": {"environment": "test/Rooms-v0", "last_action_reward": True, "memory": "gru"},
     "action masks": {"environment": "test/Menu-v0", "algorithm": "nstep-q", "target_interval": 300},

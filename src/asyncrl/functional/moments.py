@@ -17,11 +17,14 @@ class Moments:
     squares: Tensor  # [D], sum of squared deviations from the mean
 
     @property
+    def variance(self) -> Tensor:
+        """Variance [D]; 1 if there are no vectors."""
+        return self.squares / self.count if self.count else torch.ones_like(self.mean)
+
+    @property
     def deviation(self) -> Tensor:
         """Standard deviation [D]; 1 if there are no vectors."""
-        if not self.count:
-            return torch.ones_like(self.mean)
-        return (self.squares / self.count).sqrt()
+        return self.variance.sqrt()
 
     def __add__(self, other: Moments) -> Moments:
         """The moments of both sets of vectors together."""

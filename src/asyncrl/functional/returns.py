@@ -75,3 +75,26 @@ def multi_step_returns(rewards: Tensor, discounts: Tensor, values: Tensor, valid
         longer = torch.where(valid, rewards + discounts * returns[1:], values[:-1])
         returns = torch.cat([longer, values[-1:]])
     return returns[:-1]
+
+
+def running_returns(rewards: Tensor, valid: Tensor, before: Tensor, discount: float) -> Tensor:
+    """Calculates R_t = r_t + γ R_{t-1}, the discounted sum of an episode's rewards so far, seen from its latest step.
+
+    Its standard deviation is what rewards are normalised by: the sums have the size of discounted returns, and none has
+    to wait for an episode's end. R_t is 0 where a step is not valid, so that the next episode begins with nothing.
+
+    Args:
+        rewards: r_t [T, B].
+        valid: Bool [T, B], false on the dummy step after an episode's end.
+        before: R of the step before the first one [B].
+        discount: γ.
+
+    Returns:
+        R_t [T, B].
+    """
+    returns = torch.empty_like(rewards)
+    latest = before
+    for t in range(rewards.shape[0]):
+        latest = torch.where(valid[t], rewards[t] + discount * latest, 0.0)
+        returns[t] = latest
+    return returns

@@ -54,6 +54,7 @@ class SharedModel:
             target=SharedVector(size, context) if has_target else None,
             statistics={name: SharedVector(size, context) for name in names},
             moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
+            return_moments=SharedMoments(workers, 1, context) if experiment.normalize_rewards else None,
             counter=Counter(workers, context),
             lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
             refresh_lock=context.Lock() if has_target else None,
@@ -84,6 +85,8 @@ class SharedModel:
         shared, tensors = self.shared, self.agent_tensors()
         if shared.moments is not None:
             tensors["moments"] = shared.moments.slots
+        if shared.return_moments is not None:
+            tensors["return_moments"] = shared.return_moments.slots
         if shared.target is not None:
             tensors["target"] = shared.target.tensor.clone()
         statistics = {name: vector.tensor.clone() for name, vector in shared.statistics.items()}
@@ -111,6 +114,8 @@ class SharedModel:
                     vector.tensor.copy_(saved[name])
             if shared.moments is not None:
                 shared.moments.resume(saved["moments"])
+            if shared.return_moments is not None:
+                shared.return_moments.resume(saved["return_moments"])
         except (KeyError, RuntimeError) as error:
             raise UserError("the checkpoint does not fit the run's settings: was experiment.yaml changed?") from error
 

@@ -61,6 +61,13 @@ class Store(Protocol):
         """
         ...
 
+    def variance_with(self, returns: Tensor) -> Tensor:
+        """Adds discounted returns [N] to those that all workers have seen, and gives the variance of all [].
+
+        For runs that normalise rewards.
+        """
+        ...
+
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
         """Counts a rollout that was collected and learned from, and reports what was done since the last one."""
         ...
@@ -96,6 +103,7 @@ class SharedState:
     target: SharedVector | None  # θ⁻ [P], for algorithms that have one
     statistics: Mapping[str, SharedVector]  # the optimiser's, each [P]
     moments: SharedMoments | None  # of observations, where they are normalised
+    return_moments: SharedMoments | None  # of discounted returns, where rewards are normalised
     counter: Counter
     lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock
     refresh_lock: Any  # held by who copies θ to θ⁻; workers that find it taken go on without waiting
@@ -173,6 +181,14 @@ class SharedMemoryStore:
             self.totals[name] += float(value)
         self.clock.lap("other")
         return True
+
+    def variance_with(self, returns: Tensor) -> Tensor:
+        """Adds this worker's returns to the shared moments; see `Store.variance_with`."""
+        moments = self.shared.return_moments
+        assert moments is not None
+        if len(returns):
+            moments.observe(self.worker, returns.unsqueeze(-1))
+        return moments.combined.variance.squeeze()
 
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
         """Counts a rollout, refreshes θ⁻ where it is due, and reports what was done since the last rollout."""

@@ -23,6 +23,7 @@ from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.denormals import flushed_denormals
 from asyncrl.runtime.phases import PhaseClock
+from asyncrl.runtime.reward_normalizer import RewardNormalizer
 from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.runtime.store import Store, StoreHandle
 from asyncrl.types import Decision, EnvironmentInfo, Report, State, WorkerInfo
@@ -80,6 +81,7 @@ class Worker:
         self.memory = self.algorithm.make_memory(
             WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
         )
+        self.rewards = RewardNormalizer(environments, self.algorithm.discount) if experiment.normalize_rewards else None
         self.policy = ExploringPolicy(self.algorithm, self.networks.online, environments, self.store, self.random)
         self.collector = Collector(
             self._make_environments(),
@@ -111,6 +113,8 @@ class Worker:
         self.clock.restart()
         store.pull(networks)  # θ' ← θ
         rollout = self.collector.collect(self.policy)  # T × B steps
+        if self.rewards is not None:
+            self.rewards.normalize(rollout, store.variance_with)
         with flushed_denormals():
             memory.add(rollout)
             for item, experience in enumerate(memory.draw(networks, self.random, store.progress)):
@@ -127,7 +131,10 @@ class Worker:
 
     def snapshot(self) -> dict[str, Tensor]:
         """What decides what it does next, beside its memory; for a worker that keeps its actions."""
-        return {"random": self.random.get_state(), **self.collector.snapshot()}
+        tensors = {"random": self.random.get_state(), **self.collector.snapshot()}
+        if self.rewards is not None:
+            tensors["running_returns"] = self.rewards.returns.clone()
+        return tensors
 
     def save_memory(self, file: Path) -> None:
         """Writes its memory to a file, if it can be saved."""
@@ -144,6 +151,8 @@ class Worker:
         if not self.collector.restore(tensors):
             return Restored.WITH_NEW_EPISODES
         self.random.set_state(tensors["random"])
+        if self.rewards is not None and "running_returns" in tensors:
+            self.rewards.returns = tensors["running_returns"].clone()
         if not isinstance(self.memory, SavedMemory):
             return Restored.WITHOUT_MEMORY
         if memory is not None:
