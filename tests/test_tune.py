@@ -175,6 +175,14 @@ def test_ctrl_c_ends_a_tuning_within_seconds_and_its_trial_goes_on_later(in_tmp:
 
 
 @pytest.mark.timeout(200)
+def test_a_time_in_which_training_cannot_begin_is_said(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tune", *SMALL, *SEARCH, "--seconds-per-trial", "0.001", "--dir", "t"]) == 1
+    error = capsys.readouterr().err
+    assert "a trial has 0.001 s: give more --seconds-per-trial" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.timeout(200)
 def test_a_search_whose_first_trial_fails_ends(
     in_tmp: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MEASURING = "measuring"
 """Name of the short run that measures how fast a trial's settings train."""
 ENDLESS = 10**9
-"""Steps of that run, which is ended when enough is measured."""
+"""Steps and seconds of that run, which is ended when enough is measured."""
 TENTHS = 10
 """The learning curve of a trial is compared with those of others after each tenth of its time."""
 
@@ -112,7 +112,8 @@ class _Attempt:
         The schedules of the trial are that long, so that its learning rate comes down to zero when its time is over.
         """
         enough = max(1.0, self.tuning.seconds / TENTHS)
-        planned = self.tuning.plan(self.folder, MEASURING, self.trial.params, ENDLESS, self.tuning.seeds[0])
+        endless = replace(self.tuning, seconds=float(ENDLESS))
+        planned = endless.plan(self.folder, MEASURING, self.trial.params, ENDLESS, self.tuning.seeds[0])
         shutil.rmtree(planned.run.path, ignore_errors=True)
 
         def begun() -> list[dict[str, Any]]:
@@ -127,9 +128,15 @@ class _Attempt:
             first, *_, last = begun()
         finally:
             shutil.rmtree(planned.run.path, ignore_errors=True)
+        left = self.tuning.seconds - first[metrics.WALL_SECONDS]
+        if left <= 0:
+            raise RunError(
+                f"the first steps came after {first[metrics.WALL_SECONDS]:.0f} s, but a trial has "
+                f"{self.tuning.seconds:g} s: give more --seconds-per-trial"
+            )
         seconds = last[metrics.WALL_SECONDS] - first[metrics.WALL_SECONDS]
         speed = (last[metrics.STEPS] - first[metrics.STEPS]) / seconds
-        steps: float = first[metrics.STEPS] + speed * (self.tuning.seconds - first[metrics.WALL_SECONDS])
+        steps: float = first[metrics.STEPS] + speed * left
         return max(1, round(steps))
 
     def _run(self, planned: PlannedRun, ends: Callable[[], bool], only_train: bool = False) -> None:
