@@ -117,3 +117,13 @@ def test_what_is_pushed_is_heard_of_by_the_memory(tmp_path: Path, monkeypatch: p
         assert isinstance(batch, Minibatch)
         assert errors.shape == batch.rows.shape
         assert bool((errors >= 0).all())
+
+
+def test_a_resumed_run_says_that_its_replay_memories_begin_empty(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings: dict[str, Any] = {"workers": 1, "run_dir": "run", "replay_start": 200, "replay_capacity": 2000}
+    train("Catch", algorithm="dqn", steps=600, until_return=None, **settings)
+    assert "begin empty" not in capsys.readouterr().out
+    train("Catch", algorithm="dqn", steps=1200, resume=True, **settings)
+    assert "replay memories begin empty: workers learn again after --replay-start new steps" in capsys.readouterr().out

@@ -211,3 +211,8 @@ def test_a_capacity_without_room_for_an_item_is_refused() -> None:
     made = memory(DQN(rollout_length=4, replay_capacity=32, replay_start=8, multi_step=20))
     with pytest.raises(UserError, match="give at least 56"):
         made.add(next(played(1, 4)))
+
+
+def test_only_serial_runs_save_memories() -> None:
+    with pytest.raises(UserError, match="--save-replay needs --runtime serial"):
+        small("Catch", "dqn", save_replay=True, runtime="processes")

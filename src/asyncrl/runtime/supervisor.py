@@ -39,16 +39,17 @@ EarlyEnd = Literal["", "goal", "time", "callback"]
 """What ended a run before its steps were done, if anything did."""
 
 
-def check_room(experiment: Experiment, info: EnvironmentInfo) -> None:
-    """Makes sure that the workers' memories fit into this machine's.
+def check_room(experiment: Experiment, info: EnvironmentInfo) -> int:
+    """Makes sure that the workers' memories fit into this machine's, and returns how many bytes they may take.
 
     Raises:
-        UserError: They do not.
+        UserError: They do not fit.
     """
     workers = experiment.worker_count
     worker = WorkerInfo(info, experiment.environment_count, 0, workers)
     needed = experiment.algorithm.memory_bytes(worker) * workers
     check_memory(needed, "use a smaller --replay-capacity")
+    return needed
 
 
 class Supervisor:
@@ -77,7 +78,7 @@ class Supervisor:
     ) -> None:
         self.experiment, self.info, self.folder, self.notify = experiment, info, folder, notify
         context, settings = process_context(), experiment.supervision
-        check_room(experiment, info)
+        self.replays = check_room(experiment, info) > 0
         self.model = SharedModel(experiment, info, context)
         self.checkpoint, state = checkpoint, None if checkpoint is None else checkpoint.state
         if checkpoint is not None:
@@ -130,6 +131,8 @@ class Supervisor:
         warning = self.saver.read_best_score()
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
+        if self.replays and self.checkpoint is not None and self.experiment.runtime == "processes":
+            self.notify("replay memories begin empty: workers learn again after --replay-start new steps")
         self.listeners.attach([*sinks, self.states], callbacks)
         with ExitStack() as stack:
             received = stack.enter_context(collected_signals())
