@@ -43,6 +43,16 @@ class Experiment:
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
     environment_options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
+    wrappers: tuple[str, ...] = ()
+    """Your own wrapper of each environment, as an import path module:function. Several are applied in the order given,
+    the first one innermost."""
+    grayscale: bool = False
+    """Make colour images grey. Atari images are grey already."""
+    resize: tuple[int, int] | int | None = None
+    """Resize images to this height and width, in pixels; one number stands for both. None: images keep their size, and
+    those of Atari games are 84 x 84."""
+    frame_stack: int | None = None
+    """Stack so many successive images along their channels, the newest last. None: no stack, and 4 for Atari games."""
     reward_clip: float | None = None
     """Clip rewards to plus or minus this value for learning. Reported returns are never clipped."""
     reward_scale: float = 1.0
@@ -73,6 +83,17 @@ class Experiment:
     """Named settings to start from, or a preset file; by default the best tuned settings for the environment."""
 
     def __post_init__(self) -> None:
+        for path in self.wrappers:
+            module, colon, name = path.rpartition(":")
+            require(bool(module and colon and name), f"--wrapper takes an import path module:function, not {path!r}")
+        require(
+            self.image_size is None or min(self.image_size) > 0,
+            f"--resize takes a height and a width of at least 1 pixel, not {self.resize}",
+        )
+        require(
+            self.frame_stack is None or self.frame_stack > 0,
+            f"--frame-stack must be at least 1, or None, not {self.frame_stack}",
+        )
         require(self.steps > 0, f"--steps must be positive, not {self.steps}")
         require(self.until_seconds is None or self.until_seconds > 0, "--until-seconds must be positive, or None")
         require(
@@ -104,6 +125,16 @@ class Experiment:
         """Goes to other processes as plain data, together with the objects that it names and nobody can import."""
         data = to_dict(self)
         return _received, (data, given.pack(given_objects(data)))
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width to which images are resized, in pixels."""
+        return (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether images are made grey, resized or stacked."""
+        return self.grayscale or self.resize is not None or self.frame_stack is not None
 
     @property
     def worker_count(self) -> int:
@@ -176,7 +207,8 @@ def _named_objects(data: Mapping[str, Any]) -> list[str]:
         group if isinstance(group := data.get(name), Mapping) else {} for name in ("algorithm", "network", "optimizer")
     )
     paths = algorithm.get("name"), network.get("torso"), optimizer.get("optimizer"), data.get("environment")
-    return [str(path) for path in paths]
+    wrappers = data.get("wrappers")
+    return [str(path) for path in (*paths, *(wrappers if isinstance(wrappers, list) else ()))]
 
 
 def _received(data: Mapping[str, Any], packed: bytes) -> Experiment:

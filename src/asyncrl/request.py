@@ -20,6 +20,8 @@ from asyncrl.run_folder import RunFolder, new_run_folder, newest_run_folder, ope
 
 FIXED: dict[str, Callable[[Experiment], object]] = {
     "environment": lambda experiment: (experiment.environment, experiment.environment_options),
+    "wrappers": lambda experiment: experiment.wrappers,
+    "images": lambda experiment: (experiment.grayscale, experiment.image_size, experiment.frame_stack),
     "algorithm": lambda experiment: type(experiment.algorithm),
     "network": lambda experiment: experiment.network,
     "optimizer": lambda experiment: experiment.optimizer.optimizer,
@@ -103,7 +105,8 @@ def _check_start(experiment: Experiment) -> None:
 def _resumed(request: Request) -> tuple[Experiment, RunFolder]:
     folder = find_run(request.environment, request.algorithm, request.run_dir)
     texts = [value for value in request.settings.values() if isinstance(value, str)]
-    named = modules_in([request.environment, request.algorithm, *texts])  # whoever names a module trusts it
+    wrappers = request.settings.get("wrappers", ())
+    named = modules_in([request.environment, request.algorithm, *texts, *wrappers])  # whoever names a module trusts it
     saved = folder.read_experiment((*request.modules, *named))
     experiment = resolve(saved, request.settings)
     _check_start(experiment)

@@ -80,7 +80,7 @@ def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:
     optimizer = _with_learning_rate(experiment.optimizer, given, experiment.seed)
     environments = experiment.envs_per_worker
     if environments == "auto":
-        environments = environments_for_a_worker(experiment.environment)
+        environments = environments_for_a_worker(experiment)
     return dataclasses.replace(experiment, optimizer=optimizer, envs_per_worker=environments)
 
 

@@ -261,7 +261,8 @@ def test_stacks_can_be_rebuilt_from_single_frames(stack: int) -> None:
 
 def test_only_stacked_frames_are_called_a_stack() -> None:
     assert describe(small("CartPole-v1")).frame_stack == 1
-    assert frame_stack("ALE/Pong-v5", {"grayscale": False}) == 1  # colour frames have an axis of their own
+    colour = dataclasses.replace(small("ALE/Pong-v5"), environment_options={"grayscale": False})
+    assert frame_stack(colour) == 1  # colour frames have an axis of their own
 
 
 def test_packed_frames_are_the_native_stacks() -> None:

@@ -67,6 +67,8 @@ def make_request(given: Mapping[str, Any]) -> Request:
     settings = {name: value for name, value in given.items() if name != "quiet"}
     if "env_option" in settings:
         settings["environment_options"] = parse_options(settings.pop("env_option"))
+    if wrappers := settings.pop("wrapper", ()):
+        settings["wrappers"] = wrappers
     return Request(
         environment=settings.pop("environment", ""),
         algorithm=settings.pop("algorithm", None),

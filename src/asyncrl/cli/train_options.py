@@ -22,14 +22,14 @@ from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSett
 DEFAULT_ALGORITHM = "a3c"
 """First algorithm of every preset that is the default of an environment."""
 
-NOT_SETTINGS = ("environment", "environment_options", "preset", *GROUPS)
+NOT_SETTINGS = ("environment", "environment_options", "wrappers", "preset", *GROUPS)
 """Fields of an experiment that have other options on the command line."""
 
 SECTIONS = tuple(f"{name}_options" for name in ("experiment", *GROUPS))
 """Sections of the help that hold settings."""
 
-SWITCHES = {"resume": False, "overwrite": False, "quiet": False}
-"""Options that are off unless they are given."""
+UNGIVEN: dict[str, Any] = {"resume": False, "overwrite": False, "quiet": False, "wrapper": ()}
+"""Options that have a value also where they are not given."""
 
 DESCRIPTION = """Trains an agent on a Gymnasium environment.
 
@@ -41,8 +41,8 @@ def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
     """The options that are on the command line, each by its own name. Settings that are not given are left out."""
     if {"--help", "-h"} & set(arguments):
         start = _shown_start(arguments)
-        parse(_options(type(start.algorithm)), "train", ["--help"], {**SWITCHES, **_shown_values(start)}, DESCRIPTION)
-    parsed = parse(_options(_algorithm(arguments)), "train", arguments, SWITCHES, DESCRIPTION)
+        parse(_options(type(start.algorithm)), "train", ["--help"], {**UNGIVEN, **_shown_values(start)}, DESCRIPTION)
+    parsed = parse(_options(_algorithm(arguments)), "train", arguments, UNGIVEN, DESCRIPTION)
     given: dict[str, Any] = {}
     for name, value in parsed.items():
         given |= value if name in SECTIONS else {name: value}
@@ -52,7 +52,7 @@ def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
 def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
     """What the command line can hold: how to run, and every setting of an experiment with that algorithm."""
     own = setting_types(Experiment)
-    environment = own["environment"]
+    environment, wrappers = own["environment"], own["wrappers"]
     settings = {name: kind for name, kind in own.items() if name not in NOT_SETTINGS}
     sections = {"experiment_options": option_group("experiment", Experiment.__doc__, settings)}
     classes: tuple[type[Any], ...] = (algorithm, NetworkSettings, OptimizerSettings, SupervisionSettings)
@@ -67,6 +67,7 @@ def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
             "algorithm": described(str, "Name ('asyncrl algorithms' lists them) or import path module:Class."),
             "preset": own["preset"],
             "env_option": described(tuple[str, ...], "Keyword arguments of the environment, such as rows=12."),
+            "wrapper": Annotated[wrappers, tyro.conf.UseAppendAction],
             "run_dir": described(Path, "Folder of the run.", "(default: the first free runs/ENV-ALGORITHM-N)"),
             "resume": described(switch, "Continue the run in --run-dir, or the newest run of the environment."),
             "overwrite": described(switch, "Replace the run in --run-dir."),
@@ -116,6 +117,7 @@ def _shown_values(start: Experiment) -> dict[str, Any]:
         "algorithm": algorithm_name(start.algorithm),
         "preset": start.preset,
         "env_option": options,
+        "wrapper": start.wrappers,
         "experiment_options": own,
         **{f"{group}_options": dataclasses.asdict(getattr(start, group)) for group in GROUPS},
     }

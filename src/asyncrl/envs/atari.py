@@ -16,6 +16,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 
 ENTRY_POINT = "ale_py.env:AtariEnv"
@@ -69,6 +70,31 @@ def frame_stack(spec: EnvSpec, options: dict[str, Any]) -> int:
     """Number of grey frames that an observation stacks along its channel axis; colour frames have their own axis."""
     arguments = settings(spec, options)
     return int(arguments["stack_num"]) if arguments["grayscale"] else 1
+
+
+def with_image_settings(spec: EnvSpec, experiment: Experiment) -> dict[str, Any]:
+    """The options of an experiment's environment, with its settings for images as arguments of `AtariVectorEnv`.
+
+    Raises:
+        UserError: An option says another thing than a setting, or the experiment has wrappers.
+    """
+    if experiment.wrappers:
+        raise UserError(
+            f"{spec.id} takes no --wrapper, because ale-py steps all its games at once: register an environment of "
+            "your own that makes and wraps the game, and train on that"
+        )
+    size, options = experiment.image_size, experiment.environment_options
+    asked: dict[str, tuple[str, Any]] = {}
+    if experiment.frame_stack is not None:
+        asked["stack_num"] = ("--frame-stack", experiment.frame_stack)
+    if size is not None:
+        asked |= {"img_height": ("--resize", size[0]), "img_width": ("--resize", size[1])}
+    if experiment.grayscale:
+        asked["grayscale"] = ("--grayscale", True)
+    for name, (setting, value) in asked.items():
+        if options.get(name, value) != value:
+            raise UserError(f"{setting} and --env-option {name}={options[name]} contradict each other: leave one out")
+    return {**options, **{name: value for name, (_, value) in asked.items()}}
 
 
 def make_atari(spec: EnvSpec, options: dict[str, Any], num_envs: int) -> VectorEnv[Any, Any, Any]:

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -24,6 +25,7 @@ from asyncrl.envs.lives import WithLifeLoss
 from asyncrl.envs.masks import WithActionMask, observes_mask
 from asyncrl.envs.mujoco import print_warnings_once
 from asyncrl.envs.observations import ArrayObservations, as_agents_see, observation_codec
+from asyncrl.envs.wrappers import wrapped
 from asyncrl.errors import UserError
 from asyncrl.importing import find_modules_here, import_module, import_object
 from asyncrl.installing import install_command
@@ -110,7 +112,7 @@ def describe(experiment: Experiment) -> EnvironmentInfo:
         as_agents_see(observation_space),
         action_space,
         frames_per_step(experiment.environment, experiment.environment_options),
-        frame_stack(experiment.environment, experiment.environment_options),
+        frame_stack(experiment),
         environments.codec.space if isinstance(environments, ArrayObservations) else None,
     )
 
@@ -140,7 +142,7 @@ def make_environments(
     Raises:
         UserError: They cannot be made.
     """
-    environments = make_vector(experiment.environment, experiment.environment_options, num_envs, render=render)
+    environments = _with_images(experiment, num_envs, render)
     if experiment.zero_discount_on_life_loss:
         environments = WithLifeLoss(environments, experiment.environment)
     if masked or observes_mask(environments.single_observation_space):
@@ -151,16 +153,31 @@ def make_environments(
     return environments if codec.converts_nothing else ArrayObservations(environments, codec)
 
 
-def environments_for_a_worker(environment: str) -> int:
+def _with_images(experiment: Experiment, num_envs: int, render: bool) -> VectorEnv[Any, Any, Any]:
+    """Makes a vector of the environments with their wrappers and with images as the experiment wants them."""
+    from asyncrl.envs import atari
+
+    spec, options = find_spec(experiment.environment), experiment.environment_options
+    if atari.is_atari(spec):
+        return make_vector(spec, atari.with_image_settings(spec, experiment), num_envs, render=render)
+    environments = make_vector(spec, options, num_envs, render=render, wrappers=experiment.wrappers)
+    if not experiment.changes_images:
+        return environments
+    from asyncrl.envs.pictures import Pictures  # imports torch
+
+    return Pictures(environments, experiment)
+
+
+def environments_for_a_worker(experiment: Experiment) -> int:
     """Number of environments per worker for `auto`: more if stepping many at once costs little more than one.
 
     Raises:
         UserError: The environment is unknown.
     """
-    return MANY if steps_many_at_once(environment) else FEW
+    return MANY if steps_many_at_once(experiment) else FEW
 
 
-def steps_many_at_once(environment: str) -> bool:
+def steps_many_at_once(experiment: Experiment) -> bool:
     """Whether stepping many of these environments costs little more than stepping one.
 
     Raises:
@@ -168,8 +185,8 @@ def steps_many_at_once(environment: str) -> bool:
     """
     from asyncrl.envs import atari
 
-    spec = find_spec(environment)
-    return spec.vector_entry_point is not None and not atari.is_atari(spec)
+    spec = find_spec(experiment.environment)
+    return spec.vector_entry_point is not None and not atari.is_atari(spec) and not experiment.wrappers
 
 
 def frames_per_step(environment: str, options: dict[str, Any]) -> int:
@@ -180,16 +197,23 @@ def frames_per_step(environment: str, options: dict[str, Any]) -> int:
     return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
 
 
-def frame_stack(environment: str, options: dict[str, Any]) -> int:
+def frame_stack(experiment: Experiment) -> int:
     """Successive frames in one image observation: 4 for Atari games by default, 1 elsewhere."""
     from asyncrl.envs import atari
 
-    spec = find_spec(environment)
-    return atari.frame_stack(spec, options) if atari.is_atari(spec) else 1
+    spec = find_spec(experiment.environment)
+    if atari.is_atari(spec):
+        return atari.frame_stack(spec, atari.with_image_settings(spec, experiment))
+    return experiment.frame_stack or 1
 
 
 def make_vector(
-    environment: str, options: dict[str, Any], num_envs: int, *, render: bool = False
+    environment: str | EnvSpec,
+    options: dict[str, Any],
+    num_envs: int,
+    *,
+    render: bool = False,
+    wrappers: Sequence[str] = (),
 ) -> VectorEnv[Any, Any, Any]:
     """Makes a vector of environments that reset themselves on the step after an episode's end (NEXT_STEP).
 
@@ -197,23 +221,25 @@ def make_vector(
     `SyncVectorEnv`.
 
     Args:
-        environment: Gymnasium id.
+        environment: Gymnasium id, or its specification.
         options: Keyword arguments of the environment.
         num_envs: Number of environments [B].
         render: Let `render()` return pictures; for a single environment only.
+        wrappers: Import paths of wrappers for each single environment; with any, the environments are made one by one.
 
     Raises:
-        UserError: The id is unknown, its package is missing, or it does not take its options.
+        UserError: The id is unknown, its package is missing, it does not take its options, or a wrapper fails.
     """
     from asyncrl.envs import atari
 
-    spec = find_spec(environment)
+    spec = find_spec(environment) if isinstance(environment, str) else environment
     if atari.is_atari(spec):
         return atari.AtariWithScreen(spec, options) if render else atari.make_atari(spec, options, num_envs)
     try:
-        if render and spec.entry_point is None:
-            raise UserError(f"{spec.id} has no entry_point, so there is no single environment that could be drawn")
-        if spec.vector_entry_point is not None and not render:
+        single = render or bool(wrappers)
+        if single and spec.entry_point is None:
+            raise UserError(f"{spec.id} has no entry_point, so there is no single environment to draw or to wrap")
+        if spec.vector_entry_point is not None and not single:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # vectors without metadata are not used, see below
                 vector = gymnasium.make_vec(spec, num_envs, **options)
@@ -226,7 +252,7 @@ def make_vector(
                     f"the vector environment of {spec.id} has the autoreset mode {getattr(mode, 'name', mode)} in its "
                     "metadata: asyncrl needs AutoresetMode.NEXT_STEP there, or an entry_point for single environments"
                 )
-        return SyncVectorEnv([lambda: _make_one(spec, options, render)] * num_envs)
+        return SyncVectorEnv([lambda: wrapped(_make_one(spec, options, render), wrappers)] * num_envs)
     except UserError:
         raise
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ def observation_codec(space: Space[Any]) -> ObservationCodec:
     Raises:
         UserError: The space cannot be converted to arrays of fixed size, or it has nothing but text.
     """
-    space = _with_plain_texts(space)
+    space = map_space(space, _with_plain_text)
     boxes: dict[str, Space[Any]] = {
         path: part if isinstance(part, Box) else flatten_space(part)
         for path, part in leaves(space)
@@ -141,16 +141,30 @@ def _check_parts(space: Dict | Tuple[Any], value: Any, path: str) -> None:
         raise ValueError(f"{name} must be a tuple of {len(space.spaces)}")
 
 
-def _with_plain_texts(space: Space[Any], path: str = "") -> Space[Any]:
-    """The space with a Text for each kind of text, such as MiniGrid's missions.
+def map_space(space: Space[Any], function: Callable[[str, Space[Any]], Space[Any]], path: str = "") -> Space[Any]:
+    """Replaces each space inside nested Dict and Tuple spaces by what the function makes of its path and itself."""
+    if isinstance(space, Dict):
+        return Dict([(key, map_space(part, function, _join(path, key))) for key, part in _parts(space)])
+    if isinstance(space, Tuple):
+        return Tuple([map_space(part, function, _join(path, key)) for key, part in _parts(space)])
+    return function(path, space)
+
+
+def map_parts(space: Space[Any], value: Any, function: Callable[[str, Any], Any], path: str = "") -> Any:
+    """Replaces each part of an observation, or of a batch, by what the function makes of its path and itself."""
+    if isinstance(space, Dict):
+        return {key: map_parts(part, value[key], function, _join(path, key)) for key, part in _parts(space)}
+    if isinstance(space, Tuple):
+        return tuple(map_parts(part, value[key], function, _join(path, key)) for key, part in _parts(space))
+    return function(path, value)
+
+
+def _with_plain_text(path: str, space: Space[Any]) -> Space[Any]:
+    """The space itself, or a Text for any kind of text, such as MiniGrid's missions.
 
     Raises:
-        UserError: It has a space of a kind that cannot be converted to an array of fixed size.
+        UserError: It is of a kind that cannot be converted to an array of fixed size.
     """
-    if isinstance(space, Dict):
-        return Dict([(key, _with_plain_texts(part, _join(path, key))) for key, part in space.spaces.items()])
-    if isinstance(space, Tuple):
-        return Tuple([_with_plain_texts(part, _join(path, key)) for key, part in enumerate(space.spaces)])
     if isinstance(space, Box | Discrete | MultiDiscrete | MultiBinary):
         return space
     if space.dtype is not None and space.dtype.kind == "U":

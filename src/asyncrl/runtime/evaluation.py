@@ -70,7 +70,7 @@ def evaluate(
         pulse: Heartbeat [1], counted up while episodes are played.
     """
     experiment = player.experiment
-    count = min(episodes, MANY if steps_many_at_once(experiment.environment) else FEW)
+    count = min(episodes, MANY if steps_many_at_once(experiment) else FEW)
     share = [episodes // count + (number < episodes % count) for number in range(count)]
     player.random.manual_seed(seed)
     environments = make_environments(experiment, count, masked=player.info.masked)
