@@ -31,6 +31,11 @@ def import_module(name: str) -> ModuleType:
     return sys.modules["__main__"] if name == main_script.module_name() else importlib.import_module(name)
 
 
+def import_option(modules: Iterable[str]) -> str:
+    """The option of a command that lets a run's settings import these modules; it takes all of them at once."""
+    return f"--import {' '.join(sorted(modules))}"
+
+
 def import_object(path: str, what: str) -> Any:
     """The object at `module:name`. Modules of the current folder are found too.
 

@@ -12,7 +12,7 @@ from asyncrl.algorithms import ALGORITHMS, algorithm_class
 from asyncrl.config import Experiment, replaced
 from asyncrl.envs.make import environments_for_a_worker, find_spec
 from asyncrl.errors import UserError
-from asyncrl.importing import modules_in
+from asyncrl.importing import import_option, modules_in
 from asyncrl.presets import Preset, default_preset, find_preset
 from asyncrl.settings import OptimizerSettings
 
@@ -47,10 +47,9 @@ def from_preset(preset: Preset, environment: str, algorithm: str | None, modules
     Raises:
         UserError: The algorithm is unknown, or a preset file names a module that the user did not name.
     """
-    unnamed = preset.modules - set(modules) - modules_in([algorithm])
-    if unnamed:
-        options = " ".join(f"--import {name}" for name in sorted(unnamed))
-        raise UserError(f"{preset.name} uses code that is not asyncrl's: if you trust that code, add {options}")
+    if preset.modules - set(modules) - modules_in([algorithm]):
+        option = import_option(preset.modules)
+        raise UserError(f"{preset.name} uses code that is not asyncrl's: if you trust that code, add {option}")
     return preset.experiment(environment, algorithm)
 
 

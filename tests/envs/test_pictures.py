@@ -122,6 +122,7 @@ def test_only_images_of_a_dictionary_are_changed() -> None:
     ("environment", "options", "settings", "message"),
     [
         ("CartPole-v1", {}, {"resize": 84}, "change images of bytes .uint8., and CartPole-v1 observes none"),
+        ("MinAtar/Breakout-v1", {}, {"frame_stack": 2}, "and MinAtar/Breakout-v1 observes others: leave them out"),
         ("test/Film-v0", {"shape": (12, 16, 4)}, {"grayscale": True}, "needs images with red, green and blue"),
         ("test/Film-v0", {}, {"resize": (5, 7), "frame_stack": 4}, "more channels than pixels .*: give a larger --res"),
         ("ALE/Pong-v5", {"stack_num": 2}, {"frame_stack": 3}, "--frame-stack and --env-option stack_num=2 contradict"),

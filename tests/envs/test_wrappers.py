@@ -84,3 +84,15 @@ def test_a_run_records_its_wrappers_and_imports_them_only_when_they_are_named(
     assert main([*resumed, "--wrapper", "own_wrappers:doubled"]) == 2
     assert "a resumed run cannot change its wrappers" in capsys.readouterr().err
     assert main([*resumed, *given]) == 0
+
+
+def test_the_import_option_that_is_printed_names_all_modules(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrappers = ["--wrapper", "own_wrappers:doubled", "--wrapper", "gymnasium.wrappers:NormalizeReward"]
+    serial = ["--runtime", "serial", "--workers", "1", "--envs-per-worker", "2", "--steps", "100"]
+    assert main(["train", "CartPole-v1", *serial, *wrappers, "--run-dir", "run"]) == 0
+    option = "--import gymnasium.wrappers own_wrappers"
+    assert f"eval run --episodes 100 {option}\n" in capsys.readouterr().out
+    evaluation = ["eval", "run", "--episodes", "1"]
+    assert main([*evaluation, "--import", "own_wrappers"]) == 2
+    assert capsys.readouterr().err.endswith(f"if you trust that code, add {option}\n")
+    assert main([*evaluation, *option.split()]) == 0

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from asyncrl import metrics
 from asyncrl.cli.arguments import option_names, parse, parse_pairs, split
 from asyncrl.errors import UserError
+from asyncrl.importing import import_option
 from asyncrl.run_folder import RunFolder, locked
 from asyncrl.sweep.execution import Ended, run_sweep
 from asyncrl.sweep.results import Summary, done_runs, summarise, write_results
@@ -77,10 +78,10 @@ def check_modules(what: str, used: Iterable[str], named: Iterable[str]) -> None:
     Raises:
         UserError: One was not named.
     """
-    unnamed = sorted(set(used) - set(named))
-    if unnamed:
-        options = " ".join(f"--import {module}" for module in unnamed)
-        raise UserError(f"{what} uses code that is not asyncrl's: if you trust that code, add {options}")
+    modules = set(used)
+    if modules - set(named):
+        option = import_option(modules)
+        raise UserError(f"{what} uses code that is not asyncrl's: if you trust that code, add {option}")
 
 
 def _run(folder: Path, sweep: Sweep, parallel: int) -> int:

@@ -16,6 +16,7 @@ from asyncrl.algorithms import algorithm_name
 from asyncrl.cli.arguments import parse_options
 from asyncrl.cli.train_options import parse_given
 from asyncrl.config import Experiment, named_modules, to_dict
+from asyncrl.importing import import_option
 from asyncrl.reporting.ending import end_of, return_of
 from asyncrl.reporting.progress import TrainingConsole
 from asyncrl.runtime.fork_server import start_fork_server
@@ -93,7 +94,8 @@ def _headline(experiment: Experiment) -> str:
 def _next_steps(summary: dict[str, Any], run: Path, experiment: Experiment) -> str:
     """Where the run is, where its time went, and the commands that people use next."""
     command = _own_command()
-    imports = "".join(f" --import {module}" for module in sorted(named_modules(to_dict(experiment))))
+    modules = named_modules(to_dict(experiment))
+    imports = f" {import_option(modules)}" if modules else ""
     lines = [
         f"  run:    {run}",
         f"  curve:  {run / 'learning_curve.png'}",

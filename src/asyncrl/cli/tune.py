@@ -14,6 +14,7 @@ from asyncrl.cli.arguments import option_names, parse, parse_pairs, split
 from asyncrl.cli.sweep import check_modules
 from asyncrl.config import Experiment, check_seed
 from asyncrl.errors import RunError, UserError
+from asyncrl.importing import import_option
 from asyncrl.presets import find_preset
 from asyncrl.run_folder import locked
 from asyncrl.sweep.specification import option
@@ -116,7 +117,8 @@ def _run(folder: Path, tuning: Tuning, trials: int) -> int:
     if study.scored:
         _print_best(tuning, study, first)
         preset = write_best(folder, tuning, study, start)
-        imports = "".join(f" --import {module}" for module in sorted(find_preset(str(preset)).modules))
+        modules = find_preset(str(preset)).modules
+        imports = f" {import_option(modules)}" if modules else ""
         print(f"wrote {preset}\nnext: asyncrl train {start.environment} --preset {preset}{imports}")
     if failed:
         print(f"{failed} failed: their output is in {folder / 'logs'}")

@@ -31,22 +31,19 @@ class Pictures(VectorWrapper[Any, Any, Any]):
         experiment: Says what is done (`frame_stack`, `resize`, `grayscale`).
 
     Raises:
-        UserError: There are no images of bytes, or they cannot be made grey.
+        UserError: There are no images, they are not of bytes, or they cannot be made grey.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], experiment: Experiment) -> None:
         super().__init__(env)
         inner = env.single_observation_space
-        self.images = {
-            path: _Frames(part, experiment, env.num_envs)
-            for path, part in leaves(inner)
-            if isinstance(part, Box) and part.dtype == np.uint8 and is_image(part)
-        }
-        if not self.images:
+        images = {path: part for path, part in leaves(inner) if isinstance(part, Box) and is_image(part)}
+        if not images or any(part.dtype != np.uint8 for part in images.values()):
             raise UserError(
                 f"--frame-stack, --resize and --grayscale change images of bytes (uint8), and {experiment.environment} "
-                "observes none: leave them out, or wrap the environment"
+                f"observes {'others' if images else 'none'}: leave them out, or wrap the environment"
             )
+        self.images = {path: _Frames(part, experiment, env.num_envs) for path, part in images.items()}
         self.single_observation_space = map_space(
             inner, lambda path, part: self.images[path].space if path in self.images else part
         )
