@@ -129,7 +129,7 @@ class SameStep(VectorEnv[Any, Any, Any]):
 def test_a_vector_that_resets_itself_otherwise_is_refused_with_the_reason(options: dict[str, Any], mode: str) -> None:
     with pytest.raises(UserError, match=rf"the autoreset mode {mode} in .*: asyncrl needs .*NEXT_STEP .* or an entry_"):
         make_vector("test/SameStep-v0", options, 2)
-    with pytest.raises(UserError, match="no single environment that could be drawn"):
+    with pytest.raises(UserError, match="no single environment to draw"):
         make_vector("test/SameStep-v0", options, 1, render=True)
 
 
