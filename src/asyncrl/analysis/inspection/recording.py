@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from asyncrl.analysis.episode import Decision, EpisodePlayer, Frame, Step
+from asyncrl.analysis.inspection.margins import without_margins
 from asyncrl.analysis.readout import Reading, Readout
 from asyncrl.networks.heads import PolicyHead
 from asyncrl.runtime.agent import Agent
@@ -30,10 +30,8 @@ MOST_PREFERENCES = 16
 VIDEO_STEPS = 200
 """The report's video shows whole episodes until it has at least this many steps."""
 
-MARGIN_FRAMES, MARGIN_TOLERANCE = 300, 40
-"""Number of frames whose margins are compared, and the largest difference of a colour that JPEG may have made."""
-KEPT_MARGIN = 0.05
-"""Share of a frame's side that is kept of its empty margins."""
+MARGIN_FRAMES = 300
+"""Number of frames that are searched for margins that show nothing."""
 
 Progress = Callable[[float], None]
 """Is called with the share of the work that is done."""
@@ -148,7 +146,7 @@ class Recording:
     def interior(self) -> tuple[slice, slice]:
         """The rows and columns of the frames that show anything: without margins that never change."""
         shown = np.unique(np.linspace(0, len(self) - 1, MARGIN_FRAMES).astype(int))
-        return _without_margins(map(self.frame, shown))
+        return without_margins(map(self.frame, shown))
 
     def observations(self, numbers: Any) -> Any:
         """The observations of some states [n, ...], or that for each key.
@@ -193,28 +191,6 @@ class Recording:
     def _outputs(self, head: str) -> torch.Tensor:
         """A head's outputs [N, 1, ...]."""
         return torch.cat([step.decision.outputs[head] for step in self.steps])
-
-
-def _without_margins(frames: Iterable[Frame]) -> tuple[slice, slice]:
-    """The rows and columns of frames [H, W, 3] from the first to the last that differ from the first frame's edge."""
-    frames = iter(frames)
-    first = next(frames).astype(np.int16)
-    sides = [(axis, edge) for axis in (0, 1) for edge in (0, -1)]
-    differ = [np.zeros(first.shape[axis], bool) for axis, _ in sides]
-    for frame in itertools.chain([first], (frame.astype(np.int16) for frame in frames)):
-        for found, (axis, edge) in zip(differ, sides, strict=True):
-            distance = np.abs(frame - first.take([edge], axis))
-            found |= (distance > MARGIN_TOLERANCE).any((1 - axis, 2))
-    top, bottom, left, right = (np.flatnonzero(found) for found in differ)
-    return _with_margin(top, bottom, first.shape[0]), _with_margin(left, right, first.shape[1])
-
-
-def _with_margin(begins: NDArray[np.int64], ends: NDArray[np.int64], length: int) -> slice:
-    """From the first of some rows to the last of others, with a margin; all of them if there are none."""
-    if not (len(begins) and len(ends)):
-        return slice(0, length)
-    kept = round(KEPT_MARGIN * length)
-    return slice(max(0, int(begins[0]) - kept), min(length, int(ends[-1]) + 1 + kept))
 
 
 def record(
