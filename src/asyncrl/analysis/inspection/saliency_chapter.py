@@ -35,7 +35,7 @@ VECTOR_STATES = 200
 """Number of states over which the saliency of vectors is averaged."""
 MOST_ENTRIES = 40
 """Number of a vector's entries that are shown: the most important ones."""
-ACCIDENTS = "What an agent that has learned nothing depends on is an accident of its initial parameters."
+ACCIDENTS = "As long as the policy has learned nothing, what it depends on is an accident of its initial parameters."
 AGREE = 0.5
 """Two methods agree if their maps have at least this correlation, as a mean over the states shown."""
 VECTORS_DISAGREE = (
