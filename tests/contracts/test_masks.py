@@ -22,15 +22,13 @@ from tests.experiments import small
 
 T, B = 6, 64
 SIZES = {"discrete": (4,), "multi-discrete": (3, 2)}
-CASES = pytest.mark.parametrize(
-    ("name", "actions", "settings"),
-    [
-        ("a3c", "discrete", {}),
-        ("a3c", "multi-discrete", {}),
-        *[(name, "discrete", {}) for name in VALUE_BASED],
-        *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
-    ],
-)
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("a3c", "discrete", {}),
+    ("a3c", "multi-discrete", {}),
+    *[(name, "discrete", {}) for name in VALUE_BASED],
+    *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
+]
+NAMES = ("name", "actions", "settings")
 MEMORIES = pytest.mark.parametrize("memory", ["none", "lstm"])
 
 
@@ -70,7 +68,7 @@ def is_allowed(mask: Tensor, chosen: Tensor, actions: str) -> Tensor:
     return torch.cat(allowed, -1).all(-1)
 
 
-@CASES
+@pytest.mark.parametrize(NAMES, [*CASES, ("dqn", "discrete", {})])
 @MEMORIES
 @torch.no_grad()
 def test_masked_actions_are_never_chosen(name: str, actions: str, memory: str, settings: dict[str, Any]) -> None:
@@ -89,7 +87,7 @@ def test_masked_actions_are_never_chosen(name: str, actions: str, memory: str, s
         assert torch.equal(tried, mask[0].to(torch.int64))
 
 
-@CASES
+@pytest.mark.parametrize(NAMES, CASES)
 @MEMORIES
 def test_the_loss_does_not_depend_on_outputs_for_masked_actions(
     name: str, actions: str, memory: str, settings: dict[str, Any]

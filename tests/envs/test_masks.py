@@ -105,6 +105,7 @@ def test_predict_asks_for_the_mask_in_one_line() -> None:
         agent.predict(np.zeros(4), action_mask=np.zeros(4))
     actions, _ = agent.predict(np.zeros((50, 4)), action_mask=np.tile([0, 1, 0, 0], (50, 1)))
     assert (actions == 3 + 1).all()  # the space starts at 3
+    assert untrained(small("Taxi-v4")).predict(37, action_mask=[0, 0, 0, 0, 1, 0])[0] == 4  # Taxi masks by its info
     with pytest.raises(ValueError, match="without action masks: leave out action_mask"):
         untrained(small("CartPole-v1")).predict(np.zeros(4), action_mask=[1, 1])
 
