@@ -63,7 +63,7 @@ def train(
             raise UserError(f"callbacks takes objects of classes that inherit asyncrl.Callback, not {callback!r}")
     path = None if run_dir is None else Path(run_dir)
     identifier, (name, fields) = _environment(environment), _algorithm(algorithm)
-    given = fields | {key: _path(key, value) if callable(value) else value for key, value in settings.items()}
+    given = fields | {key: _plain(key, value) for key, value in settings.items()}
     request = Request(identifier, name, preset, path, resume, overwrite, tuple(modules), given)
     experiment, folder = prepare(request)
     from asyncrl.reporting.progress import TrainingConsole
@@ -90,6 +90,13 @@ def _algorithm(algorithm: Any) -> tuple[str | None, dict[str, Any]]:
         raise UserError(f"algorithm takes a name, or a dataclass with the methods of Algorithm, not {algorithm!r}")
     fields = {} if isinstance(algorithm, type) else dataclasses.asdict(algorithm)
     return algorithm_name(cast(Algorithm, algorithm)), fields
+
+
+def _plain(setting: str, value: Any) -> Any:
+    """The value of a setting with import paths in place of classes and functions; wrappers are several."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(setting, part) for part in value)
+    return _path(setting, value) if callable(value) else value
 
 
 def _path(what: str, value: Any) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from gymnasium.wrappers import TimeAwareObservation, TransformReward
 
 import asyncrl
 from asyncrl.cli import main
@@ -84,6 +86,18 @@ def test_a_run_records_its_wrappers_and_imports_them_only_when_they_are_named(
     assert main([*resumed, "--wrapper", "own_wrappers:doubled"]) == 2
     assert "a resumed run cannot change its wrappers" in capsys.readouterr().err
     assert main([*resumed, *given]) == 0
+
+
+def test_python_takes_wrappers_as_functions(in_tmp: Path) -> None:
+    def generous(env: Any) -> Any:
+        return TransformReward(env, lambda reward: 5 * float(reward))
+
+    settings: dict[str, Any] = {"workers": 1, "envs_per_worker": 2, "runtime": "serial", "steps": 100}
+    result = asyncrl.train("CartPole-v1", wrappers=[generous, TimeAwareObservation], quiet=True, **settings)
+    agent = result.load()
+    assert agent.info.observation_space.shape == (5,)
+    evaluation = agent.evaluate(episodes=2)
+    assert evaluation.return_mean == 5 * evaluation.length_mean
 
 
 def test_the_import_option_that_is_printed_names_all_modules(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
