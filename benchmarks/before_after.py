@@ -22,7 +22,7 @@ import threading
 from pathlib import Path
 
 PONG = ("ALE/Pong-v5", "--steps", "8M")
-PLAIN = ("--preset", "tuned/default", "--envs-per-worker", "64", "--steps", "50M")
+PLAIN = ("--preset", "tuned/acrobot", "--envs-per-worker", "64", "--steps", "50M")  # the same settings in all versions
 CASES: dict[str, tuple[str, ...]] = {
     "Pong, A3C": PONG,
     "Pong, A3C with LSTM": (*PONG, "--memory", "lstm"),
