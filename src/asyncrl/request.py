@@ -54,7 +54,14 @@ class Request:
             raise UserError("which environment? for example: asyncrl train CartPole-v1")
         texts = [value for value in self.settings.values() if isinstance(value, str)]
         named = {*self.modules, *modules_in([self.environment, *texts])}  # whoever names a module trusts it
-        start = starting_point(self.environment, self.preset, self.algorithm, named)
+        start = starting_point(
+            self.environment,
+            self.preset,
+            self.algorithm,
+            named,
+            self.settings.get("environment_options"),
+            self.settings.get("wrappers", ()),
+        )
         return resolve(start, self.settings)
 
 

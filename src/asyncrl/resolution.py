@@ -5,28 +5,37 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asyncrl.algorithms import ALGORITHMS, algorithm_class
 from asyncrl.config import Experiment, replaced
+from asyncrl.envs.kinds import kind_of
 from asyncrl.envs.make import environments_for_a_worker, find_spec
 from asyncrl.errors import UserError
 from asyncrl.importing import import_option, modules_in
 from asyncrl.presets import Preset, default_preset, find_preset
 from asyncrl.settings import OptimizerSettings
+from asyncrl.types import Kind
 
 
 def starting_point(
-    environment: str, preset: str | None = None, algorithm: str | None = None, modules: Iterable[str] = ()
+    environment: str,
+    preset: str | None = None,
+    algorithm: str | None = None,
+    modules: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
 ) -> Experiment:
     """The experiment before any setting is given: that of a preset, for an environment and an algorithm.
 
     Args:
         environment: Gymnasium id; without a version, the newest.
         preset: Name, or path of a preset file; by default the best tuned preset for the environment.
-        algorithm: Name or import path; by default the preset's first one.
+        algorithm: Name or import path; by default the one that the preset chooses.
         modules: Modules outside asyncrl that the user named, which a preset file may import.
+        options: Keyword arguments of the environment, on which its kind may depend.
+        wrappers: Import paths of wrappers of the environment, on which its kind may depend too.
 
     Raises:
         UserError: The environment, the preset or the algorithm is unknown, the preset is not for the algorithm, or a
@@ -38,10 +47,18 @@ def starting_point(
     if algorithm:
         algorithm_class(algorithm)
     identifier = full_id(environment)
-    return from_preset(chosen or default_preset(identifier.rpartition(":")[2]), identifier, algorithm, modules)
+    chosen = chosen or default_preset(identifier.rpartition(":")[2])
+    kind = kind_of(identifier, options or {}, wrappers) if chosen.by_kind else None
+    return from_preset(chosen, identifier, algorithm, modules, kind)
 
 
-def from_preset(preset: Preset, environment: str, algorithm: str | None, modules: Iterable[str] = ()) -> Experiment:
+def from_preset(
+    preset: Preset,
+    environment: str,
+    algorithm: str | None,
+    modules: Iterable[str] = (),
+    kind: Kind | None = None,
+) -> Experiment:
     """The experiment of a preset; an algorithm that the preset does not know has its own default settings.
 
     Raises:
@@ -50,7 +67,7 @@ def from_preset(preset: Preset, environment: str, algorithm: str | None, modules
     if preset.modules - set(modules) - modules_in([algorithm]):
         option = import_option(preset.modules)
         raise UserError(f"{preset.name} uses code that is not asyncrl's: if you trust that code, add {option}")
-    return preset.experiment(environment, algorithm)
+    return preset.experiment(environment, algorithm, kind)
 
 
 def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from asyncrl.tree import tree_map
 
@@ -162,6 +162,16 @@ class EnvironmentInfo:
     def masked(self) -> bool:
         """Whether observations hold a mask of the allowed actions."""
         return ACTION_MASK in (getattr(self.observation_space, "spaces", None) or ())
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The kind of an environment, by which a preset may choose its algorithm and settings."""
+
+    observations: Literal["states", "vectors", "images"] = "vectors"
+    """states: the number of a state (a Discrete space). images: pictures, also beside other observations."""
+    actions: Literal["discrete", "several", "continuous"] = "discrete"
+    """several: several discrete choices at once (a MultiDiscrete space)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,9 @@ def _cases() -> Iterator[Any]:
                     yield pytest.param(
                         name, "discrete", memory, {**REPLAY, **variant}, id=f"dqn-{prioritized}-{memory}"
                     )
+            yield pytest.param(
+                name, actions, "none", {"exploration_persistence": 0.9}, id=f"{name}-{actions}-persistent"
+            )
         if name in VALUE_BASED:
             for variant, settings in VARIANTS.items():
                 if (name, variant) != ("sarsa", "double"):

@@ -164,6 +164,58 @@ def test_epsilon_greedy_draws_among_the_allowed_actions() -> None:
     assert counts.tolist() == pytest.approx([0.0, 0.6, 0.2, 0.2], abs=0.01)
 
 
+def test_a_persistent_random_action_lasts_and_the_share_of_random_actions_is_epsilon() -> None:
+    random, persistence, steps = torch.Generator().manual_seed(0), 0.8, 2000
+    epsilon = torch.tensor([0.0, 0.2, 1.0])
+    values = torch.tensor([0.0, 3.0, 1.0, 2.0]).expand(50, 3, 4)
+    repeated = torch.full((50, 3), exploration.NOTHING)
+    history = []
+    for _ in range(steps):
+        actions, repeated = exploration.persistent_epsilon_greedy(values, epsilon, repeated, persistence, random)
+        assert torch.equal(actions, torch.where(repeated == exploration.NOTHING, 1, repeated))
+        history.append(repeated)
+    explored = torch.stack(history)  # [steps, 50, 3]
+    is_random = explored != exploration.NOTHING
+    assert is_random.float().mean((0, 1)).tolist() == pytest.approx([0.0, 0.2, 1.0], abs=0.01)
+    kept = (explored[1:] == explored[:-1])[is_random[:-1]].float().mean()
+    after_random = is_random[1:, :, 1][is_random[:-1, :, 1]].float().mean()  # where ε is 0.2
+    begins = 0.2 * (1 - persistence) / (1 - 0.2 * persistence)
+    assert float(after_random) == pytest.approx(persistence + (1 - persistence) * begins, abs=0.01)
+    assert float(kept) > persistence
+    shares = torch.bincount(explored[:, :, 2].flatten(), minlength=4) / (steps * 50)
+    assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.02)
+
+
+def test_a_random_action_is_not_repeated_where_it_is_forbidden() -> None:
+    random = torch.Generator().manual_seed(0)
+    values = masking.masked(torch.tensor([9.0, 3.0, 1.0]), torch.tensor([0, 1, 1])).expand(2000, 3)
+    repeated = torch.zeros(2000, dtype=torch.int64)
+    actions, repeated = exploration.persistent_epsilon_greedy(values, torch.tensor(0.5), repeated, 0.9, random)
+    assert set(actions.tolist()) == {1, 2}
+    assert set(repeated.tolist()) == {exploration.NOTHING, 1, 2}
+
+
+def test_correlated_noise_is_standard_normal_and_correlated() -> None:
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(50_000, generator=random)
+    for _ in range(3):
+        before, noise = noise, exploration.correlated_noise(noise, 0.7, random)
+    assert float(noise.mean()) == pytest.approx(0.0, abs=0.02)
+    assert float(noise.var()) == pytest.approx(1.0, abs=0.02)
+    assert float((noise * before).mean()) == pytest.approx(0.7, abs=0.02)
+
+
+def test_actions_that_noise_selects_follow_the_distribution() -> None:
+    noise = torch.randn(60_000, generator=torch.Generator().manual_seed(0))
+    probabilities = torch.tensor([0.1, 0.2, 0.7])
+    selected = categorical.sample_from(probabilities.log().expand(60_000, 3), noise)
+    assert (torch.bincount(selected, minlength=3) / 60_000).tolist() == pytest.approx([0.1, 0.2, 0.7], abs=0.01)
+    masked = masking.masked(torch.zeros(2, 4), torch.tensor([0, 1, 1, 0]))
+    assert categorical.sample_from(masked, torch.tensor([-40.0, 40.0])).tolist() == [1, 2]
+    drawn = gaussian.sample_from(torch.full((60_000, 1), -2.0), torch.full((60_000,), 0.25), noise.unsqueeze(-1))
+    assert (float(drawn.mean()), float(drawn.var())) == pytest.approx((-2.0, 0.25), abs=0.01)
+
+
 def test_one_step_targets_and_taken_values() -> None:
     rewards, discounts = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.9], [0.0]])
     targets = value_learning.one_step_targets(rewards, discounts, torch.tensor([[10.0], [1000.0]]))

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import DISCOUNTS, Algorithm, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import (
+    DISCOUNTS,
+    Algorithm,
+    Explorer,
+    check_persistence,
+    check_rollouts,
+    reduce,
+    statistics,
+)
 from asyncrl.errors import UserError
 from asyncrl.search_ranges import Around, Between, searched
 from asyncrl.types import Loss, Outputs, Rollout
@@ -40,9 +48,12 @@ class A3C(Algorithm):
     """Of the squared value error [c]."""
     gae_lambda: float = 1.0
     """Weight of long returns against short ones in advantages and value targets [λ of GAE]; 1 is the paper's."""
+    exploration_persistence: float = 0.0
+    """Correlation of the noise behind the actions from step to step while it learns [ρ]. The paper has 0."""
 
     def __post_init__(self) -> None:
         check_rollouts(self.rollout_length, self.discount)
+        check_persistence(self.exploration_persistence)
         if min(self.entropy_weight, self.value_weight) < 0:
             raise UserError("--entropy-weight and --value-weight must not be negative")
         if not 0 <= self.gae_lambda <= 1:
@@ -53,6 +64,14 @@ class A3C(Algorithm):
         from asyncrl.networks.heads import Head, ValueHead, policy_head
 
         return {"policy": policy_head(action_space), "value": Head(ValueHead, acting=False)}
+
+    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
+        """Draws from the policy, with correlated noise if `exploration_persistence` asks for it."""
+        if not self.exploration_persistence:
+            return super().explorer(network, environments, random)
+        from asyncrl.algorithms.exploring import CorrelatedSampling
+
+        return CorrelatedSampling(_policy(network), environments, self.exploration_persistence, random)
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """Actions drawn from the policy."""

@@ -131,6 +131,16 @@ def check_rollouts(rollout_length: int, discount: float) -> None:
         raise UserError(f"--discount must lie in [0, 1], not {discount}")
 
 
+def check_persistence(persistence: float) -> None:
+    """Refuses a persistence of exploration that is not in [0, 1).
+
+    Raises:
+        UserError: It is not.
+    """
+    if not 0 <= persistence < 1:
+        raise UserError(f"--exploration-persistence must lie in [0, 1), not {persistence}")
+
+
 def reduce(losses: Tensor, valid: Tensor) -> Tensor:
     """Sum over time, mean over environments, dummy steps left out: the one place where losses are reduced.
 

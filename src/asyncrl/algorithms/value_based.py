@@ -15,6 +15,7 @@ from asyncrl.algorithms.base import (
     Every,
     Explorer,
     TargetUpdate,
+    check_persistence,
     check_rollouts,
     reduce,
     statistics,
@@ -109,6 +110,8 @@ class EpsilonGreedy(Algorithm):
     """How often each final share is drawn; empty: all as often. The paper has 0.4 0.3 0.3."""
     exploration_steps: int = searched(4_000_000, ShareOfSteps(0.05, 0.5))
     """Global steps in which the share of random actions falls from 1 to its final value."""
+    exploration_persistence: float = 0.0
+    """Probability that a random action is repeated at the next step (Dabney et al. 2021). The paper has 0."""
     double: bool = False
     """Choose the best next action by the online network, value it by the target network (Double Q-learning)."""
     dueling: bool = False
@@ -116,6 +119,7 @@ class EpsilonGreedy(Algorithm):
 
     def __post_init__(self) -> None:
         check_rollouts(self.rollout_length, self.discount)
+        check_persistence(self.exploration_persistence)
         if self.target_interval < 1 or self.exploration_steps < 1:
             raise UserError("--target-interval and --exploration-steps must be at least 1")
         if not self.final_epsilons or not all(0 <= epsilon <= 1 for epsilon in self.final_epsilons):
@@ -148,11 +152,14 @@ class EpsilonGreedy(Algorithm):
         drawn = torch.multinomial(probabilities, environments, replacement=True, generator=random)
         final = torch.tensor(self.final_epsilons)[drawn]  # [B]
 
-        def explore(outputs: Outputs, progress: Progress) -> Tensor:
-            annealed = F.schedules.linear(0.0, 1.0, progress.steps, self.exploration_steps)
-            return F.exploration.epsilon_greedy(outputs["q"], 1 + (final - 1) * annealed, random)
+        def epsilon(progress: Progress) -> Tensor:
+            return 1 + (final - 1) * F.schedules.linear(0.0, 1.0, progress.steps, self.exploration_steps)
 
-        return explore
+        if self.exploration_persistence:
+            from asyncrl.algorithms.exploring import PersistentEpsilonGreedy
+
+            return PersistentEpsilonGreedy(epsilon, environments, self.exploration_persistence, random)
+        return lambda outputs, progress: F.exploration.epsilon_greedy(outputs["q"], epsilon(progress), random)
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """ε-greedy actions with the smallest of the final ε."""

@@ -13,14 +13,14 @@ import tyro
 
 from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
-from asyncrl.cli.arguments import described, option_group, parse, setting_types
+from asyncrl.cli.arguments import described, option_group, parse, parse_options, setting_types
 from asyncrl.config import GROUPS, Experiment, setting
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings
 
 DEFAULT_ALGORITHM = "a3c"
-"""First algorithm of every preset that is the default of an environment."""
+"""First algorithm of every preset that is the default of an environment and does not choose by its kind."""
 
 NOT_SETTINGS = ("environment", "environment_options", "wrappers", "preset", *GROUPS)
 """Fields of an experiment that have other options on the command line."""
@@ -91,6 +91,9 @@ def _algorithm(arguments: Sequence[str]) -> type[Algorithm]:
             folder = find_run(environment, None, None if run_dir is None else Path(run_dir))
             saved = str(setting(folder.read_settings(), "algorithm"))
             name = saved if saved in ALGORITHMS else None  # a run folder does not decide what is imported
+    elif name is None and environment:
+        with suppress(UserError):  # a wrong environment or preset is refused when all arguments are read
+            return type(_start(arguments).algorithm)
     if name is None and "--preset" in values:
         own = find_preset(values["--preset"]).algorithms[0]
         name = own if own in ALGORITHMS else None  # a preset file does not decide what is imported either
@@ -99,13 +102,25 @@ def _algorithm(arguments: Sequence[str]) -> type[Algorithm]:
 
 def _shown_start(arguments: Sequence[str]) -> Experiment:
     """The experiment whose settings the help shows: the starting point for the environment, if that comes first."""
-    from asyncrl.resolution import from_preset, starting_point
+    if _leading_environment(arguments):
+        return _start(arguments)
+    from asyncrl.resolution import from_preset
 
-    values, environment = _values(arguments), _leading_environment(arguments)
-    preset, algorithm = values.get("--preset"), values.get("--algorithm")
-    if environment:
-        return starting_point(environment, preset, algorithm)
-    return from_preset(find_preset(preset or "tuned/default"), "", algorithm)
+    values = _values(arguments)
+    return from_preset(find_preset(values.get("--preset", "tuned/default")), "", values.get("--algorithm"))
+
+
+def _start(arguments: Sequence[str]) -> Experiment:
+    """The starting point for the environment, preset, algorithm and environment options that the arguments name.
+
+    Raises:
+        UserError: One of them is wrong.
+    """
+    from asyncrl.resolution import starting_point
+
+    values = _values(arguments)
+    options = parse_options(_env_options(arguments))
+    return starting_point(_leading_environment(arguments), values.get("--preset"), values.get("--algorithm"), options)
 
 
 def _shown_values(start: Experiment) -> dict[str, Any]:
@@ -126,6 +141,12 @@ def _shown_values(start: Experiment) -> dict[str, Any]:
 def _leading_environment(arguments: Sequence[str]) -> str:
     """The environment, if it comes first, as it should."""
     return "" if not arguments or arguments[0].startswith("-") else arguments[0]
+
+
+def _env_options(arguments: Sequence[str]) -> list[str]:
+    """The words that follow --env-option, up to the next option."""
+    after = itertools.dropwhile(lambda word: word.replace("_", "-") != "--env-option", arguments)
+    return list(itertools.takewhile(lambda word: not word.startswith("--"), itertools.islice(after, 1, None)))
 
 
 def _values(arguments: Sequence[str]) -> dict[str, str]:

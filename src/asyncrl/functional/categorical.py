@@ -24,6 +24,17 @@ def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
     return torch.softmax(logits, -1).div_(noise).argmax(-1)
 
 
+def sample_from(logits: Tensor, noise: Tensor) -> Tensor:
+    """Returns the actions, int64 [...], that standard normal noise x [...] selects for logits [..., A].
+
+    The action is the smallest a whose cumulative probability exceeds Φ(x), so its distribution is π.
+    """
+    cumulative = torch.softmax(logits, -1).cumsum(-1)
+    quantile = torch.special.ndtr(noise).clamp(max=1 - 2**-24).unsqueeze(-1)  # below 1, which no action exceeds
+    actions: Tensor = (quantile * cumulative[..., -1:] >= cumulative).sum(-1)
+    return actions
+
+
 def mode(logits: Tensor) -> Tensor:
     """Returns the most probable actions, int64 [...], for logits [..., A]."""
     return logits.argmax(-1)

@@ -19,5 +19,9 @@ def entropy(variance: Tensor, dimensions: int) -> Tensor:
 
 def sample(mean: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
     """Draws actions [..., D] for mean [..., D] and variance σ² [...]."""
-    noise = torch.empty_like(mean).normal_(generator=generator)
+    return sample_from(mean, variance, torch.empty_like(mean).normal_(generator=generator))
+
+
+def sample_from(mean: Tensor, variance: Tensor, noise: Tensor) -> Tensor:
+    """Returns the actions [..., D] that standard normal noise [..., D] selects for mean [..., D] and variance [...]."""
     return mean + variance.sqrt().unsqueeze(-1) * noise

@@ -36,6 +36,15 @@ class PolicyHead(Protocol):
         """Actions [...] drawn from the distributions; [..., D] where they have several components."""
         ...
 
+    @property
+    def components(self) -> int:
+        """Number of components of an action [D]."""
+        ...
+
+    def sample_from(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions [...] that standard normal noise [..., D] selects: the same distribution as `sample`."""
+        ...
+
     def mode(self, parameters: Tensor) -> Tensor:
         """Each distribution's most probable action."""
         ...
@@ -72,6 +81,12 @@ class CategoricalHead(nn.Module):
         """Features [..., F] give logits [..., A]."""
         return masked(self.logits(features), mask)
 
+    components = 1
+
+    def sample_from(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions [...]."""
+        return categorical.sample_from(parameters, noise.squeeze(-1))
+
     sample = staticmethod(categorical.sample)
     mode = staticmethod(categorical.mode)
     log_probability = staticmethod(categorical.log_probability)
@@ -86,7 +101,7 @@ class MultiCategoricalHead(nn.Module):
 
     def __init__(self, features: int, choices: tuple[int, ...]) -> None:
         super().__init__()
-        self.choices = choices
+        self.choices, self.components = choices, len(choices)
         self.logits = Output(features, sum(choices), POLICY_GAIN)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -96,6 +111,11 @@ class MultiCategoricalHead(nn.Module):
     def sample(self, parameters: Tensor, generator: torch.Generator) -> Tensor:
         """Actions [..., K]."""
         return torch.stack([categorical.sample(part, generator) for part in self._parts(parameters)], -1)
+
+    def sample_from(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions [..., K]."""
+        pairs = zip(self._parts(parameters), noise.unbind(-1), strict=True)
+        return torch.stack([categorical.sample_from(part, column) for part, column in pairs], -1)
 
     def mode(self, parameters: Tensor) -> Tensor:
         """Actions [..., K]."""
@@ -125,7 +145,7 @@ class GaussianHead(nn.Module):
 
     def __init__(self, features: int, dimensions: int) -> None:
         super().__init__()
-        self.dimensions = dimensions
+        self.components = dimensions
         self.mean = Output(features, dimensions, POLICY_GAIN)
         self.variance = Output(features, 1, POLICY_GAIN)
 
@@ -138,6 +158,10 @@ class GaussianHead(nn.Module):
         """Actions [..., D]."""
         return gaussian.sample(parameters[..., :-1], parameters[..., -1], generator)
 
+    def sample_from(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Actions [..., D]."""
+        return gaussian.sample_from(parameters[..., :-1], parameters[..., -1], noise)
+
     def mode(self, parameters: Tensor) -> Tensor:
         """The means [..., D]."""
         return parameters[..., :-1]
@@ -148,7 +172,7 @@ class GaussianHead(nn.Module):
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Differential entropy [...]."""
-        return gaussian.entropy(parameters[..., -1], self.dimensions)
+        return gaussian.entropy(parameters[..., -1], self.components)
 
 
 class ValueHead(nn.Module):

@@ -13,6 +13,7 @@ from asyncrl.errors import UserError
 from asyncrl.importing import modules_in
 from asyncrl.presets import paper, tuned
 from asyncrl.presets.file import SUFFIXES, read_preset
+from asyncrl.types import Kind
 
 FAMILY = ("a3c", "nstep-q", "onestep-q", "sarsa")
 
@@ -22,29 +23,40 @@ class Preset:
     """Named settings for some algorithms and some environments."""
 
     name: str
-    make: Callable[[str, str], Experiment]  # makes the experiment for an environment id and one of the algorithms
+    make: Callable[..., Experiment]  # from an environment id, an algorithm and, if it chooses by kind, the kind
     algorithms: tuple[str, ...]  # the algorithms it has settings for; the first one is its default
     environments: tuple[str, ...]  # patterns of ids; the first preset with a match is the default
     base: str = ""  # the named preset that a preset file starts from
     modules: frozenset[str] = frozenset()  # modules outside asyncrl that a preset file names
+    by_kind: bool = False  # chooses by the kind of environment; `make` then also takes None for the algorithm
 
     @property
     def description(self) -> str:
         """What the settings are for, in one line."""
         return (self.make.__doc__ or "").strip().splitlines()[0]
 
-    def settings(self, environment: str, algorithm: str | None) -> Experiment:
-        """The experiment for that algorithm, or for the preset's first one if it has no settings for that algorithm."""
+    def settings(self, environment: str, algorithm: str | None, kind: Kind | None = None) -> Experiment:
+        """The experiment for that algorithm, or for one that the preset chooses if it has no settings for it.
+
+        Args:
+            environment: Gymnasium id.
+            algorithm: Name.
+            kind: What a preset that chooses by kind goes by; without it, vectors and discrete actions.
+        """
         known = algorithm if algorithm in self.algorithms else None
+        if self.by_kind and not algorithm:
+            return self.make(environment, None, kind or Kind())
+        if self.by_kind:
+            return self.make(environment, known or self.algorithms[0], kind or Kind())
         return self.make(environment, known or self.algorithms[0])
 
-    def experiment(self, environment: str, algorithm: str | None) -> Experiment:
+    def experiment(self, environment: str, algorithm: str | None, kind: Kind | None = None) -> Experiment:
         """The experiment for that algorithm; one for which the preset has no settings has its own default settings.
 
         Raises:
             UserError: The algorithm is unknown.
         """
-        experiment = replace(self.settings(environment, algorithm), preset=self.name)
+        experiment = replace(self.settings(environment, algorithm, kind), preset=self.name)
         if algorithm and type(experiment.algorithm) is not algorithm_class(algorithm):
             return replace(experiment, algorithm=algorithm_class(algorithm)())
         return experiment
@@ -60,7 +72,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset("tuned/pendulum", tuned.pendulum, ("a3c",), ("Pendulum-*",)),
     Preset("tuned/mujoco", tuned.mujoco, ("a3c",), tuned.MUJOCO),
     Preset("tuned/atari", tuned.atari, FAMILY, ("ALE/*", "*NoFrameskip-v*")),
-    Preset("tuned/default", tuned.default, FAMILY, ("*",)),
+    Preset("tuned/default", tuned.default, FAMILY, ("*",), by_kind=True),
     Preset("paper/atari-57-ff", paper.atari_57_ff, ("a3c",), ()),
     Preset("paper/atari-57-lstm", paper.atari_57_lstm, ("a3c",), ()),
     Preset("paper/atari-study-ff", paper.atari_study_ff, FAMILY, ()),
@@ -111,11 +123,11 @@ def _preset_in(path: str) -> Preset:
     except UserError as error:
         raise UserError(f"the preset file {path}: {error}") from error
 
-    def make(environment: str, algorithm: str) -> Experiment:
+    def make(environment: str, algorithm: str | None, kind: Kind | None = None) -> Experiment:
         try:
-            return replaced(base.experiment(environment, algorithm), saved.settings)
+            return replaced(base.experiment(environment, algorithm or saved.algorithm, kind), saved.settings)
         except UserError as error:
             raise UserError(f"the preset file {path}: {error}") from error
 
     modules = modules_in([saved.algorithm, *(value for value in saved.settings.values() if isinstance(value, str))])
-    return Preset(path, make, (saved.algorithm,), (), base.name, frozenset(modules))
+    return Preset(path, make, (saved.algorithm,), (), base.name, frozenset(modules), base.by_kind)

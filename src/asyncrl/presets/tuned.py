@@ -9,6 +9,7 @@ from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.config import Experiment
 from asyncrl.settings import NetworkSettings, OptimizerSettings
+from asyncrl.types import Kind
 
 MUJOCO = tuple(
     f"{name}-v*"
@@ -289,20 +290,95 @@ def atari(environment: str, algorithm: str) -> Experiment:
     )
 
 
-def default(environment: str, algorithm: str | None) -> Experiment:
-    """Default settings for every environment without a preset of its own."""
+def default(environment: str, algorithm: str | None, kind: Kind) -> Experiment:
+    """Settings by the kind of environment, for every environment without a preset of its own.
+
+    Exploration persists for several steps in all of them. A pendulum, a cart or a car that has to gain momentum moves
+    nowhere while its actions are drawn anew at each step.
+
+    Args:
+        environment: Gymnasium id.
+        algorithm: Name of one of the algorithms, or None for the one that suits the kind.
+        kind: What the environment observes and how it is acted in.
+    """
+    if algorithm is None:
+        algorithm = _algorithm_for(kind)
+    if algorithm not in VALUE_BASED:
+        return _images(environment) if kind.observations == "images" else _vectors_a3c(environment)
+    return _table(environment, algorithm) if kind.observations == "states" else _vectors_q(environment, algorithm)
+
+
+def _algorithm_for(kind: Kind) -> str:
+    """The algorithm that suits a kind of environment."""
+    if kind.actions != "discrete" or kind.observations == "images":
+        return "a3c"
+    return "onestep-q"
+
+
+def _table(environment: str, algorithm: str) -> Experiment:
+    """A Q method with a value for each state and action, as in a table: one linear layer on the one-hot state.
+
+    Its values begin near 0. Where rewards are negative that is optimistic, so greedy actions try everything.
+    """
     return Experiment(
         environment,
-        algorithm=_method(
-            algorithm if algorithm in VALUE_BASED else "a3c",
-            A3C(rollout_length=16, entropy_weight=0.01),
-            rollout_length=16,
-            target_interval=10_000,
-            final_epsilons=(0.05, 0.01),
+        algorithm=VALUE_BASED[algorithm](
+            rollout_length=4,
+            discount=0.98,
+            target_interval=100,
+            final_epsilons=(0.001, 0.1, 0.3),
             exploration_steps=200_000,
         ),
-        network=NetworkSettings(activation="tanh", initialization="orthogonal"),
-        optimizer=OptimizerSettings(learning_rate=1e-3),
+        network=NetworkSettings(hidden=()),
+        optimizer=OptimizerSettings(learning_rate=0.05, max_gradient_norm=1000.0),
+        steps=1_000_000,
+        envs_per_worker=32,
+    )
+
+
+def _vectors_q(environment: str, algorithm: str) -> Experiment:
+    """A Q method for vectors and discrete actions."""
+    return Experiment(
+        environment,
+        algorithm=VALUE_BASED[algorithm](
+            rollout_length=4,
+            target_interval=500,
+            final_epsilons=(0.01, 0.1, 0.3),
+            exploration_steps=200_000,
+            exploration_persistence=0.9,
+        ),
+        network=NetworkSettings(
+            hidden=(64, 64), activation="tanh", initialization="orthogonal", normalize_observations=True
+        ),
+        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=10.0),
+        reward_scale=0.1,
+        steps=1_000_000,
+        envs_per_worker=16,
+    )
+
+
+def _vectors_a3c(environment: str) -> Experiment:
+    """A3C for vectors; policy and value have separate networks."""
+    return Experiment(
+        environment,
+        algorithm=A3C(rollout_length=32, entropy_weight=1e-3, exploration_persistence=0.5),
+        network=NetworkSettings(
+            activation="tanh", initialization="orthogonal", separate=True, normalize_observations=True
+        ),
+        optimizer=OptimizerSettings(learning_rate=1e-3, max_gradient_norm=5.0),
+        reward_scale=0.1,
+        steps=1_000_000,
+        envs_per_worker=16,
+    )
+
+
+def _images(environment: str) -> Experiment:
+    """A3C for images, with the convolutional network of Mnih et al. (2013) or MinAtar's."""
+    return Experiment(
+        environment,
+        algorithm=A3C(rollout_length=16, entropy_weight=0.01),
+        network=NetworkSettings(initialization="orthogonal"),
+        optimizer=OptimizerSettings(learning_rate=7e-4, max_gradient_norm=2.5),
         steps=1_000_000,
         envs_per_worker=16,
     )

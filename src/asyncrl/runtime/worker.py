@@ -14,6 +14,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from asyncrl.algorithms.base import Algorithm
+from asyncrl.algorithms.exploring import RememberingExplorer
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
@@ -134,6 +135,9 @@ class Worker:
         tensors = {"random": self.random.get_state(), **self.collector.snapshot()}
         if self.rewards is not None:
             tensors["running_returns"] = self.rewards.returns.clone()
+        explore = self.policy.explore
+        if isinstance(explore, RememberingExplorer):
+            tensors["exploration"] = explore.memory.clone()
         return tensors
 
     def save_memory(self, file: Path) -> None:
@@ -153,6 +157,9 @@ class Worker:
         self.random.set_state(tensors["random"])
         if self.rewards is not None and "running_returns" in tensors:
             self.rewards.returns = tensors["running_returns"].clone()
+        explore = self.policy.explore
+        if isinstance(explore, RememberingExplorer) and "exploration" in tensors:
+            explore.memory = tensors["exploration"].clone()
         if not isinstance(self.memory, SavedMemory):
             return Restored.WITHOUT_MEMORY
         if memory is not None:
