@@ -8,6 +8,16 @@ from asyncrl.config import Experiment
 from asyncrl.resolution import resolve, starting_point
 
 
+PLAIN: dict[str, Any] = {
+    "normalize_observations": False,
+    "separate": False,
+    "reward_scale": 1.0,
+    "max_gradient_norm": 0.5,
+    "learning_rate": 1e-3,
+}
+"""Takes the place of what the default preset found for real tasks."""
+
+
 def small(environment: str = "Catch-v0", algorithm: str | None = None, **settings: Any) -> Experiment:
     """A short serial experiment with one worker; the settings replace any of its own, each by its name."""
     defaults: dict[str, Any] = {
@@ -20,4 +30,9 @@ def small(environment: str = "Catch-v0", algorithm: str | None = None, **setting
         "hidden": (16,),
         "memory_size": 8,
     }
-    return resolve(starting_point(environment, None, algorithm), {**defaults, **settings})
+    start = starting_point(environment, None, algorithm or "a3c")
+    if start.preset == "tuned/default":
+        defaults |= PLAIN
+        if hasattr(start.algorithm, "exploration_persistence"):
+            defaults["exploration_persistence"] = 0.0
+    return resolve(start, {**defaults, **settings})

@@ -11,13 +11,13 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 
 from asyncrl.agent import load
 from asyncrl.algorithms import algorithm_name
+from asyncrl.api import train
 from asyncrl.cli.train_options import parse_given
 from asyncrl.config import Experiment
 from asyncrl.envs.kinds import kind_of, kind_of_spaces
 from asyncrl.errors import UserError
 from asyncrl.presets import find_preset
 from asyncrl.resolution import starting_point
-from asyncrl.api import train
 from asyncrl.types import Kind
 from tests.environments import Levers
 
