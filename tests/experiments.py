@@ -7,7 +7,6 @@ from typing import Any
 from asyncrl.config import Experiment
 from asyncrl.resolution import resolve, starting_point
 
-
 PLAIN: dict[str, Any] = {
     "normalize_observations": False,
     "separate": False,
