@@ -187,7 +187,8 @@ def test_what_only_two_keys_together_say(in_tmp: Path, memory: Literal["none", "
 def test_several_and_continuous_actions(in_tmp: Path, environment: str, goal: float) -> None:
     # episodes have 5 steps on average; Levers pays 2 a step to the perfect agent and 1 to a random one, Reach costs
     # 0 and about 2.4 (a Gaussian of standard deviation 0.83 around the middle, in units of half the range)
-    result = train(environment, workers=2, run_dir="run", steps=120_000, entropy_weight=1e-3)
+    settings: dict[str, Any] = {"entropy_weight": 1e-3, "reward_scale": 1.0, "rollout_length": 8}
+    result = train(environment, workers=2, run_dir="run", steps=120_000, **settings)
     assert result.load().evaluate(episodes=200, deterministic=True).return_mean > goal
 
 
