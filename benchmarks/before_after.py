@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 PONG = ("ALE/Pong-v5", "--steps", "8M")
@@ -31,26 +32,54 @@ CASES: dict[str, tuple[str, ...]] = {
     "CartPole, A3C": ("CartPole-v1", *PLAIN, "--rollout-length", "8"),
 }
 WARM_UP = 3.0
-"""Seconds of training that are not counted."""
+"""Seconds of training, after its first steps, that are not counted."""
+PATIENCE = 120.0
+"""Longest time in seconds until a training makes its first steps."""
 
 
 def speed(source: Path, arguments: tuple[str, ...], seconds: float, cores: set[int]) -> float:
     """Steps per second of a training by the version whose packages lie in the folder `source`."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, "-m", "asyncrl", "train", *arguments, "--run-dir", str(run)]
-        subprocess.run(
-            [*command, "--until-return", "None", "--until-seconds", str(WARM_UP + seconds)],
+        command = [
+            sys.executable,
+            "-m",
+            "asyncrl",
+            "train",
+            *arguments,
+            "--until-return",
+            "None",
+            "--run-dir",
+            str(run),
+        ]
+        process = subprocess.Popen(
+            command,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(source), os.environ.get("PYTHONPATH", "")])},
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            check=True,
             stdout=subprocess.DEVNULL,
-            timeout=120 + seconds,
         )
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    counted = [line for line in lines if line["wall_seconds"] >= WARM_UP]
-    first, last = counted[0], counted[-1]
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while last_line(run)["steps"] == 0:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"this training made no steps: {' '.join(command)}")
+                time.sleep(0.1)
+            time.sleep(WARM_UP)
+            first = last_line(run)
+            time.sleep(seconds)
+            last = last_line(run)
+        finally:
+            process.terminate()
+            process.wait()
     return float((last["steps"] - first["steps"]) / (last["wall_seconds"] - first["wall_seconds"]))
+
+
+def last_line(run: Path) -> dict[str, float]:
+    """The newest whole line of metrics of a run."""
+    file = run / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    return json.loads(whole[-1]) if whole else {"steps": 0}
 
 
 def main() -> None:
@@ -60,7 +89,7 @@ def main() -> None:
     parser.add_argument("after", type=Path, help="folder src of the other version")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=12.0, help="measured seconds of each training")
+    parser.add_argument("--seconds", type=float, default=15.0, help="measured seconds of each training")
     options = parser.parse_args()
 
     cores = sorted(os.sched_getaffinity(0))
