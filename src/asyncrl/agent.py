@@ -14,6 +14,7 @@ from asyncrl.run_folder import open_run_folder
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.checkpoint import CheckpointState, load_chosen, load_parameters
 from asyncrl.runtime.networks import make_network
+from asyncrl.runtime.reward_normalizer import saved_deviation
 from asyncrl.types import EnvironmentInfo
 
 
@@ -41,7 +42,8 @@ def load(run: str | Path, seed: int = 0, checkpoint: str | int = "last", modules
         load_parameters(network, chosen, info)
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
-    return Agent(experiment, info, network, _generator(seed), tuple(warnings), chosen.state.steps)
+    deviation = saved_deviation(chosen.tensors)
+    return Agent(experiment, info, network, _generator(seed), tuple(warnings), chosen.state.steps, deviation)
 
 
 def untrained(experiment: Experiment, seed: int = 0) -> Agent:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Direction = Literal["higher", "lower", "other"]
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -17,7 +19,7 @@ class Advice:
     """
 
     subject: str
-    direction: Literal["higher", "lower", "other"]
+    direction: Direction
     text: str
 
 

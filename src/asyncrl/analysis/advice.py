@@ -12,7 +12,7 @@ from asyncrl.run_folder import RunFolder
 Rule = Callable[[History], Iterable[Check]]
 
 STATE: Sequence[Rule] = (state.how_it_ended,)
-NOTHING_TO_LEARN: Sequence[Rule] = (rewards.no_episode, rewards.no_reward)
+NOTHING_TO_LEARN: Sequence[Rule] = (rewards.no_replay, rewards.no_episode, rewards.no_reward)
 """If one of these applies, the rules of `LEARNING` are not asked: the curves that they read mean nothing then."""
 LEARNING: Sequence[Rule] = (
     returns.collapsed,

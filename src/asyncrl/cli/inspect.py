@@ -51,12 +51,14 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--states must be from 1 to {MOST_STATES:,}, and --seconds more than 0")
     check_seed(given.seed)
 
+    import torch
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from asyncrl.agent import load
     from asyncrl.run_folder import open_run_folder
 
+    torch.set_num_threads(1)  # small batches are not faster with more threads
     run = open_run_folder(given.run)
     agent = load(given.run, checkpoint=given.checkpoint, modules=given.imports)
     for warning in agent.warnings:

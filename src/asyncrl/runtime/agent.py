@@ -17,6 +17,8 @@ from asyncrl.envs.masks import joined
 from asyncrl.envs.observations import ObservationCodec, observation_codec
 from asyncrl.networks.assemble import Network
 from asyncrl.runtime.evaluation import evaluate
+from asyncrl.runtime.reward_normalizer import normalizing_rule
+from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map
 from asyncrl.types import ACTION_MASK, OBSERVATION, EnvironmentInfo, Evaluation, Outputs, State
 
@@ -31,6 +33,7 @@ class Agent:
     random: torch.Generator
     warnings: tuple[str, ...] = ()  # why newer checkpoints were not loaded
     steps: int = 0  # global training steps behind its parameters
+    return_deviation: float = 1.0  # by which normalised rewards were divided; 1 if they were not normalised
 
     def predict(
         self, observation: Any, state: State | None = None, deterministic: bool = False, action_mask: Any = None
@@ -61,6 +64,14 @@ class Agent:
         codec = action_codec(self.info.action_space)
         chosen = codec.to_environment(actions[0].numpy())
         return (chosen[0] if single else chosen), state
+
+    @property
+    def reward_rule(self) -> RewardRule:
+        """What the agent learned from instead of a reward; its values are in these units."""
+        experiment = self.experiment
+        if experiment.normalize_rewards:
+            return normalizing_rule(experiment.reward_clip, self.return_deviation)
+        return RewardRule(experiment.reward_clip, experiment.reward_scale)
 
     @cached_property
     def observation_codec(self) -> ObservationCodec:

@@ -51,6 +51,7 @@ class CheckpointBuilder:
     def of_evaluated(self, snapshot: ParameterSnapshot, steps: int, evaluation: Evaluation) -> Checkpoint:
         """The snapshot of the agent at a global step, which has been evaluated."""
         tensors = {name: tensor.clone() for name, tensor in self.model.agent_tensors(snapshot).items()}
+        tensors |= self.model.return_tensors()  # they hardly change within one evaluation
         return Checkpoint(tensors, self._state(steps, evaluation.return_mean, True))
 
     def _state(self, steps: int, score: float | None, score_is_evaluated: bool) -> CheckpointState:

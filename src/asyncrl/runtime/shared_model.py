@@ -18,6 +18,7 @@ from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.optim.hogwild import statistic_names
 from asyncrl.runtime.checkpoint import PARAMETERS, Checkpoint, load_parameters
 from asyncrl.runtime.networks import make_network
+from asyncrl.runtime.reward_normalizer import RETURN_MOMENTS
 from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
 from asyncrl.runtime.store import SharedState
 from asyncrl.tree import pack
@@ -75,6 +76,11 @@ class SharedModel:
             self.network.normalizer.set(source.moments.combined)
         return pack(PARAMETERS, self.network.state_dict())
 
+    def return_tensors(self) -> dict[str, Tensor]:
+        """The present moments of the discounted returns, for a checkpoint; nothing if rewards are not normalised."""
+        moments = self.shared.return_moments
+        return {} if moments is None else {RETURN_MOMENTS: moments.slots}
+
     def checkpoint_tensors(self) -> tuple[dict[str, Tensor], int]:
         """The tensors of a whole run for a checkpoint, and the step of the target network's last refresh.
 
@@ -85,8 +91,7 @@ class SharedModel:
         shared, tensors = self.shared, self.agent_tensors()
         if shared.moments is not None:
             tensors["moments"] = shared.moments.slots
-        if shared.return_moments is not None:
-            tensors["return_moments"] = shared.return_moments.slots
+        tensors |= self.return_tensors()
         if shared.target is not None:
             tensors["target"] = shared.target.tensor.clone()
         statistics = {name: vector.tensor.clone() for name, vector in shared.statistics.items()}
@@ -115,7 +120,7 @@ class SharedModel:
             if shared.moments is not None:
                 shared.moments.resume(saved["moments"])
             if shared.return_moments is not None:
-                shared.return_moments.resume(saved["return_moments"])
+                shared.return_moments.resume(saved[RETURN_MOMENTS])
         except (KeyError, RuntimeError) as error:
             raise UserError("the checkpoint does not fit the run's settings: was experiment.yaml changed?") from error
 

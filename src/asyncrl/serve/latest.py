@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from asyncrl.agent import untrained
@@ -19,6 +20,7 @@ from asyncrl.runtime.checkpoint import (
     load_parameters,
     step_of,
 )
+from asyncrl.runtime.reward_normalizer import saved_deviation
 
 CHECK_SECONDS = 1.0
 """Least time between two looks for a new checkpoint."""
@@ -71,6 +73,7 @@ class LatestAgent:
         except UserError as error:
             self.problem = str(error)
             return
+        self.agent = replace(self.agent, return_deviation=saved_deviation(checkpoint.tensors))
         self.steps, self.problem = checkpoint.state.steps, damaged[0] if damaged else ""
         self.written_at = self._written_at(self.steps)
 

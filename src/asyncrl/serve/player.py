@@ -132,16 +132,14 @@ class Player:
         agent = self.latest.agent
         self.readout = readout = self.readout or readout_of(agent)
         clock, length, episode = PictureClock(), 0, 1
-        scale = agent.experiment.reward_scale
         with EpisodePlayer(agent) as player:
             self.broadcast.send("setup", _setup(readout, agent.experiment, player.fps))
             render_problem = player.render_problem and f"{player.render_problem}: the observation is shown instead"
             for step in self._paced(player.play(sys.maxsize, self.deterministic, self.seed), player.fps):
                 if clock.is_due(time.monotonic()) or step.last:
                     counts = {"episode": episode, "length": length}
-                    self.broadcast.send(
-                        "step", self._parameters(render_problem) | counts | _shown(step, readout, scale)
-                    )
+                    shown = _shown(step, readout, self.latest.agent.reward_rule.scale)
+                    self.broadcast.send("step", self._parameters(render_problem) | counts | shown)
                 length, episode = (0, episode + 1) if step.last else (length + 1, episode)
                 self.latest.refresh()
 

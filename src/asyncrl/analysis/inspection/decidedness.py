@@ -25,7 +25,10 @@ class Decidedness:
 
 
 def decidedness_of(recording: Recording) -> Decidedness:
-    """Judges a policy by its entropy or its noise, and action values by how far apart the best two are."""
+    """Judges a policy by its entropy or its noise, and action values by how far apart the best two are.
+
+    Only allowed actions count.
+    """
     kind = recording.readout.kind
     if kind == "probabilities":
         return _of_probabilities(recording)
@@ -35,8 +38,11 @@ def decidedness_of(recording: Recording) -> Decidedness:
 def _of_probabilities(recording: Recording) -> Decidedness:
     probabilities = recording.reading.preferences.astype(float)  # [N, K]
     entropy = -np.where(probabilities > 0, probabilities * np.log(np.maximum(probabilities, 1e-300)), 0).sum(1).mean()
-    share = float(entropy / (sum(map(math.log, recording.readout.sizes)) or 1.0))
-    measured = f"its entropy is {share:.0%} of the entropy of uniformly random choice"
+    parts = np.split(recording.allowed, np.cumsum(recording.readout.sizes)[:-1], 1)
+    greatest = sum(np.log(part.sum(1)) for part in parts).mean()
+    share = float(entropy / (greatest or 1.0))
+    among = " among the allowed actions" if recording.agent.info.masked else ""
+    measured = f"its entropy is {share:.0%} of the entropy of uniformly random choice{among}"
     if share >= RANDOM:
         return Decidedness(f"The policy is still random: {measured}.", True)
     if share >= 0.5:
@@ -59,7 +65,10 @@ def _of_distribution(recording: Recording) -> Decidedness:
 
 
 def _of_action_values(recording: Recording) -> Decidedness:
-    best_two = np.sort(recording.reading.preferences, axis=1)[:, -2:]  # [N, 2], or [N, 1] of a single action
+    choices = recording.allowed.sum(1) > 1  # states [N] that leave a choice
+    if not choices.any():
+        return Decidedness("It never has a choice between actions.")
+    best_two = np.sort(np.where(recording.allowed, recording.reading.preferences, -np.inf)[choices], axis=1)[:, -2:]
     gap = float(np.ptp(best_two, axis=1).mean())
     return Decidedness(
         f"It takes the action of the highest value. The highest value exceeds the second highest by {gap:.2g} on "

@@ -52,10 +52,15 @@ def show_episode(subject: Subject, folder: Path) -> Chapter:
         if window > 1
         else ""
     )
+    masked = (
+        " A masked action is drawn with the lowest value of the allowed ones."
+        if recording.agent.info.masked and recording.readout.kind == "action values"
+        else ""
+    )
     curves = PREFERENCE_NAMES[recording.readout.kind][0] + ("" if values is None else ", value")
     return Chapter(
         f"What the agent sees, does and expects: {curves} and rewards ({_length(recording)}). "
-        f"Click or tap the curves to go to a step.{averages}",
+        f"Click or tap the curves to go to a step.{averages}{masked}",
         (Picture("episode", figure),),
         "episode",
         {

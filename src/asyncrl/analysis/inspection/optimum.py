@@ -109,7 +109,7 @@ def table_of(subject: Subject) -> Table:
         raise NotShownError("it also observes its last action and reward, which are not part of a table of states")
     if subject.agent.info.masked:
         raise NotShownError("its actions are masked, which a table of states does not say")
-    rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
+    rule = subject.agent.reward_rule
     environments: Any = make_environments(experiment, 1)
     try:
         base = environments.unwrapped

@@ -22,7 +22,7 @@ from asyncrl.networks.heads import PolicyHead
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import RewardRule
 from asyncrl.tree import tree_map
-from asyncrl.types import State
+from asyncrl.types import ACTION_MASK, State
 
 Numbers = NDArray[np.float32]
 MOST_PREFERENCES = 16
@@ -106,6 +106,14 @@ class Recording:
         return self.readout.read({head: self._outputs(head) for head in heads})
 
     @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which actions [N, K] were allowed; all of them if actions are not masked."""
+        if not self.agent.info.masked:
+            return np.ones_like(self.reading.preferences, bool)
+        masks = [step.decision.observation[ACTION_MASK].flatten() for step in self.steps]
+        return np.asarray(torch.stack(masks).bool().numpy())
+
+    @cached_property
     def features(self) -> Numbers:
         """The last hidden layer [N, F] before the policy or the action values."""
         return np.stack([step.features for step in self.steps])
@@ -118,9 +126,8 @@ class Recording:
     @cached_property
     def returns(self) -> Numbers:
         """The return [N] that followed each step, in training units: of clipped, scaled and discounted rewards."""
-        experiment = self.agent.experiment
-        rule = RewardRule(experiment.reward_clip, experiment.reward_scale)
-        return np.concatenate([episode.returns(rule, experiment.algorithm.discount) for episode in self.episodes])
+        rule, discount = self.agent.reward_rule, self.agent.experiment.algorithm.discount
+        return np.concatenate([episode.returns(rule, discount) for episode in self.episodes])
 
     @property
     def video_episodes(self) -> int:

@@ -198,6 +198,9 @@ def _facts(subject: Subject) -> dict[str, str]:
         "parameters": f"{sum(parameter.numel() for parameter in subject.agent.network.parameters()):,}",
         "recording": f"{len(recording):,} states, played in {recording.seconds:.0f} s",
     }
+    if experiment.normalize_rewards:
+        deviation = subject.agent.return_deviation
+        facts["training units"] = f"rewards divided by {deviation:.4g}, the deviation of returns (--normalize-rewards)"
     if recording.render_problem:
         facts["pictures"] = "observations, because the environment cannot draw itself"
     return facts

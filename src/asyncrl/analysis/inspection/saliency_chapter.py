@@ -36,6 +36,8 @@ VECTOR_STATES = 200
 MOST_ENTRIES = 40
 """Number of a vector's entries that are shown: the most important ones."""
 ACCIDENTS = "As long as the policy has learned nothing, what it depends on is an accident of its initial parameters."
+FADED = 0.3
+"""Opacity of saliency that is not to be read, because the policy is still random."""
 AGREE = 0.5
 """Two methods agree if their maps have at least this correlation, as a mean over the states shown."""
 VECTORS_DISAGREE = (
@@ -121,7 +123,8 @@ def _draw_maps(subject: Subject, key: str, states: list[int], found: list[Salien
             for axes, state, maps in zip(row, states, found, strict=False):
                 image = _grey_image(recording, state, key)
                 title = recording.place(state) if what == "policy" else ""
-                draw_image(axes, overlay(image, getattr(maps, what), SHADES[what], strongest), title)
+                shaded = overlay(image, getattr(maps, what), SHADES[what], strongest)
+                draw_image(axes, shaded, title, alpha=_opacity(subject))
         _warn(figure, subject)
         return figure
 
@@ -130,6 +133,10 @@ def _warn(figure: Figure, subject: Subject) -> None:
     """Writes above a picture that its policy is still random, if it is."""
     if subject.decidedness.is_random:
         figure.suptitle(RANDOM_WARNING, x=0.01, ha="left", fontsize=10, color=MARK)
+
+
+def _opacity(subject: Subject) -> float:
+    return FADED if subject.decidedness.is_random else 1.0
 
 
 def why_they_disagree(perturbation: Sequence[Saliency], gradients: Sequence[Saliency]) -> str:
@@ -204,7 +211,7 @@ def _draw_vector(subject: Subject, key: str, found: Saliency) -> Figure:
     shown = np.sort(np.argsort(-sum(relative(saliency) for _, saliency in shown_maps))[:MOST_ENTRIES])
     with drawing(4.5 * len(shown_maps), 1.3 + 0.22 * len(shown), 1, len(shown_maps), sharey=True) as (figure, [row]):
         for axes, (what, saliency), colour in zip(row, shown_maps, COLOURS, strict=False):
-            axes.barh(range(len(shown)), relative(saliency)[shown], color=colour)
+            axes.barh(range(len(shown)), relative(saliency)[shown], color=colour, alpha=_opacity(subject))
             axes.set_title(what)
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.5, 1])

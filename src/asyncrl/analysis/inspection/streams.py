@@ -20,18 +20,19 @@ def show_streams(subject: Subject) -> Chapter:
     if not recording.readout.dueling:
         raise NotShownError("its network has no separate streams for value and advantage (--dueling makes them)")
     action_values = recording.reading.preferences[recording.video_steps]  # [n, A]
-    value = action_values.mean(-1)
+    allowed = np.where(recording.allowed[recording.video_steps], action_values, np.nan)
+    value = np.nanmean(allowed, -1)
+    advantages = allowed - value[:, None]
     steps = np.arange(len(value))
     with drawing(9, 3.6, 2, 1, sharex=True) as (figure, [[above], [below]]):
         above.plot(steps, value, color=COLOURS[0], linewidth=1.2)
         above.set_ylabel("V(s)\n(training units)")
         for number, colour in zip(most_varying(action_values), COLOURS, strict=False):
-            advantage = action_values[:, number] - value
-            below.plot(steps, advantage, color=colour, linewidth=1.0, label=recording.readout.names[number])
+            below.plot(steps, advantages[:, number], color=colour, linewidth=1.0, label=recording.readout.names[number])
         below.set_ylabel("A(s, a) - mean\n(training units)")
         below.set_xlabel("step")
         below.legend(loc="upper left", bbox_to_anchor=(1.005, 1))
-    spread = float((action_values - value[:, None]).std())
+    spread = float(np.nanstd(advantages))
     return Chapter(
         f"Q(s, a) = V(s) + A(s, a) - mean A. Over the video, the value has a standard deviation of {value.std():.3g}, "
         f"and the advantages have one of {spread:.3g}.",

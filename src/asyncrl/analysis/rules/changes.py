@@ -6,12 +6,9 @@ import math
 
 from asyncrl import metrics
 from asyncrl.analysis.history import History
-from asyncrl.check import Advice
+from asyncrl.check import Advice, Direction
 from asyncrl.presets import default_preset
 
-UNIT_RETURNS = Advice("reward_scale", "other", "a --reward-scale that brings returns near 1")
-SMALLER_REWARDS = Advice("reward_scale", "lower", "a smaller --reward-scale")
-LARGER_REWARDS = Advice("reward_scale", "higher", "a larger --reward-scale")
 MORE_ENVIRONMENTS = Advice("envs_per_worker", "higher", "more --envs-per-worker")
 GUIDING_REWARDS = Advice("environment", "other", "rewards for steps towards the goal too, or an easier task at first")
 CHECK_REWARDS = Advice(
@@ -23,6 +20,21 @@ CHECK_REWARDS = Advice(
 BEST_CHECKPOINT = Advice(
     "checkpoint", "other", "--checkpoint best of 'asyncrl eval' and 'asyncrl watch', which is the best agent of the run"
 )
+
+
+def unit_returns(history: History) -> tuple[Advice, ...]:
+    """A scale of rewards that suits the returns, unless rewards are normalised."""
+    return _scale(history, "other", "a --reward-scale that brings returns near 1, or --normalize-rewards")
+
+
+def smaller_rewards(history: History) -> tuple[Advice, ...]:
+    """A smaller scale of rewards, unless they are normalised."""
+    return _scale(history, "lower", "a smaller --reward-scale")
+
+
+def larger_rewards(history: History) -> tuple[Advice, ...]:
+    """A larger scale of rewards, unless they are normalised."""
+    return _scale(history, "higher", "a larger --reward-scale")
 
 
 def lower_learning_rate(history: History) -> Advice:
@@ -97,6 +109,10 @@ def longer_training(history: History) -> Advice:
         seconds = math.ceil(2 * float(history.last[metrics.WALL_SECONDS]))
         return Advice("until_seconds", "higher", f"{resume} --until-seconds {seconds}")
     return Advice("steps", "higher", f"{resume} --steps {2 * history.planned_steps}")
+
+
+def _scale(history: History, direction: Direction, text: str) -> tuple[Advice, ...]:
+    return () if history.setting("normalize_rewards") else (Advice("reward_scale", direction, text),)
 
 
 def _learning_rate(history: History) -> str:

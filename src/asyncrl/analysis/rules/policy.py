@@ -9,9 +9,9 @@ import numpy as np
 from asyncrl import metrics
 from asyncrl.analysis.history import HALF, History
 from asyncrl.analysis.rules.changes import (
-    LARGER_REWARDS,
     higher_entropy_weight,
     higher_learning_rate,
+    larger_rewards,
     lower_entropy_weight,
     lower_learning_rate,
 )
@@ -63,7 +63,8 @@ def entropy_never_moved(history: History) -> Iterator[Check]:
         f"was {entropy.values[0]:.3g} at the start and is {entropy.median(HALF, 1.0):.3g} after {min(share, 1):.0%} of "
         "the run: the policy is still random"
     )
-    yield Check(NAME, "note", text, (higher_learning_rate(history), *lower_entropy_weight(history), LARGER_REWARDS))
+    advice = (higher_learning_rate(history), *lower_entropy_weight(history), *larger_rewards(history))
+    yield Check(NAME, "note", text, advice)
 
 
 def _rose_after(history: History, step: float) -> bool:

@@ -10,13 +10,13 @@ from asyncrl import metrics
 from asyncrl.analysis.history import History, Returns
 from asyncrl.analysis.rules.changes import (
     BEST_CHECKPOINT,
-    UNIT_RETURNS,
     falling_learning_rate,
     longer_training,
     lower_learning_rate,
     more_exploration,
     other_learning_rate,
     preset_of_environment,
+    unit_returns,
 )
 from asyncrl.check import Advice, Check
 
@@ -58,7 +58,7 @@ def never_moved(history: History) -> Iterator[Check]:
     if (np.abs(values - first) > least).any() or abs(returns.trend) > TREND:
         return
     text = f"the mean return has not changed: {first:.4g} at the start, {values[-1]:.4g} after {history.steps:,} steps"
-    advice = [other_learning_rate(history), *more_exploration(history), UNIT_RETURNS]
+    advice = [other_learning_rate(history), *more_exploration(history), *unit_returns(history)]
     clip = history.number("reward_clip", 0.0)
     if clip:
         without = f"no --reward-clip: {clip:g} may hide differences between rewards"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from asyncrl import metrics
 from asyncrl.analysis.history import History
 from asyncrl.analysis.rules.changes import (
-    LARGER_REWARDS,
-    SMALLER_REWARDS,
     clipped_rewards,
+    larger_rewards,
     lower_learning_rate,
     normalized_observations,
+    smaller_rewards,
 )
 from asyncrl.check import Advice, Check
 
@@ -35,7 +35,8 @@ def gradients_exploded(history: History) -> Iterator[Check]:
     norms = history.series(metrics.GRADIENT_NORM)
     first, last = norms.median(0.0, 0.1), norms.median(0.9, 1.0)
     text = f"its norm grew from {first:.3g} in the first tenth of the run to {last:.3g} in the last"
-    yield Check(NAME, "note", text, (lower_learning_rate(history), *clipped_rewards(history), SMALLER_REWARDS))
+    advice = (lower_learning_rate(history), *clipped_rewards(history), *smaller_rewards(history))
+    yield Check(NAME, "note", text, advice)
 
 
 def clip_decides(history: History) -> Iterator[Check]:
@@ -49,7 +50,7 @@ def clip_decides(history: History) -> Iterator[Check]:
         "down to the same size"
     )
     higher_clip = Advice("max_gradient_norm", "higher", f"a higher --max-gradient-norm than {clip:g}")
-    yield Check(NAME, "note", text, (SMALLER_REWARDS, higher_clip))
+    yield Check(NAME, "note", text, (*smaller_rewards(history), higher_clip))
 
 
 def gradients_vanished(history: History) -> Iterator[Check]:
@@ -62,7 +63,7 @@ def gradients_vanished(history: History) -> Iterator[Check]:
         "its rewards are scaled down too far, or all units of the network are dead"
     )
     tanh = Advice("activation", "other", "--activation tanh, whose units cannot die")
-    yield Check(NAME, "note", text, (LARGER_REWARDS, lower_learning_rate(history), tanh))
+    yield Check(NAME, "note", text, (*larger_rewards(history), lower_learning_rate(history), tanh))
 
 
 def dropped(history: History) -> Iterator[Check]:

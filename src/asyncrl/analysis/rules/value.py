@@ -10,12 +10,12 @@ import numpy as np
 from asyncrl import metrics
 from asyncrl.analysis.history import History
 from asyncrl.analysis.rules.changes import (
-    SMALLER_REWARDS,
-    UNIT_RETURNS,
     clipped_rewards,
     higher_learning_rate,
     lower_learning_rate,
     normalized_observations,
+    smaller_rewards,
+    unit_returns,
 )
 from asyncrl.check import Advice, Check
 
@@ -39,7 +39,7 @@ def explains_nothing(history: History) -> Iterator[Check]:
         f"it explains {max(float(np.median(late)), 0.0):.0%} of the variance of its targets in the second half of the "
         f"run ({metrics.VALUE_EXPLAINED})"
     )
-    advice = [higher_learning_rate(history), UNIT_RETURNS]
+    advice = [higher_learning_rate(history), *unit_returns(history)]
     weight = history.number("value_weight", -1)
     if weight >= 0:
         advice.insert(0, Advice("value_weight", "higher", f"a higher --value-weight than {weight:g}"))
@@ -63,7 +63,7 @@ def diverged(history: History) -> Iterator[Check]:
         f"its mean is {mean:.3g} in size, but returns and a discount of {history.number('discount', 1.0):g} allow only "
         f"about {bound:.3g}: the values diverge"
     )
-    advice = [lower_learning_rate(history), *clipped_rewards(history), SMALLER_REWARDS]
+    advice = [lower_learning_rate(history), *clipped_rewards(history), *smaller_rewards(history)]
     if history.setting("target_interval"):
         advice.insert(1, Advice("target_interval", "higher", "a longer --target-interval"))
     yield Check(NAME, "note", text, tuple(advice))
@@ -72,9 +72,13 @@ def diverged(history: History) -> Iterator[Check]:
 def _largest_value(history: History) -> float | None:
     """Estimates the largest mean value that the rewards so far allow; None if there were none.
 
+    It is None for normalised rewards too: the metrics do not say by what these were divided.
+
     A value is at most the scaled return of a whole episode. If time limits cut episodes short, values go on beyond the
     limit, and the bound is the mean reward of a step times the discount's horizon.
     """
+    if history.setting("normalize_rewards"):
+        return None
     returns = np.abs(history.series(metrics.RETURN_MEAN).values)
     lengths = history.series(metrics.LENGTH_MEAN).values
     if not len(returns) or not len(lengths) or not returns.max() > 0:
