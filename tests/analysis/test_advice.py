@@ -26,7 +26,7 @@ from asyncrl.training import run
 from tests.experiments import small
 
 LINES = 60
-SETTINGS = "workers", "until_return", "reward_clip", "steps"
+SETTINGS = "workers", "until_return", "reward_clip", "steps", "normalize_rewards", "reward_scale"
 
 
 def remarks(folder: Path, verdict: str = "note") -> dict[str, str]:
@@ -105,6 +105,17 @@ def test_a_reward_that_never_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "asyncrl watch" in to_try(folder)[0]
 
 
+def test_a_run_that_ended_before_its_replay_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = trained(tmp_path / "run", monkeypatch, algorithm="dqn", steps=600, replay_start=1000)
+    assert "learning begins at step 1,000 (--replay-start)" in remarks(folder)["return"]
+    assert set(remarks(folder)) == {"return"}
+    assert len(to_try(folder)) >= 2
+    (folder / "summary.json").unlink()
+    assert "learning has not begun: it begins at step 1,000" in remarks(folder)["return"]
+    learned = trained(tmp_path / "learned", monkeypatch, algorithm="dqn", steps=600, replay_start=400)
+    assert "(--replay-start)" not in str(remarks(learned))
+
+
 def test_an_entropy_that_collapses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"entropy_weight": 0.0, "learning_rate": 1.0, "steps": 4_400}
     text = remarks(trained(tmp_path / "run", monkeypatch, **bad))["entropy"]
@@ -163,6 +174,31 @@ def test_one_thing_that_went_wrong(tmp_path: Path, columns: dict[str, Any], name
 def test_clipped_rewards_may_hide_what_tells_actions_apart(tmp_path: Path) -> None:
     written(tmp_path, {}, return_mean=5 + np.sin(np.arange(LINES) * 2), reward_clip=1.0)
     assert "no --reward-clip: 1 may hide" in advised(tmp_path, "return")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"return_mean": 5 + np.sin(np.arange(LINES) * 2), "entropy": 1.0},
+        {"gradient_norm": np.geomspace(1, 1e6, LINES), "value_explained": 0.0},
+        {"gradient_norm": 1e4},
+        {"gradient_norm": np.geomspace(1, 1e-9, LINES)},
+    ],
+)
+def test_normalised_rewards_have_no_scale_to_change(tmp_path: Path, columns: dict[str, Any]) -> None:
+    plain = to_try(written(tmp_path / "plain", {}, **columns))
+    assert any("--reward-scale" in text for text in plain)
+    normalised = {"normalize_rewards": True, "reward_scale": 1.0}
+    found = to_try(written(tmp_path / "normalised", {}, **columns, **normalised))
+    assert not any("--reward-scale" in text for text in found)
+    assert len(found) == len(plain) - 1
+
+
+def test_values_of_normalised_rewards_are_not_compared_with_returns(tmp_path: Path) -> None:
+    columns = {"return_mean": 1e-4 * RISE, "value_mean": 3.0}
+    assert "the values diverge" in remarks(written(tmp_path / "plain", {}, **columns))["value"]
+    normalised = written(tmp_path / "normalised", {}, **columns, normalize_rewards=True, reward_scale=1.0)
+    assert "value" not in remarks(normalised)
 
 
 @pytest.mark.parametrize(("ended_by", "option"), [("steps", "--steps 2000000"), ("time", "--until-seconds 2000")])

@@ -21,15 +21,16 @@ from PIL import Image
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.analysis.drawing import drawing, to_svg
-from asyncrl.analysis.inspection.chapter import NotShownError, Subject
+from asyncrl.analysis.inspection.chapter import NotShownError, Picture, Subject
 from asyncrl.analysis.inspection.decidedness import RANDOM_WARNING
 from asyncrl.analysis.inspection.embedding import embed
 from asyncrl.analysis.inspection.episode_chapter import smoothed
 from asyncrl.analysis.inspection.notable_states import largest
-from asyncrl.analysis.inspection.optimum import Table, catch_table, show_optimum, tabular_table
+from asyncrl.analysis.inspection.optimum import Table, catch_table, show_optimum, table_of, tabular_table
 from asyncrl.analysis.inspection.recording import RecordedEpisode, RecordedStep, Recording, record
 from asyncrl.analysis.inspection.saliency import Saliency, by_gradient, by_perturbation, spaces_of
-from asyncrl.analysis.inspection.saliency_chapter import SHADES, show_saliency, why_they_disagree
+from asyncrl.analysis.inspection.saliency_chapter import FADED, SHADES, show_saliency, why_they_disagree
+from asyncrl.analysis.inspection.streams import show_streams
 from asyncrl.analysis.inspection.training_curves import show_training
 from asyncrl.analysis.inspection.untrained import play_untrained
 from asyncrl.analysis.inspection.value_map import most_important, show_map
@@ -71,11 +72,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "a policy without values": {"environment": "Catch-v0", "algorithm": f"{__name__}:PolicyOnly"},
 }
 
+MASKED: dict[str, dict[str, Any]] = {
+    "masked actions": {"environment": "test/Menu-v0"},
+    "masked dueling values": {"environment": "test/Menu-v0", "algorithm": "nstep-q", "dueling": True},
+}
+
 
 @cache
 def agent_of(kind: str) -> Agent:
     """An agent with perturbed parameters, whose policy differs between states."""
-    experiment = small(**KINDS[kind])
+    experiment = small(**(KINDS | MASKED)[kind])
     info = describe(experiment)
     network = make_network(experiment, info)
     generator = torch.Generator().manual_seed(1)
@@ -168,6 +174,19 @@ def test_returns_are_in_training_units_and_bootstrap_where_an_episode_was_cut() 
             terms = [*rewards[start:], episode.bootstrap]
             expected.append(sum(discount**power * term for power, term in enumerate(terms)))
     np.testing.assert_allclose(recording.returns, expected, rtol=1e-5)
+
+
+def test_normalised_rewards_give_returns_and_the_optimum_in_the_units_of_the_values() -> None:
+    recording = recording_of("policy on boards")
+    experiment = replace(recording.agent.experiment, reward_clip=None, reward_scale=1.0, normalize_rewards=True)
+    discount = experiment.algorithm.discount
+    for deviation, paid in ((4.0, 0.25), (0.01, 10.0)):  # normalised rewards are clipped to 10
+        agent = replace(recording.agent, experiment=experiment, return_deviation=deviation)
+        normalised = replace(recording, agent=agent)
+        rewards = [step.reward for step in normalised.episodes[0].steps]
+        assert normalised.returns[0] == pytest.approx(discount**8 * np.sign(rewards[-1]) * paid, rel=1e-5)
+        best = np.nanmax(table_of(Subject(RunFolder(Path("nowhere")), normalised)).action_values)
+        assert best == pytest.approx(paid, rel=1e-6)
 
 
 @pytest.mark.parametrize("truncate", [True, False])
@@ -452,6 +471,7 @@ def test_a_policy_that_is_still_random_is_not_to_be_read(kind: str) -> None:
     assert RANDOM_WARNING in chapter.text
     for picture in chapter.pictures:
         assert picture.figure.get_suptitle() == RANDOM_WARNING
+        assert opacities(picture) == {FADED}
     network = subject.agent.network
     head: Any = network.heads["policy"]
     with torch.no_grad():  # one action is now certain
@@ -466,6 +486,34 @@ def test_a_policy_that_is_still_random_is_not_to_be_read(kind: str) -> None:
     chapter = show_saliency(decided)
     assert RANDOM_WARNING not in chapter.text
     assert not any(picture.figure.get_suptitle() for picture in chapter.pictures)
+    assert all(opacities(picture) == {1.0} for picture in chapter.pictures)
+
+
+def opacities(picture: Picture) -> set[float]:
+    """The opacities of the images and bars of a picture."""
+    return {drawn.get_alpha() for axes in picture.figure.axes for drawn in (*axes.images, *axes.patches)}
+
+
+def test_whether_a_masked_policy_is_random_is_judged_by_its_allowed_actions() -> None:
+    subject = fresh("masked actions")
+    probabilities = subject.recording.reading.preferences
+    assert np.array_equal(probabilities > 0, subject.recording.allowed)
+    assert 0.3 < subject.recording.allowed.mean() < 0.9
+    assert subject.decidedness.is_random
+    assert "uniformly random choice among the allowed actions" in subject.decidedness.text
+
+
+def test_how_far_apart_masked_action_values_are_is_judged_by_the_allowed_actions() -> None:
+    subject = subject_of("masked dueling values")
+    recording, gaps = subject.recording, []
+    for values, allowed in zip(recording.reading.preferences, recording.allowed, strict=True):
+        if allowed.sum() > 1:
+            second, first = sorted(values[allowed])[-2:]
+            gaps.append(first - second)
+    assert 0 < len(gaps) < len(recording)
+    assert f"the second highest by {np.mean(gaps):.2g} on average" in subject.decidedness.text
+    text = show_streams(subject).text
+    assert text.endswith("Actions are masked, so V is shown as the mean over the allowed actions.")
 
 
 def test_saliency_has_one_scale_over_all_moments() -> None:

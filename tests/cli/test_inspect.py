@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.cli import main
@@ -60,6 +61,23 @@ def test_what_cannot_be_shown_is_listed_with_the_reason(tmp_path: Path, capsys: 
     assert "<b>Value and policy over two dimensions</b>: its observation is not a vector" in page
 
 
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [
+        ("test/Menu-v0", ("--algorithm", "nstep-q", "--dueling")),
+        ("CartPole-v1", ("--algorithm", "dqn", "--dueling", "--memory", "gru", "--replay-start", "500")),
+    ],
+    ids=["masked actions", "replay"],
+)
+def test_no_chapter_fails(tmp_path: Path, environment: str, options: tuple[str, ...]) -> None:
+    run = tmp_path / "run"
+    assert main(["train", environment, *TINY, *options, "--run-dir", str(run)]) == 0
+    assert main(["inspect", str(run), "--states", "35"]) == 0
+    page = (run / "inspect" / "report.html").read_text("utf-8")
+    assert "it failed with" not in page
+    assert "<h2>Value and advantage streams</h2>" in page
+
+
 def test_an_error_in_one_chapter_costs_only_that_chapter(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,7 +101,9 @@ def test_pictures_of_an_older_report_are_removed(run: Path) -> None:
     old.write_bytes(b"")
     other = run / "inspect" / "mine.png"
     other.write_bytes(b"")
+    torch.set_num_threads(2)
     assert main(["inspect", str(run), "--states", "100"]) == 0
+    assert torch.get_num_threads() == 1  # more threads than cores are far slower
     assert not old.exists()
     assert other.exists()
 

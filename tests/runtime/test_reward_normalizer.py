@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import tests.environments  # noqa: F401  (registers test/Clock-v0)
+from asyncrl.agent import load
 from asyncrl.config import Experiment
 from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
@@ -19,6 +20,7 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.serve.latest import LatestAgent
 from asyncrl.types import Rollout
 from tests.experiments import small
 
@@ -126,6 +128,26 @@ def test_checkpoints_hold_the_statistics(tmp_path: Path) -> None:
     checkpoint, _ = load_newest(tmp_path / "checkpoints")
     slots = checkpoint.tensors["return_moments"]
     assert float(slots[:, 0].sum()) == checkpoint.state.steps
+
+
+@pytest.mark.parametrize("clip", [None, 2.0])
+def test_an_agent_knows_what_it_learned_from(tmp_path: Path, clip: float | None) -> None:
+    folder = RunFolder(tmp_path)
+    settings = experiment(reward_clip=clip, eval_every=200, eval_episodes=2)
+    folder.write_experiment(settings)
+    supervisor = Supervisor(settings, describe(settings), folder)
+    supervisor.run([])
+    assert supervisor.shared.return_moments is not None
+    variance = supervisor.shared.return_moments.combined.variance.squeeze()
+    rewards = torch.tensor([-500.0, -1.0, 3.0, 1000.0])
+    normalised = (rewards if clip is None else rewards.clamp(-clip, clip)) / variance.sqrt()
+    rule = load(tmp_path).reward_rule
+    torch.testing.assert_close(rule.apply(rewards), normalised.clamp(-10, 10).float())
+    latest = LatestAgent(folder)
+    latest.refresh()
+    assert latest.agent.reward_rule == rule  # the live page divides values by its scale
+    best = load(tmp_path, checkpoint="best")
+    assert best.return_deviation == pytest.approx(float(variance.sqrt()), rel=0.2) != 1.0
 
 
 def test_a_scale_beside_normalised_rewards_is_refused() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from asyncrl.errors import UserError
 from asyncrl.runtime.checkpoint import BEST, PARAMETERS, Checkpoint, load_checkpoint, prune, save_checkpoint
+from asyncrl.runtime.reward_normalizer import RETURN_MOMENTS
 from asyncrl.settings import SupervisionSettings
 from asyncrl.tree import pack, unpack
 
@@ -110,7 +111,7 @@ class Saver:
         """Writes the agent of a checkpoint as the best one if its score is the highest so far.
 
         Args:
-            checkpoint: What to write. Only the tensors that an agent acts by are kept.
+            checkpoint: What to write. Only the tensors that belong to the agent are kept.
             is_final: Write it whatever its score is, and let no training return replace it: it reached the goal.
 
         Returns:
@@ -140,4 +141,6 @@ class Saver:
 
 
 def _agent(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return pack(PARAMETERS, unpack(PARAMETERS, tensors))
+    """What an agent acts by, and the units of its values."""
+    units = {name: tensors[name] for name in (RETURN_MOMENTS,) if name in tensors}
+    return pack(PARAMETERS, unpack(PARAMETERS, tensors)) | units

@@ -16,7 +16,7 @@ def show_streams(subject: Subject) -> Chapter:
     Raises:
         NotShownError: The network is not dueling.
     """
-    recording = subject.recording
+    agent, recording = subject.agent, subject.recording
     if not recording.readout.dueling:
         raise NotShownError("its network has no separate streams for value and advantage (--dueling makes them)")
     action_values = recording.reading.preferences[recording.video_steps]  # [n, A]
@@ -32,9 +32,10 @@ def show_streams(subject: Subject) -> Chapter:
         below.set_ylabel("A(s, a) - mean\n(training units)")
         below.set_xlabel("step")
         below.legend(loc="upper left", bbox_to_anchor=(1.005, 1))
+    masked = " Actions are masked, so V is shown as the mean over the allowed actions." if agent.info.masked else ""
     spread = float(np.nanstd(advantages))
     return Chapter(
         f"Q(s, a) = V(s) + A(s, a) - mean A. Over the video, the value has a standard deviation of {value.std():.3g}, "
-        f"and the advantages have one of {spread:.3g}.",
+        f"and the advantages have one of {spread:.3g}.{masked}",
         (Picture("streams", figure),),
     )
