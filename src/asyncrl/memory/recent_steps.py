@@ -9,7 +9,6 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 from numpy.typing import NDArray
 
-from asyncrl.networks.torso import channels_last, is_image
 from asyncrl.tree import pack, tree_map, unpack
 
 if TYPE_CHECKING:
@@ -133,6 +132,8 @@ class _Stacks:
     """
 
     def __init__(self, space: Box, stack: int, leading: tuple[int, int]) -> None:
+        from asyncrl.networks.torso import channels_last  # imports torch
+
         self.stack, self.axis = stack, 2 if channels_last(space) else 0  # of the channels, in one image
         shape = list(space.shape)
         shape[self.axis] //= stack
@@ -177,6 +178,8 @@ def bytes_per_step(environment: EnvironmentInfo) -> int:
 
 
 def _columns(space: Space[Any], stack: int, leading: tuple[int, int]) -> Any:
+    from asyncrl.networks.torso import is_image  # imports torch
+
     if isinstance(space, Dict):
         return {key: _columns(part, stack, leading) for key, part in space.spaces.items()}
     assert isinstance(space, Box)
