@@ -13,6 +13,7 @@ PLAIN: dict[str, Any] = {
     "reward_scale": 1.0,
     "max_gradient_norm": 0.5,
     "learning_rate": 1e-3,
+    "exploration_persistence": 0.0,
 }
 """Takes the place of what the default preset found for real tasks."""
 
@@ -32,6 +33,6 @@ def small(environment: str = "Catch-v0", algorithm: str | None = None, **setting
     start = starting_point(environment, None, algorithm or "a3c")
     if start.preset == "tuned/default":
         defaults |= PLAIN
-        if hasattr(start.algorithm, "exploration_persistence"):
-            defaults["exploration_persistence"] = 0.0
+        if not hasattr(start.algorithm, "exploration_persistence"):  # an algorithm of the tests
+            del defaults["exploration_persistence"]
     return resolve(start, {**defaults, **settings})

@@ -18,7 +18,7 @@ from asyncrl.api import train
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
-from tests.experiments import small
+from tests.experiments import PLAIN, small
 
 STATES = 5
 
@@ -175,7 +175,8 @@ def test_what_only_two_keys_together_say(in_tmp: Path, memory: Literal["none", "
         steps=12_000,
         rollout_length=5,
         discount=0.5,
-        learning_rate=0.005,
+        activation="tanh",
+        **{**PLAIN, "learning_rate": 0.005},
     )
     assert result.load().evaluate(episodes=20, deterministic=True).return_mean > 19.5  # chance is 10
 
