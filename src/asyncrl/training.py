@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asyncrl.reporting.log import RunLog
     from asyncrl.reporting.sink import Sink
     from asyncrl.runtime.agent import Agent
-    from asyncrl.types import Video
+    from asyncrl.types import EnvironmentInfo, Video
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,15 +122,10 @@ def _run(
             progress.tell(text)
 
     log.tell(f"started by process {os.getpid()}" if checkpoint is None else f"resumed at step {steps:,}")
-    for path in observation_codec(info.given_space).left_out:
-        tell(f"note: the agent does not see the observation {path!r}, which is text")
+    for note in _notes(experiment, info):
+        tell(note)
     for warning in warnings:
         tell(f"warning: {warning}; going on from an older one")
-    for path in given_objects(to_dict(experiment)):
-        tell(
-            f"warning: {path.rpartition(':')[2]} is a Python object that cannot be imported: only this program can "
-            "evaluate or resume the run; define it at the top level of a module to let others do so"
-        )
     if discarded:
         tell(f"{discarded} lines of metrics of work after the checkpoint went to discarded.jsonl")
     trackers, at_once = make_trackers(experiment, folder), False
@@ -149,6 +144,23 @@ def _run(
     if outcome.exit_code == 1:
         raise RunError(f"{outcome.error}\n{_what_is_saved(folder)}")
     return Result(folder.path, outcome.summary, outcome.exit_code, experiment)
+
+
+def _notes(experiment: Experiment, info: EnvironmentInfo) -> Iterator[str]:
+    """What the user of a run should know when it starts."""
+    for path in observation_codec(info.given_space).left_out:
+        yield f"note: the agent does not see the observation {path!r}, which is text"
+    for path in given_objects(to_dict(experiment)):
+        yield (
+            f"warning: {path.rpartition(':')[2]} is a Python object that cannot be imported: only this program can "
+            "evaluate or resume the run; define it at the top level of a module to let others do so"
+        )
+    start = getattr(experiment.algorithm, "replay_start", 0)
+    if experiment.steps <= start:
+        yield (
+            f"warning: the agent will learn little or nothing: the run has {experiment.steps:,} steps, and learning "
+            f"begins after {start:,} (--replay-start); give many more --steps or a smaller --replay-start"
+        )
 
 
 def _prepare_processes(experiment: Experiment) -> None:

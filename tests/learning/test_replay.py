@@ -127,3 +127,14 @@ def test_a_resumed_run_says_that_its_replay_memories_begin_empty(
     assert "begin empty" not in capsys.readouterr().out
     train("Catch", algorithm="dqn", steps=1200, resume=True, **settings)
     assert "replay memories begin empty: workers learn again after --replay-start new steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(500, True), (800, False)])
+def test_a_run_that_ends_before_learning_begins_says_so_at_its_start(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str], steps: int, warned: bool
+) -> None:
+    settings: dict[str, Any] = {"workers": 1, "runtime": "serial", "run_dir": "run", "until_return": None}
+    result = train("Catch", algorithm="dqn", steps=steps, replay_start=600, quiet=True, **settings)
+    text = "learn little or nothing: the run has 500 steps, and learning begins after 600 (--replay-start)"
+    assert (text in capsys.readouterr().out) == warned
+    assert (result.summary["updates"] == 0) == warned
