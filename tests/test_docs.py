@@ -120,7 +120,8 @@ def _check(words: list[str], where: str) -> None:
         case ["make", *targets]:
             known = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
             assert {target for target in targets if "=" not in target} <= set(known), where
-        case ["pip", "install", "-e", requirement]:
+        case ["pip", "install", *options, "-e", requirement]:
+            assert options in ([], ["--constraint", "constraints.txt"]), where
             _check_extras(requirement, where)
         case _:
             pytest.fail(f"{where}: not a command that is known here")
@@ -185,7 +186,7 @@ OF_CLEANRL = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_options_in_the_text_exist(page: str, options: set[str]) -> None:
-    of_others = {"--logdir", "--shm-size"} | (OF_CLEANRL if page == "docs/coming_from.md" else set())
+    of_others = {"--constraint", "--logdir", "--shm-size"} | (OF_CLEANRL if page == "docs/coming_from.md" else set())
     named = {name for code in inline_code(page) for name in re.findall(r"--[a-z][a-z-]+", code)}
     assert named <= options | of_others
 
