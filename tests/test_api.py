@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import TimeLimit, TransformReward
 
 import asyncrl
 from asyncrl import UserError, given
@@ -211,6 +211,9 @@ def test_an_object_that_cannot_reach_the_workers_is_refused_before_they_start(in
         ("Catch", {"torso": torch.nn.Linear(1, 1)}, "torso takes a name, an import path, a class or a function, not a"),
         ("Catch", {"step": 5}, "no setting 'step': did you mean 'steps'"),
         ("Catch", {"callback": []}, "no setting 'callback': did you mean 'callbacks'"),
+        ("Catch", {"wrappers": 3}, "wrappers takes import paths module:function, functions and classes, not 3"),
+        ("Catch", {"wrappers": "larger"}, "takes an import path module:function, not 'larger'"),
+        ("Catch", {"environment_options": "x"}, "environment_options takes a dictionary"),
         ("Catch", {"rundir": "a"}, "no setting 'rundir': did you mean 'run_dir'"),
         ("Catch", {"steps": 1.5}, "steps"),
     ],
@@ -219,6 +222,17 @@ def test_wrong_arguments_get_a_hint(in_tmp: Path, environment: Any, settings: di
     with pytest.raises(UserError, match=message):
         asyncrl.train(environment, **settings)
     assert not list(in_tmp.iterdir())
+
+
+def larger_rewards(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    return TransformReward(env, lambda reward: 10 * float(reward))
+
+
+@pytest.mark.parametrize("wrappers", [larger_rewards, [larger_rewards], "tests.test_api:larger_rewards"])
+def test_wrappers_are_functions_or_import_paths_one_or_several(in_tmp: Path, wrappers: Any) -> None:
+    result = asyncrl.train("Catch", wrappers=wrappers, quiet=True, **QUICK)
+    assert result.experiment.wrappers == ("tests.test_api:larger_rewards",)
+    assert result.load().evaluate(episodes=3).return_max in (-10, 10)
 
 
 def test_whole_floats_are_taken_for_whole_numbers(in_tmp: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 SOURCES = Path(__file__).parents[1] / "src"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
-    ("errors", "search_ranges"),
-    ("given", "main_script"),
+    ("errors", "hints", "search_ranges"),
+    ("building", "given", "main_script"),
     ("check", "files", "formatting", "importing", "installing", "settings", "signals", "tree"),
     ("metrics", "types"),
     ("functional", "kernels"),

@@ -12,11 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncrl.algorithms import algorithm_name
+from asyncrl.algorithms import ALGORITHMS, algorithm_name
 from asyncrl.cli.train import experiment_from
 from asyncrl.cli.train_options import parse_given
-from asyncrl.config import from_dict, setting, to_dict
+from asyncrl.config import GROUPS, from_dict, setting, to_dict
 from asyncrl.errors import UserError
+from asyncrl.hints import OTHER_NAMES
 from asyncrl.presets import PRESETS, default_preset, find_preset
 from asyncrl.resolution import resolve, starting_point
 from asyncrl.run_folder import RunFolder
@@ -82,7 +83,15 @@ def test_only_given_settings_replace_those_of_the_start() -> None:
         ({"stesp": 5}, "a3c has no setting 'stesp': did you mean 'steps'"),
         ({"final_epsilons": (0.1,)}, "a3c has no setting 'final_epsilons'"),
         ({"network": {}}, "a3c has no setting 'network'"),
-        ({"steps": "many"}, "steps"),
+        ({"steps": "many"}, "steps takes a whole number, not 'many'"),
+        ({"hidden": (64, "x")}, r"hidden takes a list \(each part a whole number\), not \(64, 'x'\)"),
+        ({"memory": "LSTM"}, "memory takes 'none' or 'lstm' or 'gru', not 'LSTM'"),
+        ({"learning_rate": "high"}, "learning_rate takes a number, not 'high'"),
+        ({"learning_rate_range": (1e-3,)}, "learning_rate_range takes a list of 2"),
+        ({"environment_options": "x"}, "environment_options takes a dictionary of keyword arguments, not 'x'"),
+        ({"n_steps": 5}, "no setting 'n_steps': asyncrl calls it 'rollout_length'"),
+        ({"batch_size": 5}, "a3c has no setting 'batch_size': 'asyncrl train --help' lists all"),
+        ({"policy_kwargs": {}}, "no setting 'policy_kwargs': asyncrl calls it 'hidden' and 'torso'"),
         ({"optimizer": "shared-magic"}, "unknown optimizer 'shared-magic'"),
         ({"learning_rate": 1e-3, "learning_rate_range": (1e-3, 1e-2)}, "cannot both be given"),
     ],
@@ -91,6 +100,22 @@ def test_settings_that_cannot_be_used_are_one_line(given: dict[str, object], mes
     with pytest.raises(UserError, match=message) as caught:
         resolve(starting_point("Catch"), given)
     assert "\n" not in str(caught.value)
+
+
+def test_one_value_counts_as_a_list_of_one() -> None:
+    experiment = resolve(starting_point("Catch"), {"hidden": 48, "trackers": "trackio", "learning_rate": "1e-4"})
+    assert experiment.network.hidden == (48,)
+    assert experiment.supervision.trackers == ("trackio",)
+    assert experiment.optimizer.learning_rate == 1e-4
+
+
+def test_settings_that_stand_for_names_of_other_libraries_exist() -> None:
+    names: set[str] = {"env_option"}
+    for algorithm in ALGORITHMS:
+        experiment = starting_point("Catch", algorithm=algorithm)
+        groups = (experiment, *(getattr(experiment, group) for group in GROUPS))
+        names |= {field.name for group in groups for field in dataclasses.fields(group)}
+    assert {name for same in OTHER_NAMES.values() for name in same} <= names
 
 
 def test_the_command_line_and_python_make_the_same_experiment() -> None:
@@ -112,7 +137,7 @@ def test_a_setting_that_is_given_at_its_default_counts_as_given() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": "many"}, "steps"),
+        ({"steps": "many"}, "steps takes a whole number, not 'many'"),
         ({"steps": -1}, "--steps must be positive"),
         ({"speed": 1}, "speed"),
         ({"network": {"memory": "elephant"}}, "memory"),

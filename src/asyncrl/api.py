@@ -63,6 +63,8 @@ def train(
             raise UserError(f"callbacks takes objects of classes that inherit asyncrl.Callback, not {callback!r}")
     path = None if run_dir is None else Path(run_dir)
     identifier, (name, fields) = _environment(environment), _algorithm(algorithm)
+    if "wrappers" in settings:
+        settings["wrappers"] = _wrappers(settings["wrappers"])
     given = fields | {key: _plain(key, value) for key, value in settings.items()}
     request = Request(identifier, name, preset, path, resume, overwrite, tuple(modules), given)
     experiment, folder = prepare(request)
@@ -90,6 +92,15 @@ def _algorithm(algorithm: Any) -> tuple[str | None, dict[str, Any]]:
         raise UserError(f"algorithm takes a name, or a dataclass with the methods of Algorithm, not {algorithm!r}")
     fields = {} if isinstance(algorithm, type) else dataclasses.asdict(algorithm)
     return algorithm_name(cast(Algorithm, algorithm)), fields
+
+
+def _wrappers(value: Any) -> tuple[Any, ...]:
+    """The wrappers; a single one counts as a list of one."""
+    wrappers = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for wrapper in wrappers:
+        if not (isinstance(wrapper, str) or callable(wrapper)):
+            raise UserError(f"wrappers takes import paths module:function, functions and classes, not {wrapper!r}")
+    return wrappers
 
 
 def _plain(setting: str, value: Any) -> Any:

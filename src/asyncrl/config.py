@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
-
-import dacite
+from typing import Any, Literal
 
 from asyncrl import given
 from asyncrl.algorithms import algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
+from asyncrl.building import build
 from asyncrl.errors import UserError
+from asyncrl.hints import right_name
 from asyncrl.importing import given_in, modules_in
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings, require
-
-Settings = TypeVar("Settings")
 
 LARGEST_SEED = 2**30
 
@@ -185,8 +182,7 @@ def replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
         homes |= {field.name: data[group] for field in dataclasses.fields(getattr(start, group))}
     for name, value in settings.items():
         if name not in homes:
-            near = difflib.get_close_matches(name, [*homes, *ARGUMENTS], 1)
-            hint = f"did you mean {near[0]!r}?" if near else "'asyncrl train --help' lists all, with - in place of _"
+            hint = right_name(name, [*homes, *ARGUMENTS]) or "'asyncrl train --help' lists all, with - in place of _"
             raise UserError(f"{algorithm_name(start.algorithm)} has no setting {name!r}: {hint}")
         homes[name][name] = value
     return from_dict(data)
@@ -258,21 +254,8 @@ def from_dict(data: object) -> Experiment:
     name = settings.pop("name", None)
     if not isinstance(name, str):
         raise UserError("the experiment does not name its algorithm: add a line 'name: a3c' under 'algorithm:'")
-    fields["algorithm"] = _build(algorithm_class(name), settings)
-    return _build(Experiment, fields)
-
-
-def _build(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
-    try:
-        hooks: dict[type, Callable[[Any], Any]] = {float: float, int: _whole}
-        return dacite.from_dict(cls, values, dacite.Config(strict=True, cast=[tuple], type_hooks=hooks))
-    except (dacite.DaciteError, TypeError, ValueError) as error:
-        raise UserError(f"these settings cannot be used: {error}") from error
-
-
-def _whole(value: Any) -> Any:
-    """The value as an int if it is a float without a fraction, as 1e5 is. Other values stay for the check of types."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    fields["algorithm"] = build(algorithm_class(name), settings)
+    return build(Experiment, fields)
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:

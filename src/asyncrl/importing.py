@@ -47,6 +47,8 @@ def import_object(path: str, what: str) -> Any:
         UserError: There is no such module, or the module has no such name.
     """
     module_name, _, name = path.rpartition(":")
+    if not (module_name and name):
+        raise UserError(f"the {what} {path!r} is no import path: write module:name")
     find_modules_here()
     try:
         return attrgetter(name)(import_module(module_name))

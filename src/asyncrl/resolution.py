@@ -48,7 +48,7 @@ def starting_point(
         algorithm_class(algorithm)
     identifier = full_id(environment)
     chosen = chosen or default_preset(identifier.rpartition(":")[2])
-    kind = kind_of(identifier, options or {}, wrappers) if chosen.by_kind else None
+    kind = kind_of(identifier, _options(options or {}), wrappers) if chosen.by_kind else None
     return from_preset(chosen, identifier, algorithm, modules, kind)
 
 
@@ -87,7 +87,7 @@ def resolve(start: Experiment, given: Mapping[str, Any]) -> Experiment:
     """
     settings = dict(given)
     if "environment_options" in settings:
-        settings["environment_options"] = {**start.environment_options, **settings["environment_options"]}
+        settings["environment_options"] = {**start.environment_options, **_options(settings["environment_options"])}
     experiment = replaced(start, settings)
     if "optimizer" in given:
         from asyncrl.optim.hogwild import optimizer_class  # imports torch
@@ -104,6 +104,13 @@ def full_id(environment: str) -> str:
     """The id with its version, and with the module that registers it if the id names one."""
     module, colon, _ = environment.rpartition(":")
     return module + colon + find_spec(environment).id
+
+
+def _options(value: Any) -> Mapping[str, Any]:
+    """The keyword arguments of the environment, if the value holds any."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"environment_options takes a dictionary of keyword arguments, not {value!r}")
+    return value
 
 
 def _with_learning_rate(settings: OptimizerSettings, given: Mapping[str, Any], seed: int) -> OptimizerSettings:

@@ -7,15 +7,16 @@ import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import tyro
 
 from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
 from asyncrl.algorithms.base import Algorithm
-from asyncrl.cli.arguments import described, option_group, parse, parse_options, setting_types
+from asyncrl.cli.arguments import described, option_group, option_names, parse, parse_options, setting_types
 from asyncrl.config import GROUPS, Experiment, setting
 from asyncrl.errors import UserError
+from asyncrl.hints import OTHER_NAMES
 from asyncrl.presets import find_preset
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings
 
@@ -42,11 +43,28 @@ def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
     if {"--help", "-h"} & set(arguments):
         start = _shown_start(arguments)
         parse(_options(type(start.algorithm)), "train", ["--help"], {**UNGIVEN, **_shown_values(start)}, DESCRIPTION)
-    parsed = parse(_options(_algorithm(arguments)), "train", arguments, UNGIVEN, DESCRIPTION)
+    options = _options(_algorithm(arguments))
+    _check_names(arguments, options)
+    parsed = parse(options, "train", arguments, UNGIVEN, DESCRIPTION)
     given: dict[str, Any] = {}
     for name, value in parsed.items():
         given |= value if name in SECTIONS else {name: value}
     return given
+
+
+def _check_names(arguments: Sequence[str], options: type[dict[str, Any]]) -> None:
+    """Refuses options that have another name in asyncrl than in other libraries, and names the right ones.
+
+    Raises:
+        UserError: There is such an option.
+    """
+    known = set(options.__annotations__)
+    for section in SECTIONS:
+        known |= set(get_args(options.__annotations__[section])[0].__annotations__)
+    for name in option_names([word for word in arguments if word.startswith("--")]) - known:
+        same = [f"--{other.replace('_', '-')}" for other in OTHER_NAMES.get(name, ()) if other in known]
+        if same:
+            raise UserError(f"there is no option --{name.replace('_', '-')}: asyncrl calls it {' and '.join(same)}")
 
 
 def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:

@@ -258,8 +258,12 @@ def make_vector(
     except (gymnasium.error.DependencyNotInstalled, ImportError) as error:
         package = str(spec.entry_point).rsplit(".", 1)[0]
         needed = NEEDED_BY.get(package)
-        remedy = install_command(needed) if needed else "see its documentation for what to install"
-        raise UserError(f"{spec.id} needs a package that is not installed ({_first_line(error)}): {remedy}") from error
+        if needed:
+            raise UserError(f"{spec.id} needs a package that is not installed: {install_command(needed)}") from error
+        raise UserError(
+            f"{spec.id} needs a package that is not installed ({_first_line(error)}): see its documentation for what "
+            "to install"
+        ) from error
     except Exception as error:
         raise UserError(f"{spec.id} cannot be made: {type(error).__name__}: {_first_line(error)}") from error
 
