@@ -18,7 +18,7 @@ from gymnasium.wrappers import TimeLimit, TransformReward
 
 import asyncrl
 from asyncrl import UserError, given
-from asyncrl.algorithms import A3C
+from asyncrl.algorithms import A3C, ALGORITHMS
 from asyncrl.cli import main
 from asyncrl.networks.torso import VectorTorso
 from asyncrl.resolution import starting_point
@@ -207,6 +207,11 @@ def test_an_object_that_cannot_reach_the_workers_is_refused_before_they_start(in
         (gymnasium.make_vec("CartPole-v1", 2), {}, "takes no environment that is already made"),
         (Clock(), {}, "takes no environment that is already made"),
         (3, {}, "environment takes a name, an import path, a class or a function, not a int"),
+        (
+            "tests.environments:Clok",
+            {},
+            "the module 'tests.environments' has no environment 'Clok': did you mean tests.env",
+        ),
         ("Catch", {"algorithm": 3}, "algorithm takes a name, or a dataclass with the methods of Algorithm"),
         ("Catch", {"torso": torch.nn.Linear(1, 1)}, "torso takes a name, an import path, a class or a function, not a"),
         ("Catch", {"step": 5}, "no setting 'step': did you mean 'steps'"),
@@ -232,7 +237,10 @@ def larger_rewards(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 def test_wrappers_are_functions_or_import_paths_one_or_several(in_tmp: Path, wrappers: Any) -> None:
     result = asyncrl.train("Catch", wrappers=wrappers, quiet=True, **QUICK)
     assert result.experiment.wrappers == ("tests.test_api:larger_rewards",)
-    assert result.load().evaluate(episodes=3).return_max in (-10, 10)
+    agent = result.load()
+    assert agent.evaluate(episodes=3).return_max in (-10, 10)
+    assert str(agent).startswith("a3c agent for Catch-v0 after 2")
+    assert len(str(agent).splitlines()) == 3
 
 
 def test_whole_floats_are_taken_for_whole_numbers(in_tmp: Path) -> None:
@@ -259,6 +267,8 @@ def test_a_quiet_run_prints_warnings_only(in_tmp: Path, capsys: pytest.CaptureFi
 
 def test_the_public_names_are_listed() -> None:
     assert {"train", "load", "Agent", "Callback", "Result", "UserError", "__version__"} <= set(dir(asyncrl))
+    assert {cls.__name__ for cls in ALGORITHMS.values()} <= set(dir(asyncrl))
+    assert asyncrl.A3C is A3C
 
 
 NOTEBOOK = [

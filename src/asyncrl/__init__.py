@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asyncrl.agent import load
+    from asyncrl.algorithms.a3c import A3C
+    from asyncrl.algorithms.dqn import DQN
+    from asyncrl.algorithms.nstep_q import NStepQ
+    from asyncrl.algorithms.onestep_q import OneStepQ
+    from asyncrl.algorithms.sarsa import Sarsa
     from asyncrl.api import train
     from asyncrl.callbacks import Callback
     from asyncrl.config import Experiment
@@ -16,6 +21,11 @@ if TYPE_CHECKING:
 __version__ = version("asyncrl")
 
 _HOMES = {
+    "A3C": "algorithms.a3c",
+    "DQN": "algorithms.dqn",
+    "NStepQ": "algorithms.nstep_q",
+    "OneStepQ": "algorithms.onestep_q",
+    "Sarsa": "algorithms.sarsa",
     "Agent": "runtime.agent",
     "Callback": "callbacks",
     "Experiment": "config",
@@ -26,7 +36,22 @@ _HOMES = {
     "train": "api",
 }
 
-__all__ = ["Agent", "Callback", "Experiment", "Result", "RunError", "UserError", "__version__", "load", "train"]
+__all__ = [
+    "A3C",
+    "DQN",
+    "Agent",
+    "Callback",
+    "Experiment",
+    "NStepQ",
+    "OneStepQ",
+    "Result",
+    "RunError",
+    "Sarsa",
+    "UserError",
+    "__version__",
+    "load",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

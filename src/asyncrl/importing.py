@@ -1,6 +1,7 @@
 """Objects that settings name by an import path, `module:name`."""
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterable
@@ -34,6 +35,23 @@ def import_module(name: str) -> ModuleType:
 def import_option(modules: Iterable[str]) -> str:
     """The option of a command that lets a run's settings import these modules; it takes all of them at once."""
     return f"--import {' '.join(sorted(modules))}"
+
+
+def trust_advice(modules: Iterable[str], named: Iterable[str]) -> str:
+    """What to do about settings that import modules which the user did not name.
+
+    Args:
+        modules: All modules that the settings import.
+        named: The modules that the user named.
+    """
+    advice = f"if you trust that code, add {import_option(modules)} (in Python: modules={sorted(modules)})"
+    for name in named:
+        if name.endswith(".py"):
+            return f"{advice}; modules are named without .py, not {name!r}"
+        find_modules_here()
+        if "." not in name and name not in sys.modules and importlib.util.find_spec(name) is None:
+            return f"{advice}; there is no module {name!r}"
+    return advice
 
 
 def import_object(path: str, what: str) -> Any:

@@ -13,7 +13,7 @@ from asyncrl.config import Experiment, replaced
 from asyncrl.envs.kinds import kind_of
 from asyncrl.envs.make import environments_for_a_worker, find_spec
 from asyncrl.errors import UserError
-from asyncrl.importing import import_option, modules_in
+from asyncrl.importing import modules_in, trust_advice
 from asyncrl.presets import Preset, default_preset, find_preset
 from asyncrl.settings import OptimizerSettings
 from asyncrl.types import Kind
@@ -65,8 +65,8 @@ def from_preset(
         UserError: The algorithm is unknown, or a preset file names a module that the user did not name.
     """
     if preset.modules - set(modules) - modules_in([algorithm]):
-        option = import_option(preset.modules)
-        raise UserError(f"{preset.name} uses code that is not asyncrl's: if you trust that code, add {option}")
+        advice = trust_advice(preset.modules, modules)
+        raise UserError(f"{preset.name} uses code that is not asyncrl's: {advice}")
     return preset.experiment(environment, algorithm, kind)
 
 

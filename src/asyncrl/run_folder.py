@@ -17,7 +17,7 @@ from asyncrl import given
 from asyncrl.config import Experiment, from_dict, named_modules, setting, to_dict
 from asyncrl.errors import UserError
 from asyncrl.files import read_json, read_json_lines, write_bytes, write_text
-from asyncrl.importing import import_option
+from asyncrl.importing import trust_advice
 
 LOCK = ".lock"
 
@@ -146,8 +146,8 @@ class RunFolder:
         try:
             unnamed = named_modules(data) - set(modules)
             if unnamed:
-                option = import_option(named_modules(data))
-                raise UserError(f"it uses code that is not asyncrl's: if you trust that code, add {option}")
+                advice = trust_advice(named_modules(data), modules)
+                raise UserError(f"it uses code that is not asyncrl's: {advice}")
             return from_dict(data)
         except UserError as error:
             raise UserError(f"{self.experiment_file}: {error}") from error

@@ -321,3 +321,13 @@ class Fixed(gymnasium.Env[Any, Any]):
 
 gymnasium.register(id="test/SameStep-v0", vector_entry_point=SameStep)
 gymnasium.register(id="test/Wide-v0", entry_point=lambda **_: Fixed(Box(-np.inf, np.inf, (2,), np.float64)))
+
+
+def test_a_missing_package_is_named_by_the_extra_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "Box2D", None)  # Python's own way to say that there is no such module
+    with pytest.raises(UserError) as caught:
+        describe(small("LunarLander-v3"))
+    command = install_command("asyncrl[box2d]")
+    assert str(caught.value) == f"LunarLander-v3 needs a package that is not installed: {command}"

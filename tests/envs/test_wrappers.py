@@ -108,5 +108,10 @@ def test_the_import_option_that_is_printed_names_all_modules(module: Path, capsy
     assert f"eval run --episodes 100 {option}\n" in capsys.readouterr().out
     evaluation = ["eval", "run", "--episodes", "1"]
     assert main([*evaluation, "--import", "own_wrappers"]) == 2
-    assert capsys.readouterr().err.endswith(f"if you trust that code, add {option}\n")
+    assert f"add {option} (in Python: modules=['gymnasium.wrappers', 'own_wrappers'])" in capsys.readouterr().err
+    assert main([*evaluation, "--import", "nowhere"]) == 2
+    assert "there is no module 'nowhere'" in capsys.readouterr().err
+    assert main([*evaluation, "--import", "own_wrappers.py"]) == 2
+    assert "modules are named without .py, not 'own_wrappers.py'" in capsys.readouterr().err
     assert main([*evaluation, *option.split()]) == 0
+    assert capsys.readouterr().out.startswith("1 episode of CartPole-v1: ")

@@ -72,8 +72,9 @@ def main(arguments: Sequence[str]) -> int:
     if given.json:
         print(json.dumps(result.to_dict()))
     else:
+        count = "1 episode" if result.episodes == 1 else f"{result.episodes} episodes"
         print(
-            f"{result.episodes} episodes of {agent.info.id}: return {result.return_mean:.2f} ± {result.return_std:.2f} "
+            f"{count} of {agent.info.id}: return {result.return_mean:.2f} ± {result.return_std:.2f} "
             f"(from {result.return_min:g} to {result.return_max:g}), {result.length_mean:.0f} steps each"
         )
     return 0

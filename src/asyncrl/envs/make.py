@@ -85,6 +85,10 @@ def find_spec(environment: str) -> EnvSpec:
         newest = _newest_version(name)
         if newest is not None:
             return newest
+        if module:
+            near = difflib.get_close_matches(name, [*dir(import_module(module)), *gymnasium.registry], 1)
+            hint = f": did you mean {module}:{near[0]}?" if near else ""
+            raise UserError(f"the module {module!r} has no environment {name!r}{hint}") from None
         raise UserError(f"unknown environment {name!r}{_nearest(name)}") from None
 
 

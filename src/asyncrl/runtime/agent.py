@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.masks import joined
@@ -23,7 +24,7 @@ from asyncrl.tree import tree_map
 from asyncrl.types import ACTION_MASK, OBSERVATION, EnvironmentInfo, Evaluation, Outputs, State
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Agent:
     """A network with all that it needs to act; `asyncrl.load` makes a trained one."""
 
@@ -34,6 +35,15 @@ class Agent:
     warnings: tuple[str, ...] = ()  # why newer checkpoints were not loaded
     steps: int = 0  # global training steps behind its parameters
     return_deviation: float = 1.0  # by which normalised rewards were divided; 1 if they were not normalised
+
+    def __repr__(self) -> str:
+        """What the agent is, and what it was trained on, in three lines."""
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return (
+            f"{algorithm_name(self.experiment.algorithm)} agent for {self.info.id} after {self.steps:,} steps\n"
+            f"network: {parameters:,} parameters\n"
+            f"actions: {self.info.action_space}"
+        )
 
     def predict(
         self, observation: Any, state: State | None = None, deterministic: bool = False, action_mask: Any = None
