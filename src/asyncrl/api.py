@@ -67,9 +67,9 @@ def train(
         settings["wrappers"] = _wrappers(settings["wrappers"])
     given = fields | {key: _plain(key, value) for key, value in settings.items()}
     request = Request(identifier, name, preset, path, resume, overwrite, tuple(modules), given)
-    experiment, folder = prepare(request)
     from asyncrl.reporting.progress import TrainingConsole
 
+    experiment, folder = prepare(request)
     return run(experiment, folder, resume, TrainingConsole(), callbacks, quiet)
 
 

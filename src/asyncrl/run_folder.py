@@ -109,6 +109,11 @@ class RunFolder:
             removed += len(undone) if file == self.metrics_file else 0
         return removed
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a run has written anything to the folder."""
+        return any(path.name != LOCK for path in self.path.iterdir())
+
     def remove_if_empty(self) -> None:
         """Removes the folder if nothing was written to it."""
         with contextlib.suppress(OSError):  # it is not empty
@@ -235,7 +240,7 @@ def new_run_folder(experiment: Experiment, algorithm: str, run_dir: Path | None,
             open_run_folder(run_dir)  # refuses to delete a folder that is not a run
             with locked(run_dir):
                 shutil.rmtree(run_dir)
-        if run_dir.is_dir() and any(path.name != LOCK for path in run_dir.iterdir()):
+        if run_dir.is_dir() and RunFolder(run_dir).has_begun:
             raise UserError(
                 f"the run folder {run_dir} exists: go on with --resume, replace it with --overwrite, "
                 "or choose another --run-dir"

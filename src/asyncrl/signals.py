@@ -48,10 +48,13 @@ def collected_signals() -> Iterator[list[int]]:
 def ignore_stop_signals() -> None:
     """Makes this process do nothing on the stop signals, because its parent decides when it ends.
 
-    The signals get an empty handler: SIG_IGN would be inherited by programs that this process starts.
+    The signals get an empty handler: SIG_IGN would be inherited by programs that this process starts. So would the
+    block on SIGINT that comes from the fork server.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, lambda _number, _frame: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def name_of(number: int) -> str:

@@ -38,6 +38,7 @@ class Result:
     summary: dict[str, Any]
     exit_code: int  # 0: done, 130 or 143: stopped by a signal
     experiment: Experiment
+    trained: bool = True  # false if a resumed run had nothing left to do
 
     def __repr__(self) -> str:
         """Five lines: what was trained, how it ended, what it reached, where it is, and how to get the agent."""
@@ -80,7 +81,11 @@ def run(
         RunError: A worker or a callback failed. What the agent had learned is saved.
     """
     with locked(folder.path):
-        return _run(experiment, folder, resume, console, callbacks, quiet)
+        try:
+            return _run(experiment, folder, resume, console, callbacks, quiet)
+        except BaseException:  # also Ctrl-C before there are files of the run
+            folder.remove_if_empty()
+            raise
 
 
 def _run(
@@ -100,17 +105,14 @@ def _run(
 
     clean_up(folder.checkpoints)
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
-    try:
-        info = describe(experiment)
-        supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text), record_video)
-    except UserError:
-        folder.remove_if_empty()
-        raise
+    info = describe(experiment)
+    supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text), record_video)
     if resume and supervisor.reason_to_end and (summary := _readable_summary(folder)) is not None:
         more = "give more --steps, a higher --until-return or more --until-seconds"
         text = f"{supervisor.reason_to_end}: nothing is left to do ({more})"
-        console.print(text, soft_wrap=True, highlight=False)
-        return Result(folder.path, summary, 0, experiment)
+        with suppress(OSError):  # the terminal may be gone
+            console.print(text, soft_wrap=True, highlight=False)
+        return Result(folder.path, summary, 0, experiment, trained=False)
 
     steps = 0 if checkpoint is None else checkpoint.state.steps
     log, files, discarded = _open_files(experiment, folder, resume, steps)
@@ -240,4 +242,7 @@ def _what_is_saved(folder: RunFolder) -> str:
     saved = checkpoint_folders(folder.checkpoints)
     if not saved:
         return f"nothing could be saved in {folder.path}"
-    return f"what was learned is saved in {folder.path}, up to step {step_of(saved[-1]):,}"
+    steps = step_of(saved[-1])
+    if steps == 0:
+        return f"nothing was learned before the run failed; {folder.log_file} says what happened"
+    return f"what was learned is saved in {folder.path}, up to step {steps:,}"

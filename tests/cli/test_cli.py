@@ -313,6 +313,47 @@ def test_a_crash_is_exit_code_1(in_tmp: Path, capsys: pytest.CaptureFixture[str]
     assert main(["eval", "run", "--episodes", "1"]) in (0, 1)  # what was learned can be loaded
 
 
+def test_a_failure_in_the_first_step_says_that_nothing_was_learned(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = ["train", "tests.environments:test/Narrow-v0", "--env-option", "after=0", "--restarts", "0"]
+    assert main([*narrow, "--runtime", "serial", "--run-dir", "run"]) == 1
+    error = capsys.readouterr().err
+    assert (
+        error.splitlines()[-1] == f"nothing was learned before the run failed; {Path('run/log.txt')} says what happened"
+    )
+    assert "the simulator hung up" in Path("run/log.txt").read_text()
+
+
+def test_a_run_with_nothing_left_to_do_says_that_alone(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "summary.json").read_text()
+    assert main(["train", "--resume", "--run-dir", "run", "--steps", "50"]) == 0
+    _headline, *rest = capsys.readouterr().out.splitlines()
+    more = "give more --steps, a higher --until-return or more --until-seconds"
+    assert rest == [f"its 50 steps are done: nothing is left to do ({more})"]
+    assert (run / "summary.json").read_text() == before
+
+
+def test_plot_leaves_out_folders_in_which_no_run_has_written(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("killed", "empty"):
+        Path(name).mkdir()
+    Path("killed/.lock").touch()
+    assert main(["plot", "run", "killed", "empty", "--output", "p.svg"]) == 0
+    warning = "warning: left out, because no run has written anything there: killed, empty\n"
+    assert capsys.readouterr().err == warning
+    assert "<svg" in Path("p.svg").read_text()
+    assert "killed is not a run folder" in one_line(["plot", "killed", "empty"], capsys)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_training_goes_on_where_nothing_can_be_printed(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["train", "Catch", *QUICK, "--run-dir", "run"]) == 0
+        assert main(["train", "--resume", "--run-dir", "run"]) == 0
+    assert json.loads(Path("run/summary.json").read_text())["status"] == "done"
+
+
 @pytest.mark.parametrize(
     ("text", "steps"),
     [

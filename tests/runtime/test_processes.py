@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,10 +25,17 @@ pytestmark = pytest.mark.timeout(300)
 LONG = ("train", "Catch", "--steps", "1G", "--until-return", "None", "--workers", "2", "--run-dir", "run")
 
 
+def blocks(process: int, number: int) -> bool:
+    """Whether a process blocks a signal."""
+    [mask] = re.findall(r"SigBlk:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize(("number", "code", "to_all"), [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, False)])
 def test_a_signal_saves_and_ends_everything(start: Start, tmp_path: Path, number: int, code: int, to_all: bool) -> None:
     process = start(*LONG)
     training(process, tmp_path / "run")
+    assert not any(blocks(worker, signal.SIGINT) for worker in workers(process.pid))  # what they start would inherit it
     if to_all:  # as a terminal's Ctrl-C does
         os.killpg(process.pid, number)
     else:
@@ -40,6 +48,16 @@ def test_a_signal_saves_and_ends_everything(start: Start, tmp_path: Path, number
     assert checkpoint.state.steps == summary["steps"] > 0
     assert summary["status"] == "stopped"
     assert "--resume" in process.stdout.read()
+
+
+def test_ctrl_c_while_the_run_starts_leaves_nothing_and_is_silent(start: Start, tmp_path: Path) -> None:
+    process = start(*LONG)
+    wait_for(lambda: (tmp_path / "run" / ".lock").exists(), 60, "the folder of the run")
+    os.killpg(process.pid, signal.SIGINT)  # modules are still being imported, by the fork server too
+    assert process.wait(60) in (130, -signal.SIGINT)  # either is 130 in a shell
+    wait_for(lambda: not session_processes(process.pid), 60, "the end of all processes")
+    assert process.stderr.read() == "interrupted\n"
+    assert not (tmp_path / "run").exists()
 
 
 def named_shared_memory(leader: int) -> list[str]:

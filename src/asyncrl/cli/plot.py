@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from tyro.conf import Positional
 
 from asyncrl.cli.arguments import parse
 from asyncrl.errors import UserError
+from asyncrl.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     from asyncrl.analysis.grouping import group_by_differences, group_runs
     from asyncrl.sweep.folder import runs_in
 
-    runs = list({run.path.resolve(): run for path in given.runs for run in runs_in(path)}.values())
+    runs = list({run.path.resolve(): run for path in _begun(given.runs) for run in runs_in(path)}.values())
     names, x = [name.replace("-", "_") for name in given.by], given.x.replace("-", "_")
     is_setting = x not in curves.X_AXES and not given.sorted
     groups = group_runs(runs, names) if names else group_by_differences(runs, apart=x if is_setting else "")
@@ -61,3 +63,13 @@ def main(arguments: Sequence[str]) -> int:
         curves.plot_groups(groups, given.output, x)
     print(f"wrote {given.output}")
     return 0
+
+
+def _begun(paths: Sequence[Path]) -> list[Path]:
+    """Leaves out the folders of runs that ended before they wrote anything, unless all are such folders."""
+    empty = [path for path in paths if path.is_dir() and not RunFolder(path).has_begun]
+    if not empty or len(empty) == len(paths):
+        return list(paths)
+    names = ", ".join(map(str, empty))
+    print(f"warning: left out, because no run has written anything there: {names}", file=sys.stderr)
+    return [path for path in paths if path not in empty]

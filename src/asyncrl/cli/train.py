@@ -38,14 +38,20 @@ def main(arguments: Sequence[str]) -> int:
     experiment, folder = prepare(request)
     console, quiet = TrainingConsole(), bool(given.get("quiet"))
     if not quiet:
-        console.print(_headline(experiment), soft_wrap=True, highlight=False)
-    summary = (result := run(experiment, folder, request.resume, console, quiet=quiet)).summary
-    lines = [f"{end_of(summary, experiment)}; {return_of(summary)}"]
-    if not quiet:
-        lines.append(_next_steps(summary, folder.path, experiment))
-    with suppress(OSError):  # the terminal may be gone
-        console.print("\n".join(lines), soft_wrap=True, highlight=False)
+        _print(console, _headline(experiment))
+    result = run(experiment, folder, request.resume, console, quiet=quiet)
+    if result.trained:
+        summary = result.summary
+        lines = [f"{end_of(summary, experiment)}; {return_of(summary)}"]
+        if not quiet:
+            lines.append(_next_steps(summary, folder.path, experiment))
+        _print(console, "\n".join(lines))
     return result.exit_code
+
+
+def _print(console: TrainingConsole, text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone, or the disk of a log may be full
+        console.print(text, soft_wrap=True, highlight=False)
 
 
 def experiment_from(arguments: Sequence[str]) -> Experiment:

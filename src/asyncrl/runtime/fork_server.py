@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tempfile
 from multiprocessing.context import BaseContext
 
@@ -49,15 +50,21 @@ def process_context() -> BaseContext:
 def start_fork_server() -> None:
     """Starts the fork server, so that it imports its modules while this process imports its own.
 
+    It starts with SIGINT blocked, because Ctrl-C on a terminal reaches it too and would interrupt its imports.
+
     Raises:
         UserError: Its socket cannot be created.
     """
     if process_context().get_start_method() == "forkserver":
-        from multiprocessing.forkserver import ensure_running
+        from multiprocessing import forkserver, resource_tracker
 
+        resource_tracker.ensure_running()  # it would unblock SIGINT
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            ensure_running()
+            forkserver.ensure_running()
         except OSError as error:
             folder = tempfile.gettempdir()
             reason = f"no socket can be made in {folder} ({error.strerror or error})"
             raise UserError(f"processes cannot be started: {reason}; set TMPDIR to another folder") from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
