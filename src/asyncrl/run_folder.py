@@ -115,11 +115,11 @@ class RunFolder:
         return any(path.name != LOCK for path in self.path.iterdir())
 
     def remove_if_empty(self) -> None:
-        """Removes the folder if nothing was written to it."""
-        with contextlib.suppress(OSError):  # it is not empty
-            if not self.experiment_file.exists():
-                (self.path / LOCK).unlink(missing_ok=True)
-            self.path.rmdir()
+        """Removes the folder if nothing was written to it and no other process works on it."""
+        with contextlib.suppress(OSError, UserError), locked(self.path):
+            if not self.has_begun:
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
 
     def forget_the_end(self) -> None:
         """Deletes the summary and the evaluation of an earlier session, because the run continues."""

@@ -80,12 +80,12 @@ def run(
         UserError: The environment or the checkpoint cannot be used, or another process trains in the folder.
         RunError: A worker or a callback failed. What the agent had learned is saved.
     """
-    with locked(folder.path):
-        try:
+    try:
+        with locked(folder.path):
             return _run(experiment, folder, resume, console, callbacks, quiet)
-        except BaseException:  # also Ctrl-C before there are files of the run
-            folder.remove_if_empty()
-            raise
+    except BaseException:  # also Ctrl-C before there are files of the run
+        folder.remove_if_empty()
+        raise
 
 
 def _run(

@@ -20,7 +20,7 @@ from asyncrl.cli.arguments import parse_steps
 from asyncrl.cli.train import experiment_from
 from asyncrl.errors import UserError
 from asyncrl.installing import install_command
-from asyncrl.run_folder import RunFolder
+from asyncrl.run_folder import RunFolder, locked
 
 QUICK = ("--runtime", "serial", "--workers", "1", "--steps", "2k", "--until-return", "None")
 
@@ -343,6 +343,15 @@ def test_plot_leaves_out_folders_in_which_no_run_has_written(run: Path, capsys: 
     assert capsys.readouterr().err == warning
     assert "<svg" in Path("p.svg").read_text()
     assert "killed is not a run folder" in one_line(["plot", "killed", "empty"], capsys)
+
+
+def test_the_empty_folder_of_a_run_that_another_process_starts_stays(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run").mkdir()
+    with locked(Path("run")):
+        assert "another process works on run" in one_line(["train", "Catch", *QUICK, "--run-dir", "run"], capsys)
+        assert Path("run/.lock").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_a_signal_saves_and_ends_everything(start: Start, tmp_path: Path, number
 def test_ctrl_c_while_the_run_starts_leaves_nothing_and_is_silent(start: Start, tmp_path: Path) -> None:
     process = start(*LONG)
     wait_for(lambda: (tmp_path / "run" / ".lock").exists(), 60, "the folder of the run")
+    time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # modules are still being imported, by the fork server too
     assert process.wait(60) in (130, -signal.SIGINT)  # either is 130 in a shell
     wait_for(lambda: not session_processes(process.pid), 60, "the end of all processes")
