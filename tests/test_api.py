@@ -297,5 +297,5 @@ def test_a_notebook_trains_its_own_class_and_shows_progress(in_tmp: Path, monkey
     assert len(bars) == 1
     assert "(100 %)" in bars[0]
     assert "<progress" in bars[0]
-    assert "a3c on asyncrl.given:Watch" in shown[0].data["text/plain"]
+    assert "onestep-q on asyncrl.given:Watch" in shown[0].data["text/plain"]
     assert evaluated[0].data["text/plain"] == "3.0"

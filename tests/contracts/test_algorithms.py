@@ -63,7 +63,11 @@ def _cases() -> Iterator[Any]:
                         name, "discrete", memory, {**REPLAY, **variant}, id=f"dqn-{prioritized}-{memory}"
                     )
             yield pytest.param(
-                name, actions, "none", {"exploration_persistence": 0.9}, id=f"{name}-{actions}-persistent"
+                name,
+                actions,
+                "none",
+                {"exploration_persistence": 0.9, **(REPLAY if name == "dqn" else {})},
+                id=f"{name}-{actions}-persistent",
             )
         if name in VALUE_BASED:
             for variant, settings in VARIANTS.items():

@@ -17,7 +17,7 @@ from asyncrl.api import train
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import UserError
 from asyncrl.types import ACTION_MASK, OBSERVATION
-from tests.experiments import small
+from tests.experiments import PLAIN, small
 
 MENU = "tests.environments:test/Menu-v0"
 
@@ -137,7 +137,7 @@ def test_every_method_learns_where_forbidden_actions_raise(
         steps=10_000,
         rollout_length=5,
         discount=0.0,
-        learning_rate=0.01,
+        **{**PLAIN, "learning_rate": 0.01},
         **exploration,
     )
     # chance is 5.3 with four actions, and 6.6 with the cheaper one of three and of two

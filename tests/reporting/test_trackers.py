@@ -370,7 +370,9 @@ def test_ctrl_c_gives_up_the_wait_for_trackers_alone(in_tmp: Path, monkeypatch: 
         def close(self) -> None:
             ended.append(f"after {len(told)} words")
 
-    monkeypatch.setattr("asyncrl.reporting.progress.make_progress", Terminal)
+    monkeypatch.setattr(
+        "asyncrl.reporting.progress.make_progress", lambda console, steps, _quiet: Terminal(console, steps)
+    )
     result = asyncrl.train("Catch", run_dir="run", runtime="serial", steps=2000, until_return=None)
     assert result.summary["status"] == "done"
     assert ended == ["after 0 words"]

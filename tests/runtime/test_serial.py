@@ -319,7 +319,7 @@ def test_every_kind_of_space_trains_plays_and_predicts(tmp_path: Path, environme
     supervisor.folder.write_experiment(supervisor.experiment)
     agent = load(tmp_path / "run")
     assert agent.evaluate(episodes=3).episodes == 3
-    observation = agent.info.observation_space.sample()
+    observation = agent.info.given_space.sample()
     action, state = agent.predict(observation)
     assert action in agent.info.action_space
     assert len(state) == (0 if memory == "none" else 1)

@@ -319,7 +319,7 @@ def test_catch_is_solved_while_workers_are_killed(tmp_path: Path) -> None:
 
 def test_updates_that_are_not_finite_are_dropped_and_explained(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    code, _, error = run(*faulty("huge", "--reward-scale", "1", steps="1G"))
+    code, _, error = run(*faulty("huge", "--algorithm", "a3c", "--reward-scale", "1", steps="1G"))
     assert code == 1
     assert "10 updates in a row had a loss or a gradient that is not finite" in error
     assert "its rewards reach 1e+30: use --reward-clip or --reward-scale" in error
