@@ -72,11 +72,12 @@ class Player:
         self.set_speed(self.speed)
         self.thread.start()
 
-    def close(self) -> None:
-        """Ends the game and all streams."""
+    def close(self) -> bool:
+        """Ends the game and all streams, and says whether the thread has ended."""
         self.broadcast.close()
         if self.thread.is_alive():
             self.thread.join(END_SECONDS)
+        return not self.thread.is_alive()
 
     @property
     def is_full(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import sys
 import threading
 from collections.abc import Callable
 
@@ -63,12 +65,16 @@ def serve(
         announce(f"http://{ADDRESS}:{server.port}/")
         while thread.is_alive() and not received:
             thread.join(0.1)
-        player.close()
+        has_ended = player.close()
         server.shutdown()
         server.server_close()
     if not received:
         raise RunError("the server of the pages broke down: start asyncrl watch --serve again")
-    return 128 + received[0]
+    code = 128 + received[0]
+    if not has_ended:  # the interpreter's end would abort a thread that is inside native code, and the process with it
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _listening(port: int | None) -> socket.socket:
