@@ -77,7 +77,8 @@ def test_a_missing_package_names_its_install_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError, match=re.escape(install_command("asyncrl[minigrid]"))):
         find_spec("MiniGrid-Empty-5x5-v0")
     monkeypatch.setitem(sys.modules, "Box2D", None)
-    monkeypatch.setitem(sys.modules, "gymnasium.envs.box2d", None)
+    for name in ("gymnasium.envs.box2d", "gymnasium.envs.box2d.lunar_lander"):  # another test may have imported both
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=re.escape(install_command("asyncrl[box2d]"))):
         make_vector("LunarLander-v3", {}, 1)
 
