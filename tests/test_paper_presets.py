@@ -6,7 +6,8 @@ import pytest
 
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.envs import atari
-from asyncrl.envs.make import describe, find_spec
+from asyncrl.envs.ids import find_spec
+from asyncrl.envs.make import describe
 from asyncrl.presets import find_preset
 
 DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized"]

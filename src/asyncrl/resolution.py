@@ -10,8 +10,9 @@ from typing import Any
 
 from asyncrl.algorithms import ALGORITHMS, algorithm_class
 from asyncrl.config import Experiment, replaced
+from asyncrl.envs.ids import find_spec
 from asyncrl.envs.kinds import kind_of
-from asyncrl.envs.make import environments_for_a_worker, find_spec
+from asyncrl.envs.make import environments_for_a_worker
 from asyncrl.errors import UserError
 from asyncrl.importing import modules_in, trust_advice
 from asyncrl.presets import Preset, default_preset, find_preset

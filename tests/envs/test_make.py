@@ -21,7 +21,8 @@ import tests.environments
 from asyncrl.envs import atari
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.catch import CatchVectorEnv
-from asyncrl.envs.make import describe, find_spec, frame_stack, frames_per_step, make_environments, make_vector
+from asyncrl.envs.ids import find_spec
+from asyncrl.envs.make import describe, frame_stack, frames_per_step, make_environments, make_vector
 from asyncrl.envs.observations import observation_codec
 from asyncrl.errors import UserError
 from asyncrl.installing import install_command
