@@ -24,6 +24,7 @@ from asyncrl.presets.file import differences
 from asyncrl.resolution import starting_point
 from asyncrl.run_folder import RunFolder
 from asyncrl.search_ranges import Between, searched
+from asyncrl.sweep.specification import option
 from asyncrl.tune.space import default_space, values_of
 from asyncrl.tune.specification import TUNINGS, Dimension, Tuning
 from asyncrl.tune.study import Study
@@ -75,6 +76,36 @@ def test_the_exploration_of_a_value_based_method_is_searched_as_a_share_of_the_r
     assert dimension == Dimension(0.05, 0.5, of_steps=True)
     assert values_of(start, {"exploration_steps": dimension}) == {"exploration_steps": 0.25}
     assert dimension.text(0.25, 40_000) == "10000"
+
+
+REPLAY = {"multi_step", "replay_ratio", "batch_size"}
+PRIORITIES = {"priority_exponent", "importance_exponent"}
+SEQUENCES = {"sequence_length", "burn_in"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "effective"),
+    [
+        ({}, REPLAY),
+        ({"prioritized": "rank"}, REPLAY | PRIORITIES),
+        ({"memory": "gru"}, REPLAY | SEQUENCES),
+        ({"memory": "lstm", "prioritized": "proportional"}, REPLAY | PRIORITIES | SEQUENCES),
+    ],
+)
+def test_dqn_searches_the_settings_of_its_replay_that_have_an_effect(
+    settings: dict[str, str], effective: set[str]
+) -> None:
+    start = small(algorithm="dqn", **settings)
+    space = default_space(start)
+    assert set(space) & (REPLAY | PRIORITIES | SEQUENCES) == effective
+    assert {"target_interval", "exploration_steps", "discount", "learning_rate"} <= set(space)
+    assert set(values_of(start, space)) == set(space)  # the settings it starts from lie in every range
+    assert space["replay_ratio"] == Dimension(2.0, 32.0)
+    assert space["batch_size"] == Dimension(8, 128, whole=True)
+    for end in (0, -1):  # every bound makes an algorithm
+        bounds = {name: (part.choices or (part.low, part.high))[end] for name, part in space.items()}
+        words = [word for name, value in bounds.items() for word in option(name, space[name].text(value, start.steps))]
+        experiment_from(["Catch", "--algorithm", "dqn", *words])
 
 
 def test_settings_without_effect_are_not_searched() -> None:

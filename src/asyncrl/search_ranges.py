@@ -44,15 +44,18 @@ RANGE = "range"
 """Key of the range in a field's metadata."""
 TORSO = "torso"
 """Key of the torso that a setting belongs to in a field's metadata."""
+UNLESS = "unless"
+"""Key of the other setting that may leave a setting without effect in a field's metadata."""
 
 
-def searched(default: T, values: Range, *, torso: str = "") -> T:
+def searched(default: T, values: Range, *, torso: str = "", unless: tuple[str, object] | None = None) -> T:
     """A dataclass field with a default, whose values `asyncrl tune` searches.
 
     Args:
         default: Default of the field.
         values: What is searched.
         torso: The only torso on which the setting has an effect; empty if that does not matter.
+        unless: Name and value of another setting: while it has this value, the setting has no effect.
     """
-    marked: T = field(default=default, metadata={RANGE: values, TORSO: torso})
+    marked: T = field(default=default, metadata={RANGE: values, TORSO: torso, UNLESS: unless})
     return marked

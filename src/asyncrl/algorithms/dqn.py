@@ -10,6 +10,7 @@ from asyncrl.algorithms.base import reduce, statistics
 from asyncrl.algorithms.value_based import EpsilonGreedy
 from asyncrl.errors import UserError
 from asyncrl.memory.replay import Replayed, ReplayMemory, ReplayRules, SavedReplayMemory
+from asyncrl.search_ranges import Around, Between, OneOf, searched
 from asyncrl.tree import tree_map
 from asyncrl.types import Loss, Rollout, WorkerInfo
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from asyncrl.networks.assemble import Network, Networks
+
+UNIFORM, FEED_FORWARD = ("prioritized", "none"), ("memory", "none")
+"""Settings with values that leave others without effect."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +37,25 @@ class DQN(EpsilonGreedy):
 
     rollout_length: int = 4
     """Steps of each environment between two rounds of learning. The papers have 4."""
-    multi_step: int = 1
+    multi_step: int = searched(1, OneOf((1, 3, 5, 10)))
     """Number of rewards in a target before it bootstraps [n]."""
     prioritized: Literal["none", "proportional", "rank"] = "none"
     """How steps are drawn from the replay memory: all alike, or by the size or the rank of their errors."""
-    priority_exponent: float = 0.6
+    priority_exponent: float = searched(0.6, Between(0.3, 0.9), unless=UNIFORM)
     """How much priorities count [α]: 0 draws all steps alike."""
-    importance_exponent: float = 0.4
+    importance_exponent: float = searched(0.4, Between(0.2, 1.0), unless=UNIFORM)
     """How much of the bias of priorities is corrected at the start of the run [β]; it rises to 1 at the end."""
     replay_capacity: int = 100_000
     """Number of steps that the replay memories of all workers keep together."""
     replay_start: int = 5_000
     """Number of steps, over all workers, that are collected before learning begins."""
-    replay_ratio: float = 8.0
+    replay_ratio: float = searched(8.0, Around(4))
     """Number of replayed steps learned for each step taken. The papers have 8: 32 after every 4 steps."""
-    batch_size: int = 32
+    batch_size: int = searched(32, Around(4))
     """Number of transitions (sequences, for recurrent networks) in a minibatch [N]."""
-    sequence_length: int = 20
+    sequence_length: int = searched(20, Around(2), unless=FEED_FORWARD)
     """Number of steps of a replayed sequence that a recurrent network learns from. R2D2 has 40."""
-    burn_in: int = 10
+    burn_in: int = searched(10, OneOf((0, 5, 10, 20)), unless=FEED_FORWARD)
     """Number of steps before a replayed sequence that only bring its recurrent state up to date. R2D2 has 40."""
     save_replay: bool = False
     """Save the replay memory beside checkpoints of --runtime serial, so that a resumed run continues exactly. Without

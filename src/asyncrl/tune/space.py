@@ -7,7 +7,7 @@ from typing import Any
 
 from asyncrl.config import GROUPS, Experiment, setting
 from asyncrl.envs.make import describe
-from asyncrl.search_ranges import RANGE, TORSO, Around, Between, OneOf, Range, ShareOfSteps
+from asyncrl.search_ranges import RANGE, TORSO, UNLESS, Around, Between, OneOf, Range, ShareOfSteps
 from asyncrl.tune.specification import Dimension, Value
 
 
@@ -27,7 +27,7 @@ def default_space(start: Experiment) -> dict[str, Dimension]:
     return {
         name: _dimension(field.metadata[RANGE], setting(start, name), start.steps)
         for name, field in declared.items()
-        if field.metadata[TORSO] not in without_effect
+        if field.metadata[TORSO] not in without_effect and not _is_idle(start, field.metadata[UNLESS])
     }
 
 
@@ -78,6 +78,11 @@ def _dimension(declared: Range, value: Any, steps: int) -> Dimension:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_idle(start: Experiment, unless: tuple[str, object] | None) -> bool:
+    """Whether another setting, by its name and value, leaves a setting without effect."""
+    return unless is not None and setting(start, unless[0]) == unless[1]
 
 
 def _has_mlp(start: Experiment) -> bool:
