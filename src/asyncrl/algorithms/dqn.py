@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from asyncrl import functional as F
 from asyncrl.algorithms.base import reduce, statistics
-from asyncrl.algorithms.value_based import EpsilonGreedy
+from asyncrl.algorithms.value_based import WithTargetNetwork
 from asyncrl.errors import UserError
 from asyncrl.memory.replay import Replayed, ReplayMemory, ReplayRules, SavedReplayMemory
 from asyncrl.search_ranges import Around, Between, OneOf, searched
@@ -24,7 +24,7 @@ UNIFORM, FEED_FORWARD = ("prioritized", "none"), ("memory", "none")
 
 
 @dataclass(frozen=True)
-class DQN(EpsilonGreedy):
+class DQN(WithTargetNetwork):
     """Minimises the error of Q(s, a; θ') against r + γ max_b Q(s', b; θ⁻) on steps drawn from a replay memory.
 
     Double DQN (van Hasselt et al. 2016), dueling networks (Wang et al. 2016), prioritized replay (Schaul et al. 2016)
