@@ -10,9 +10,10 @@ from gymnasium.spaces import Box, Dict, Space
 from numpy.typing import NDArray
 
 from asyncrl.tree import pack, tree_map, unpack
+from asyncrl.types import Rollout
 
 if TYPE_CHECKING:
-    from asyncrl.types import EnvironmentInfo, Rollout
+    from asyncrl.types import EnvironmentInfo
 
 Rows = NDArray[np.int64]
 Array = NDArray[Any]
@@ -41,6 +42,7 @@ class RecentSteps:
         self.rewards, self.discounts = np.zeros(leading, np.float32), np.zeros(leading, np.float32)
         self.valid, self.first = np.zeros(leading, np.bool_), np.zeros(leading, np.bool_)
         self.states: list[Array] = []  # before each rollout, each [R / T, B, H]
+        self.behaviour: dict[str, Array] = {}  # outputs of heads while acting, each [R, B, ...]
 
     @property
     def oldest(self) -> int:
@@ -56,6 +58,10 @@ class RecentSteps:
             self.states = [
                 np.zeros((self.rows // self.rollout_length, *part.shape), np.float32) for part in rollout.state
             ]
+            self.behaviour = {
+                name: np.zeros((self.rows, *outputs.shape[1:]), np.float32)
+                for name, outputs in rollout.behaviour.items()
+            }
         places = np.arange(self.written, self.written + steps) % self.rows
         tree_map(lambda column, values: column.put(places, values[:steps].numpy()), self.observed, rollout.observations)
         self.actions[places] = rollout.actions.numpy()
@@ -65,11 +71,46 @@ class RecentSteps:
         self.first[places] = rollout.first[:steps].numpy()
         for kept, part in zip(self.states, rollout.state, strict=True):
             kept[places[0] // self.rollout_length] = part.numpy()
+        for name, outputs in rollout.behaviour.items():
+            self.behaviour[name][places] = outputs.numpy()
         self.written += steps
 
     def observations(self, rows: Rows, environments: Rows) -> Any:
         """The observations of some rows and environments, each [N]: [N, ...], or that for each key."""
         return tree_map(lambda column: column.take(rows, environments, self.first), self.observed)
+
+    def sequences(self, rows: Rows, environments: Rows, length: int) -> Rollout:
+        """Steps as they were acted, as rollouts of N sequences.
+
+        Args:
+            rows: Where each sequence begins [N]. For recurrent networks a rollout began there too.
+            environments: Of each sequence [N].
+            length: Steps of each [T]. The observation after them must be there.
+        """
+        import torch
+
+        at = rows + np.arange(length + 1)[:, None]  # [T+1, N]
+        place = at % self.rows, np.broadcast_to(environments, at.shape)
+        observed = self.observations(at.reshape(-1), np.tile(environments, length + 1))
+        assert self.actions is not None
+
+        def kept(column: Array, steps: int = length) -> torch.Tensor:
+            return torch.from_numpy(column[place][:steps])
+
+        return Rollout(
+            observations=tree_map(
+                lambda values: torch.from_numpy(values.reshape(length + 1, len(rows), *values.shape[1:])), observed
+            ),
+            actions=kept(self.actions),
+            rewards=kept(self.rewards),
+            discounts=kept(self.discounts),
+            valid=kept(self.valid),
+            first=kept(self.first, length + 1),
+            state=tuple(
+                torch.from_numpy(part[rows % self.rows // self.rollout_length, environments]) for part in self.states
+            ),
+            behaviour={name: kept(outputs) for name, outputs in self.behaviour.items()},
+        )
 
     def arrays(self) -> dict[str, Array]:
         """Everything it keeps, for `restore`."""
@@ -78,6 +119,7 @@ class RecentSteps:
         names = {"actions": self.actions, "rewards": self.rewards, "discounts": self.discounts}
         states = pack("state", {str(number): kept for number, kept in enumerate(self.states)})
         observed = pack("observed", tree_map(lambda column: column.kept, self.observed))
+        behaviour = pack("behaviour", self.behaviour)
         return {
             **names,
             "valid": self.valid,
@@ -85,6 +127,7 @@ class RecentSteps:
             "written": np.array(self.written),
             **states,
             **observed,
+            **behaviour,
         }
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
@@ -93,6 +136,7 @@ class RecentSteps:
             setattr(self, name, arrays[name])
         self.written = int(arrays["written"])
         self.states = list(unpack("state", arrays).values())
+        self.behaviour = unpack("behaviour", arrays)
         for name, column in pack("observed", self.observed).items():
             column.kept = arrays[name]
 

@@ -176,7 +176,7 @@ class ReplayMemory:
         numbers, environments = np.divmod(places, self.worker.environments)
         rows = numbers * self.interval
         if self.recurrent:
-            rollout, burn_in = self._sequences(rows, environments), self.rules.burn_in
+            rollout, burn_in = self.steps.sequences(rows, environments, self.span), self.rules.burn_in
         else:
             rollout, burn_in = self._transitions(rows, environments), 0
         return Replayed(rollout, torch.from_numpy(weights), places, burn_in)
@@ -207,27 +207,6 @@ class ReplayMemory:
             valid=torch.ones(1, len(rows), dtype=torch.bool),
             first=torch.zeros(2, len(rows), dtype=torch.bool),
             state=(),
-        )
-
-    def _sequences(self, rows: Places, environments: Places) -> Rollout:
-        """Burn-in and sequence as they were acted, with the recurrent states that were stored there."""
-        import torch
-
-        steps, length = self.steps, self.span
-        at = rows + np.arange(length + 1)[:, None]  # [T+1, N]
-        place = at % steps.rows, np.broadcast_to(environments, at.shape)
-        observed = steps.observations(at.reshape(-1), np.tile(environments, length + 1))
-        assert steps.actions is not None
-        return Rollout(
-            observations=tree_map(
-                lambda values: torch.from_numpy(values.reshape(length + 1, len(rows), *values.shape[1:])), observed
-            ),
-            actions=torch.from_numpy(steps.actions[place][:-1]),
-            rewards=torch.from_numpy(steps.rewards[place][:-1]),
-            discounts=torch.from_numpy(steps.discounts[place][:-1]),
-            valid=torch.from_numpy(steps.valid[place][:-1]),
-            first=torch.from_numpy(steps.first[place]),
-            state=tuple(torch.from_numpy(kept[rows // self.rollout_length, environments]) for kept in steps.states),
         )
 
     def learned(self, experience: Replayed, feedback: Tensor) -> None:
