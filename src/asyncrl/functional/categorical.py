@@ -15,6 +15,12 @@ def entropy(logits: Tensor) -> Tensor:
     return -(log_probabilities.exp() * log_probabilities).sum(-1)
 
 
+def kl_divergence(one: Tensor, other: Tensor) -> Tensor:
+    """Calculates KL(one || other) = Σ_a π₁(a) (log π₁(a) - log π₂(a)) [...] in nats for logits [..., A] of each."""
+    first, second = torch.log_softmax(one, -1), torch.log_softmax(other, -1)
+    return (first.exp() * (first - second)).sum(-1)
+
+
 def sample(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Draws actions a ~ π, int64 [...], for logits [..., A].
 

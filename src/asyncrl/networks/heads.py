@@ -57,12 +57,16 @@ class PolicyHead(Protocol):
         """H(π) in nats [...]."""
         ...
 
+    def kl_divergence(self, one: Tensor, other: Tensor) -> Tensor:
+        """KL(one || other) in nats [...] of two distributions, each given by its parameters."""
+        ...
+
 
 class Output(nn.Linear):
     """A last layer; `gain` is that of its orthogonal initial weights."""
 
-    def __init__(self, features: int, outputs: int, gain: float = 1.0) -> None:
-        super().__init__(features, outputs)
+    def __init__(self, features: int, outputs: int, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__(features, outputs, bias)
         self.gain = gain
 
 
@@ -91,6 +95,7 @@ class CategoricalHead(nn.Module):
     mode = staticmethod(categorical.mode)
     log_probability = staticmethod(categorical.log_probability)
     entropy = staticmethod(categorical.entropy)
+    kl_divergence = staticmethod(categorical.kl_divergence)
 
 
 class MultiCategoricalHead(nn.Module):
@@ -129,6 +134,11 @@ class MultiCategoricalHead(nn.Module):
     def entropy(self, parameters: Tensor) -> Tensor:
         """Σ_k H(π_k) [...]."""
         return torch.stack([categorical.entropy(part) for part in self._parts(parameters)]).sum(0)
+
+    def kl_divergence(self, one: Tensor, other: Tensor) -> Tensor:
+        """Σ_k KL of the components [...]."""
+        pairs = zip(self._parts(one), self._parts(other), strict=True)
+        return torch.stack([categorical.kl_divergence(part, same) for part, same in pairs]).sum(0)
 
     def _parts(self, parameters: Tensor) -> tuple[Tensor, ...]:
         parts: tuple[Tensor, ...] = torch.split(parameters, list(self.choices), -1)
@@ -173,6 +183,10 @@ class GaussianHead(nn.Module):
     def entropy(self, parameters: Tensor) -> Tensor:
         """Differential entropy [...]."""
         return gaussian.entropy(parameters[..., -1], self.components)
+
+    def kl_divergence(self, one: Tensor, other: Tensor) -> Tensor:
+        """KL(one || other) [...]."""
+        return gaussian.kl_divergence(one[..., :-1], one[..., -1], other[..., :-1], other[..., -1])
 
 
 class ValueHead(nn.Module):
