@@ -24,6 +24,9 @@ class NetworkSettings:
     """Number of units in each layer of the mlp torso."""
     activation: Literal["relu", "tanh"] = searched("relu", OneOf(("relu", "tanh")), torso="mlp")
     """Activation function after each layer of the mlp torso. On Acrobot, tanh learned where relu did not."""
+    layer_norm: bool = False
+    """Normalise each layer of the torso over its units or channels, before its activation function (Ba et al. 2016).
+    Torsos of your own are not changed."""
     memory: Literal["none", "lstm", "gru"] = "none"
     """Recurrent core between the torso and the heads."""
     memory_size: int = 128
@@ -49,8 +52,9 @@ class OptimizerSettings:
     """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
 
     optimizer: str = "shared-adam"
-    """shared-adam, shared-rmsprop, centred-rmsprop, rmsprop, momentum-sgd, or an import path module:Class. Workers
-    share the statistics of the first three; rmsprop and momentum-sgd keep statistics for each worker."""
+    """shared-adam, shared-radam, shared-rmsprop, centred-rmsprop, rmsprop, momentum-sgd, or an import path
+    module:Class. Workers share the statistics of the first four; rmsprop and momentum-sgd keep statistics for each
+    worker."""
     learning_rate: float = searched(1e-3, Around(10))
     """Learning rate at the start of the run [η]."""
     learning_rate_range: tuple[float, float] | None = None

@@ -19,6 +19,7 @@ from asyncrl.optim.hogwild import (
     MomentumSGD,
     RMSProp,
     SharedAdam,
+    SharedRAdam,
     clip,
     gradients,
     make_optimizer,
@@ -66,20 +67,21 @@ def test_centred_rmsprop_equals_the_formula() -> None:
     np.testing.assert_allclose(theta.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_adam_equals_torchs() -> None:
+@pytest.mark.parametrize(("own", "torchs"), [(SharedAdam, torch.optim.Adam), (SharedRAdam, torch.optim.RAdam)])
+def test_adam_and_rectified_adam_equal_torchs(own: type[SharedAdam], torchs: type[torch.optim.Optimizer]) -> None:
     random = torch.Generator().manual_seed(0)
     theta = torch.randn(40_000, generator=random)
     reference = nn.Parameter(theta.clone())
-    torch_adam = torch.optim.Adam([reference], lr=0.01, betas=(0.9, 0.99), eps=1e-5)
+    of_torch = torchs([reference], lr=0.01, betas=(0.9, 0.99), eps=1e-5)  # type: ignore[call-arg]
     count = 0
-    moments = {name: torch.zeros_like(theta) for name in SharedAdam.statistics}
-    optimizer = SharedAdam(OptimizerSettings(decay=0.99, epsilon=1e-5), theta, moments, updates=lambda: count)
+    moments = {name: torch.zeros_like(theta) for name in own.statistics}
+    optimizer = own(OptimizerSettings(decay=0.99, epsilon=1e-5), theta, moments, updates=lambda: count)
     for _ in range(20):
         d = torch.randn(theta.shape, generator=random)
         optimizer.apply(d, learning_rate=0.01)
         count += 1
         reference.grad = d
-        torch_adam.step()
+        of_torch.step()
     torch.testing.assert_close(theta, reference.detach(), rtol=1e-4, atol=1e-5)
 
 

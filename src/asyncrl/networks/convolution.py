@@ -23,8 +23,8 @@ Layers = tuple[Tensor, ...]
 """What each layer gives for N images [N, ...], not differentiable; empty where it is not kept."""
 
 
-def convolve_relu(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """ReLU of a convolution without padding, by torch.
+def convolve(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """A convolution without padding, by torch.
 
     Args:
         images: [N, H, W, C].
@@ -36,7 +36,7 @@ def convolve_relu(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> 
         [N, rows, columns, O].
     """
     floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
-    return torch.relu_(functional.conv2d(floats, weight, bias, stride)).permute(0, 2, 3, 1)
+    return functional.conv2d(floats, weight, bias, stride).permute(0, 2, 3, 1)
 
 
 class CompiledLayers:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
-from asyncrl.networks.convolution import Layers, compiled_layers, convolve_relu
+from asyncrl.networks.convolution import Layers, compiled_layers, convolve
 from asyncrl.settings import NetworkSettings
 from asyncrl.types import LAST_ACTION, LAST_REWARD
 
@@ -31,15 +31,28 @@ UNCHANGED = (LAST_ACTION, LAST_REWARD)
 
 
 class VectorTorso(nn.Module):
-    """Fully-connected layers on the flattened observation. Bytes are scaled to [0, 1] unless they are normalised."""
+    """Fully-connected layers on the flattened observation. Bytes are scaled to [0, 1] unless they are normalised.
 
-    def __init__(self, space: Box, hidden: Sequence[int], activation: str = "relu", normalized: bool = False) -> None:
+    With `layer_norm` each layer is normalised before its activation function (Ba et al. 2016).
+    """
+
+    def __init__(
+        self,
+        space: Box,
+        hidden: Sequence[int],
+        activation: str = "relu",
+        normalized: bool = False,
+        layer_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.divisor = 255 if space.dtype == np.uint8 and not normalized else 1
         sizes = [math.prod(space.shape), *hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.Tanh() if activation == "tanh" else nn.ReLU()]
+            layers.append(nn.Linear(inputs, outputs))
+            if layer_norm:
+                layers.append(nn.LayerNorm(outputs))
+            layers.append(nn.Tanh() if activation == "tanh" else nn.ReLU())
         self.layers = nn.Sequential(*layers)
         self.output_size = sizes[-1]
 
@@ -53,9 +66,15 @@ class VectorTorso(nn.Module):
 
 
 class ImageTorso(nn.Module):
-    """Convolutions and one fully-connected layer, each followed by ReLU. Bytes are scaled to [0, 1]."""
+    """Convolutions and one fully-connected layer, each followed by ReLU. Bytes are scaled to [0, 1].
 
-    def __init__(self, space: Box, convolutions: Sequence[tuple[int, int, int]], units: int) -> None:
+    With `layer_norm` each layer is normalised before its ReLU, convolutions over the channels of each place. Torch then
+    computes all layers, because the compiled kernels have no such normalisation.
+    """
+
+    def __init__(
+        self, space: Box, convolutions: Sequence[tuple[int, int, int]], units: int, layer_norm: bool = False
+    ) -> None:
         super().__init__()
         self.shape, self.channels_last = space.shape, channels_last(space)
         height, width, channels = image_shape(space)
@@ -73,7 +92,11 @@ class ImageTorso(nn.Module):
         self.convolutions = nn.ModuleList(layers)
         self.dense = nn.Linear(height * width * channels, units)
         self.output_size = units
-        self.compiled = compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
+        widths = [*(layer.out_channels for layer in layers), units] if layer_norm else []
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
+        self.compiled = (
+            None if layer_norm else compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
+        )
 
     @property
     def depth(self) -> int:
@@ -101,8 +124,12 @@ class ImageTorso(nn.Module):
         for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
             weight = layer.weight * self.scale if number == 0 else layer.weight
             assert layer.bias is not None
-            features = convolve_relu(features, weight, layer.bias, layer.stride[0])
-        return torch.relu_(self.dense(features.flatten(1)))
+            features = self._activated(convolve(features, weight, layer.bias, layer.stride[0]), number)
+        return self._activated(self.dense(features.flatten(1)), len(self.convolutions))
+
+    def _activated(self, outputs: Tensor, layer: int) -> Tensor:
+        """ReLU of what a layer gives [..., O], normalised before where the torso normalises its layers."""
+        return torch.relu_(self.norms[layer](outputs) if len(self.norms) else outputs)
 
     def _images(self, observations: Tensor) -> Tensor:
         """The observations with channels innermost, as bytes or floats.
@@ -133,6 +160,7 @@ class DictTorso(nn.Module):
         sizes = {key: int(torso.output_size) for key, torso in self.torsos_by_key()}  # type: ignore[arg-type]
         unchanged = sum(sizes.pop(key, 0) for key in UNCHANGED)
         self.combining = nn.Linear(sum(sizes.values()), max(sizes.values())) if len(sizes) > 1 else None
+        self.norm = nn.LayerNorm(max(sizes.values())) if settings.layer_norm and self.combining is not None else None
         self.output_size = unchanged + max(sizes.values())
 
     def torsos_by_key(self) -> Iterator[tuple[str, nn.Module]]:
@@ -161,7 +189,8 @@ class DictTorso(nn.Module):
             (unchanged if key in UNCHANGED else features).append(torso(observations[key], *given))
         combined = torch.cat(features, -1)
         if self.combining is not None:
-            combined = torch.relu(self.combining(combined))
+            combined = self.combining(combined)
+            combined = torch.relu(combined if self.norm is None else self.norm(combined))
         return torch.cat([*unchanged, combined], -1)
 
 
@@ -226,10 +255,10 @@ def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:
         name = "mlp" if not is_image(space) else "minatar" if min(image_shape(space)[:2]) < 36 else "atari-2013"
     if name == "mlp":
         normalized = settings.normalize_observations and not is_image(space)
-        return VectorTorso(space, settings.hidden, settings.activation, normalized)
+        return VectorTorso(space, settings.hidden, settings.activation, normalized, settings.layer_norm)
     if name not in CONVOLUTIONS:
         known = ", ".join(["auto", "mlp", *CONVOLUTIONS])
         raise UserError(f"unknown torso {name!r}: choose one of {known}, or give an import path module:factory")
     if not is_image(space):
         raise UserError(f"the torso {name!r} needs images, but observations have shape {space.shape}: try --torso mlp")
-    return ImageTorso(space, *CONVOLUTIONS[name])
+    return ImageTorso(space, *CONVOLUTIONS[name], settings.layer_norm)

@@ -175,12 +175,34 @@ class SharedAdam:
         theta.addcdiv_(m, root.mul_(scale).add_(self.epsilon), value=-rate)
 
 
+class SharedRAdam(SharedAdam):
+    """Rectified Adam (Liu et al. 2020, Algorithm 2) with moments and step count shared by all workers.
+
+    The variance of Adam's adaptive rate is not finite as long as few gradients have been seen (ρ_t ≤ 5). Until then
+    θ ← θ - η m̂, and afterwards the step of Adam is multiplied by r_t, which rises to 1.
+    """
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        count, beta1, beta2 = self.updates() + 1, self.momentum, self.decay
+        longest = 2 / (1 - beta2) - 1  # ρ_∞
+        length = longest - 2 * count * beta2**count / (1 - beta2**count)  # ρ_t
+        if length > 5:
+            square = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)  # r_t²
+            super().apply(gradient, learning_rate * square**0.5)
+            return
+        self.average.mul_(beta1).add_(gradient, alpha=1 - beta1)
+        self.square_average.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        self.parameters.add_(self.average, alpha=-learning_rate / (1 - beta1**count))
+
+
 OPTIMIZERS: dict[str, type[HogwildOptimizer]] = {
     "shared-rmsprop": SharedRMSProp,
     "rmsprop": RMSProp,
     "centred-rmsprop": CentredRMSProp,
     "momentum-sgd": MomentumSGD,
     "shared-adam": SharedAdam,
+    "shared-radam": SharedRAdam,
 }
 """The optimisers by their names on the command line."""
 
