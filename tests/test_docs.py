@@ -166,6 +166,11 @@ def _check_extras(requirement: str, where: str) -> None:
     assert set(extras[1].split(",")) <= set(known), where
 
 
+def test_a_page_shows_an_example_as_it_is() -> None:
+    shown = [block for page in PAGES for block in blocks(page) if block.title == "reinforce.py"]
+    assert [block.text for block in shown] == [(REPOSITORY / "examples" / "reinforce.py").read_text("utf-8")]
+
+
 @pytest.fixture(scope="module")
 def options() -> set[str]:
     """Every option of every command."""

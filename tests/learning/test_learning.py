@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +22,7 @@ from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import PLAIN, small
+from tests.pages import REPOSITORY
 
 STATES = 5
 
@@ -159,6 +163,14 @@ def test_catch_with_real_workers(in_tmp: Path, algorithm: str, memory: Literal["
     result = train("Catch", algorithm=algorithm, memory=memory, workers=2, run_dir="run")
     assert result.summary["steps"] < 500_000
     assert load("run").evaluate(episodes=200, deterministic=True).return_mean >= 0.95  # chance is -0.6
+
+
+@pytest.mark.timeout(250)
+def test_the_example_of_reinforce_learns_catch(in_tmp: Path) -> None:
+    file = REPOSITORY / "examples" / "reinforce.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, str(file)], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    assert float(done.stdout.split()[-1]) >= 0.9  # chance is -0.6
 
 
 @pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
