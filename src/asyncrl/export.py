@@ -123,11 +123,11 @@ def _dtype(space: Box) -> torch.dtype:
 def _without_compiled_layers(network: nn.Module) -> Iterator[None]:
     """Makes the network use torch's own convolutions, which can be exported."""
     torsos = [module for module in network.modules() if isinstance(module, ImageTorso)]
-    compiled = [torso.compiled for torso in torsos]
+    compiled = [(torso.compiled, torso.kernels) for torso in torsos]
     for torso in torsos:
-        torso.compiled = None
+        torso.compiled, torso.kernels = None, ()
     try:
         yield
     finally:
         for torso, layers in zip(torsos, compiled, strict=True):
-            torso.compiled = layers
+            torso.compiled, torso.kernels = layers

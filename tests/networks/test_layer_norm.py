@@ -10,6 +10,7 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 from torch import Tensor
 
+from asyncrl import kernels
 from asyncrl.networks.torso import ImageTorso, make_torso
 from asyncrl.runtime.networks import make_network
 from asyncrl.settings import NetworkSettings
@@ -54,11 +55,14 @@ def test_convolutions_are_normalised_over_the_channels_of_each_place(name: str, 
         features = normalised(layer(features).permute(0, 2, 3, 1), norm.weight, norm.bias).relu().permute(0, 3, 1, 2)
     dense = made.dense(features.permute(0, 2, 3, 1).flatten(1))
     expected = normalised(dense, made.norms[-1].weight, made.norms[-1].bias).relu()
-    torch.testing.assert_close(made(images), expected, rtol=1e-4, atol=1e-5)
-    gradients = torch.autograd.grad(made(images).square().sum(), list(made.parameters()))
     truth = torch.autograd.grad(expected.square().sum(), list(made.parameters()))
-    for found, true in zip(gradients, truth, strict=True):
-        torch.testing.assert_close(found, true, rtol=1e-3, atol=1e-4 * float(true.abs().max()))
+    assert len(made.kernels) == (len(made.convolutions) if kernels.available() else 0)
+    for compiled in (made.kernels, ()):
+        made.kernels = compiled
+        torch.testing.assert_close(made(images), expected, rtol=1e-4, atol=1e-5)
+        gradients = torch.autograd.grad(made(images).square().sum(), list(made.parameters()))
+        for found, true in zip(gradients, truth, strict=True):
+            torch.testing.assert_close(found, true, rtol=1e-3, atol=1e-4 * float(true.abs().max()))
 
 
 def test_what_combines_the_keys_of_a_dictionary_is_normalised_too() -> None:
@@ -70,12 +74,21 @@ def test_what_combines_the_keys_of_a_dictionary_is_normalised_too() -> None:
     torch.testing.assert_close(made(observations), expected)
 
 
+def test_gradients_by_the_image_are_torchs() -> None:
+    made = torso(FRAMES, layer_norm=True)
+    images = torch.rand(2, 84, 84, 4) * 255
+    (by_images,) = torch.autograd.grad(made(images.requires_grad_()).square().sum(), images)
+    assert by_images.shape == images.shape
+    assert by_images.any()
+
+
 def test_without_it_nothing_changes_and_the_kernels_stay() -> None:
     plain, asked = (torso(FRAMES, layer_norm=layer_norm) for layer_norm in (False, True))
     assert isinstance(plain, ImageTorso)
-    assert plain.compiled is not None
+    assert (plain.compiled is not None) == kernels.available()
     assert len(plain.norms) == 0
     assert asked.compiled is None
+    assert plain.kernels == ()
     assert [name for name, _ in plain.named_parameters()] == [
         name for name, _ in asked.named_parameters() if not name.startswith("norms")
     ]

@@ -85,20 +85,22 @@ class Convolution:
         """Whether `image_gradient` can be computed: images must be floats, and their channels must fill vectors."""
         return not self.bytes and self.shape.channels % LANES == 0
 
-    def forward(self, images: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, images: Tensor, weights: Tensor, bias: Tensor, relu: bool = True) -> Tensor:
         """Computes the convolution and its ReLU.
 
         Args:
             images: [N, H, W, C].
             weights: [kernel · kernel · C, O].
             bias: [O].
+            relu: False leaves the ReLU out.
 
         Returns:
             [N, rows, columns, O].
         """
         shape = self.shape
         outputs = torch.empty(len(images), shape.rows, shape.columns, shape.outputs, **_FLOATS)
-        self._forward(images, weights, bias, outputs, self._floats(), count=len(images))
+        compiled = self._forward if relu else self._forward_without_relu
+        compiled(images, weights, bias, outputs, self._floats(), count=len(images))
         return outputs
 
     def weight_gradient(self, images: Tensor, gradient: Tensor) -> Tensor:
@@ -148,10 +150,17 @@ class Convolution:
 
     @cached_property
     def _forward(self) -> Compiled:
-        shape = self.shape
-        pixel = shape.outputs
-        layout = Layout(shape.rows * shape.columns * pixel, shape.columns * pixel, pixel, tuple(range(0, pixel, LANES)))
-        return _emit_forward(shape, layout, self.bytes, positive=True)
+        return _emit_forward(self.shape, self._layout, self.bytes, positive=True)
+
+    @cached_property
+    def _forward_without_relu(self) -> Compiled:
+        return _emit_forward(self.shape, self._layout, self.bytes, positive=False)
+
+    @property
+    def _layout(self) -> Layout:
+        """How outputs lie side by side."""
+        shape, pixel = self.shape, self.shape.outputs
+        return Layout(shape.rows * shape.columns * pixel, shape.columns * pixel, pixel, tuple(range(0, pixel, LANES)))
 
     @cached_property
     def _image_gradient(self) -> Compiled:

@@ -23,18 +23,22 @@ Layers = tuple[Tensor, ...]
 """What each layer gives for N images [N, ...], not differentiable; empty where it is not kept."""
 
 
-def convolve(images: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """A convolution without padding, by torch.
+def convolve(images: Tensor, weight: Tensor, bias: Tensor, stride: int, kernel: Convolution | None = None) -> Tensor:
+    """A convolution without padding.
 
     Args:
         images: [N, H, W, C].
         weight: [O, C, kernel, kernel].
         bias: [O].
         stride: Of both axes.
+        kernel: Compiled kernels that compute it in place of torch.
 
     Returns:
         [N, rows, columns, O].
     """
+    if kernel is not None:
+        outputs: Tensor = _Convolve.apply(kernel, images, weight, bias)  # type: ignore[no-untyped-call]
+        return outputs
     floats = images.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
     return functional.conv2d(floats, weight, bias, stride).permute(0, 2, 3, 1)
 
@@ -65,10 +69,8 @@ class CompiledLayers:
         with torch.no_grad():
             for layer, kernel in zip(self.convolutions, self.kernels, strict=True):
                 weight = layer.weight * self.scale if len(outputs) == 1 else layer.weight
-                # as images are laid out: rows, columns, channels
-                matrix = weight.permute(2, 3, 1, 0).reshape(-1, layer.out_channels).contiguous()
                 assert layer.bias is not None
-                outputs.append(kernel.forward(outputs[-1], matrix, layer.bias))
+                outputs.append(kernel.forward(outputs[-1], _matrix(weight), layer.bias))
             outputs.append(torch.relu_(self.dense(outputs[-1].flatten(1))))
         return tuple(outputs[1:])
 
@@ -100,8 +102,7 @@ class CompiledLayers:
             layer, kernel = self.convolutions[number], self.kernels[number]
             gradient = _before_relu(gradient, layers[number])
             matrix = kernel.weight_gradient(images if number == 0 else layers[number - 1], gradient)
-            rows, columns = layer.kernel_size
-            by_weight = matrix.view(rows, columns, -1, layer.out_channels).permute(3, 2, 0, 1)
+            by_weight = _weight(matrix, layer.kernel_size)
             gradients = [by_weight if number else by_weight * self.scale, gradient.sum((0, 1, 2)), *gradients]
             if number:
                 gradient = kernel.image_gradient(gradient, layer.weight)
@@ -129,6 +130,16 @@ def compiled_layers(
     return CompiledLayers(convolutions, dense, scale, made)
 
 
+def _matrix(weight: Tensor) -> Tensor:
+    """Weights [O, C, rows, columns] as kernels take them [rows · columns · C, O]: laid out as images are."""
+    return weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).contiguous()
+
+
+def _weight(matrix: Tensor, size: Sequence[int]) -> Tensor:
+    """The inverse of `_matrix` for a kernel of size (rows, columns)."""
+    return matrix.view(*size, -1, matrix.shape[-1]).permute(3, 2, 0, 1)
+
+
 def _before_relu(gradient: Tensor, outputs: Tensor) -> Tensor:
     masked: Tensor = torch.ops.aten.threshold_backward(gradient, outputs, 0.0)
     return masked
@@ -148,3 +159,19 @@ class _Features(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         images, *layers = ctx.saved_tensors
         return None, None, None, *ctx.compiled.gradients(images, layers, gradient)
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, kernel: Convolution, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.kernel = kernel
+        ctx.save_for_backward(images, weight)
+        return kernel.forward(images, _matrix(weight), bias, relu=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (images, weight), gradient = ctx.saved_tensors, gradient.contiguous()
+        by_weight = _weight(ctx.kernel.weight_gradient(images, gradient), weight.shape[2:])
+        by_images = ctx.kernel.image_gradient(gradient, weight) if ctx.needs_input_grad[1] else None
+        return None, by_images, by_weight, gradient.sum((0, 1, 2))

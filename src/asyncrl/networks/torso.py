@@ -68,8 +68,8 @@ class VectorTorso(nn.Module):
 class ImageTorso(nn.Module):
     """Convolutions and one fully-connected layer, each followed by ReLU. Bytes are scaled to [0, 1].
 
-    With `layer_norm` each layer is normalised before its ReLU, convolutions over the channels of each place. Torch then
-    computes all layers, because the compiled kernels have no such normalisation.
+    With `layer_norm` each layer is normalised before its ReLU, convolutions over the channels of each place. Compiled
+    kernels then compute single convolutions, and nothing that they gave while acting is kept for learning.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class ImageTorso(nn.Module):
         self.output_size = units
         widths = [*(layer.out_channels for layer in layers), units] if layer_norm else []
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
-        self.compiled = (
-            None if layer_norm else compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
-        )
+        compiled = compiled_layers(image_shape(space), bytes_, layers, self.dense, self.scale)
+        self.compiled = None if layer_norm else compiled
+        self.kernels = compiled.kernels if layer_norm and compiled is not None else ()
 
     @property
     def depth(self) -> int:
@@ -121,10 +121,12 @@ class ImageTorso(nn.Module):
         if self.compiled is not None and not images.requires_grad:  # compiled layers have no gradient by images
             return self.compiled.features(images, known)
         features = images
-        for number, layer in enumerate(cast(Iterable[nn.Conv2d], self.convolutions)):
+        kernels = () if images.requires_grad else self.kernels
+        pairs = itertools.zip_longest(cast(Iterable[nn.Conv2d], self.convolutions), kernels)
+        for number, (layer, kernel) in enumerate(pairs):
             weight = layer.weight * self.scale if number == 0 else layer.weight
             assert layer.bias is not None
-            features = self._activated(convolve(features, weight, layer.bias, layer.stride[0]), number)
+            features = self._activated(convolve(features, weight, layer.bias, layer.stride[0], kernel), number)
         return self._activated(self.dense(features.flatten(1)), len(self.convolutions))
 
     def _activated(self, outputs: Tensor, layer: int) -> Tensor:
