@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asyncrl import functional as F
 from asyncrl.algorithms.base import DISCOUNTS, Algorithm, Explorer, check_persistence, check_rollouts
@@ -13,9 +14,11 @@ from asyncrl.types import Outputs, Progress
 
 if TYPE_CHECKING:
     import torch
+    from gymnasium.spaces import Space
     from torch import Tensor
 
     from asyncrl.networks.assemble import Network
+    from asyncrl.networks.heads import Head
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,17 @@ class EpsilonGreedy(Algorithm):
     def act_greedily(self, network: Network, outputs: Outputs) -> Tensor:
         """Actions of the highest value."""
         return outputs["q"].argmax(-1)
+
+
+@dataclass(frozen=True)
+class ActionValues(EpsilonGreedy):
+    """Action values of a head that may be dueling."""
+
+    dueling: bool = False
+    """Q = V + A - mean A (dueling network)."""
+
+    def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
+        """Action values."""
+        from asyncrl.networks.heads import action_value_head
+
+        return {"q": action_value_head(action_space, self.dueling)}

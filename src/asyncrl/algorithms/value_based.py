@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asyncrl import functional as F
 from asyncrl.algorithms.base import Every, TargetUpdate, reduce, statistics
-from asyncrl.algorithms.epsilon_greedy import EpsilonGreedy
+from asyncrl.algorithms.epsilon_greedy import ActionValues
 from asyncrl.errors import UserError
 from asyncrl.search_ranges import Around, searched
 from asyncrl.tree import tree_map
@@ -18,11 +18,9 @@ from asyncrl.types import Loss, Progress, Rollout, State, WorkerInfo
 
 if TYPE_CHECKING:
     import torch
-    from gymnasium.spaces import Space
     from torch import Tensor
 
     from asyncrl.networks.assemble import Networks
-    from asyncrl.networks.heads import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +80,13 @@ class BootstrappingMemory:
 
 
 @dataclass(frozen=True)
-class WithTargetNetwork(EpsilonGreedy):
+class WithTargetNetwork(ActionValues):
     """Action values whose targets come from a target network θ⁻."""
 
     target_interval: int = searched(40_000, Around(4))
     """Global steps after which the target network becomes the present one [I_target]."""
     double: bool = False
     """Choose the best next action by the online network, value it by the target network (Double Q-learning)."""
-    dueling: bool = False
-    """Q = V + A - mean A (dueling network)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,12 +97,6 @@ class WithTargetNetwork(EpsilonGreedy):
     def target_update(self) -> TargetUpdate:
         """θ⁻ ← θ every `target_interval` steps."""
         return Every(self.target_interval)
-
-    def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
-        """Action values."""
-        from asyncrl.networks.heads import action_value_head
-
-        return {"q": action_value_head(action_space, self.dueling)}
 
     def best_values(self, online_values: Tensor, target_values: Tensor) -> Tensor:
         """max_a Q(s, a; θ⁻) [..., B]; if `double`, Q(s, argmax_a Q(s, a; θ'); θ⁻) (van Hasselt et al. 2016, eq. 4)."""
