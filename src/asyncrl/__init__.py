@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncrl.agent import load
     from asyncrl.algorithms.a3c import A3C
+    from asyncrl.algorithms.acer import ACER
     from asyncrl.algorithms.dqn import DQN
     from asyncrl.algorithms.nstep_q import NStepQ
     from asyncrl.algorithms.onestep_q import OneStepQ
@@ -22,6 +23,7 @@ __version__ = version("asyncrl")
 
 _HOMES = {
     "A3C": "algorithms.a3c",
+    "ACER": "algorithms.acer",
     "DQN": "algorithms.dqn",
     "NStepQ": "algorithms.nstep_q",
     "OneStepQ": "algorithms.onestep_q",
@@ -38,6 +40,7 @@ _HOMES = {
 
 __all__ = [
     "A3C",
+    "ACER",
     "DQN",
     "Agent",
     "Callback",

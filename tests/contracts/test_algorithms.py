@@ -17,6 +17,7 @@ from asyncrl.algorithms.base import statistics
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
+from asyncrl.memory.trajectories import Trajectories
 from asyncrl.networks.assemble import Networks
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.networks import make_network
@@ -41,20 +42,22 @@ REPLAY: Settings = {
     "burn_in": 3,
 }
 """Settings with which one minibatch is drawn after a single rollout of the tests."""
+SETTINGS: dict[str, Settings] = {"dqn": REPLAY, "acer": {"rollout_length": T}}
+"""Settings that algorithms need here."""
+SPACES: dict[str, tuple[str, ...]] = {"a3c": tuple(ACTIONS), "acer": ("discrete", "box")}
+"""Kinds of actions that algorithms can have beside discrete ones."""
 VARIANTS: dict[str, Settings] = {"double": {"double": True}, "dueling": {"dueling": True}}
 
 
 def _cases() -> Iterator[Any]:
     for name in ALGORITHMS:
-        for actions in ACTIONS if name == "a3c" else ("discrete",):
+        settings = SETTINGS.get(name, {})
+        for actions in SPACES.get(name, ("discrete",)):
             for memory in ("none", "lstm", "gru"):
-                yield pytest.param(
-                    name, actions, memory, REPLAY if name == "dqn" else {}, id=f"{name}-{actions}-{memory}"
-                )
-                if name == "a3c":
-                    yield pytest.param(
-                        name, actions, memory, {"separate": True}, id=f"{name}-{actions}-{memory}-separate"
-                    )
+                yield pytest.param(name, actions, memory, settings, id=f"{name}-{actions}-{memory}")
+                if name in ("a3c", "acer"):
+                    separate = {**settings, "separate": True}
+                    yield pytest.param(name, actions, memory, separate, id=f"{name}-{actions}-{memory}-separate")
         if name == "dqn":
             for memory in ("none", "gru"):
                 for prioritized in ("proportional", "rank"):
@@ -107,28 +110,39 @@ def rollout(
     first = torch.zeros(T + 1, B, dtype=torch.bool)
     for t, b in dummies:
         valid[t, b], first[t + 1, b] = False, True
+    observations, state = torch.randn(T + 1, B, 5, generator=random), networks.online.initial_state(B)
+    with torch.no_grad():
+        outputs = networks.online(observations[:-1], state, first[:-1])[0]
     return Rollout(
-        observations=torch.randn(T + 1, B, 5, generator=random),
+        observations=observations,
         actions=some_actions(ACTIONS[actions], T, B, seed=seed),
         rewards=torch.randn(T, B, generator=random),
         discounts=torch.full((T, B), 0.9),
         valid=valid,
         first=first,
-        state=networks.online.initial_state(B),
+        state=state,
         next_actions=some_actions(ACTIONS[actions], B, seed=seed + 1),
+        behaviour={  # of a policy that is near the present one
+            name: rows * (0.7 + 0.6 * torch.rand(rows.shape, generator=random)) for name, rows in outputs.items()
+        },
     )
 
 
 def drawn(algorithm: Any, networks: Networks, data: Rollout, memory: Any = None) -> Any:
     """What the algorithm's memory (a new one by default) says to learn from after a rollout."""
-    memory = memory or algorithm.make_memory(WorkerInfo(INFO, B, 0, 1))
+    space = ACTIONS["box" if data.actions.is_floating_point() else "discrete"]
+    memory = memory or algorithm.make_memory(WorkerInfo(dataclasses.replace(INFO, action_space=space), B, 0, 1))
     memory.add(data)
     (experience,) = memory.draw(networks, torch.Generator(), Progress(0, 1000))
     return experience
 
 
 def loss_and_gradient(algorithm: Any, networks: Networks, data: Rollout) -> tuple[float, Tensor]:
-    loss = algorithm.loss(networks, drawn(algorithm, networks, data)).total
+    return learned_from(algorithm, networks, drawn(algorithm, networks, data))
+
+
+def learned_from(algorithm: Any, networks: Networks, experience: Any) -> tuple[float, Tensor]:
+    loss = algorithm.loss(networks, experience).total
     return float(loss.detach()), gradients(loss, networks.online)
 
 
@@ -188,8 +202,12 @@ def test_permuting_environments_leaves_the_loss_unchanged(
     assert data.next_actions is not None
     fields = ("observations", "actions", "rewards", "discounts", "valid", "first")
     rows = {field: getattr(data, field)[:, order] for field in fields}
-    shuffled = Rollout(**rows, state=data.state, next_actions=data.next_actions[order])
-    one, two = loss_and_gradient(algorithm, networks, data), loss_and_gradient(algorithm, networks, shuffled)
+    behaviour = {name: rows[:, order] for name, rows in data.behaviour.items()}
+    shuffled = Rollout(**rows, state=data.state, next_actions=data.next_actions[order], behaviour=behaviour)
+    experience, other = drawn(algorithm, networks, data), drawn(algorithm, networks, shuffled)
+    if isinstance(experience, Trajectories):  # the noise belongs to the environments too
+        other = dataclasses.replace(experience, rollout=other.rollout, noise=experience.noise[:, :, order])
+    one, two = learned_from(algorithm, networks, experience), learned_from(algorithm, networks, other)
     assert one[0] == pytest.approx(two[0], rel=1e-5)
     torch.testing.assert_close(one[1], two[1], rtol=1e-4, atol=1e-6)
 

@@ -25,6 +25,7 @@ SIZES = {"discrete": (4,), "multi-discrete": (3, 2)}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("a3c", "discrete", {}),
     ("a3c", "multi-discrete", {}),
+    ("acer", "discrete", {"rollout_length": T}),
     *[(name, "discrete", {}) for name in VALUE_BASED],
     *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
 ]
@@ -109,6 +110,7 @@ def test_the_loss_does_not_depend_on_outputs_for_masked_actions(
         first=first,
         state=networks.online.initial_state(B),
         next_actions=chosen[-1],
+        behaviour={name: rows[:-1] for name, rows in outputs.items()},
     )
 
     def learned() -> tuple[float, Tensor]:
@@ -123,10 +125,10 @@ def test_the_loss_does_not_depend_on_outputs_for_masked_actions(
     assert before[1].any()
     for network in (networks.online, networks.target):
         if network is not None:
-            head = network.heads["policy" if name == "a3c" else "q"]
-            last = head.advantage if isinstance(head, ActionValueHead) else head.logits
-            with torch.no_grad():
-                last.bias[0] += 1e4  # of the action that is masked everywhere  # type: ignore[index]
+            for head in (network.heads[name] for name in network.masked_heads):
+                last = head.advantage if isinstance(head, ActionValueHead) else head.logits
+                with torch.no_grad():
+                    last.bias[0] += 1e4  # of the action that is masked everywhere  # type: ignore[index]
     after = learned()
     assert after[0] == before[0]
     assert torch.equal(after[1], before[1])

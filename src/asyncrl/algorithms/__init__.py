@@ -1,6 +1,7 @@
 """One file per paper; this table is where an algorithm gets its name on the command line."""
 
 from asyncrl.algorithms.a3c import A3C
+from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.algorithms.nstep_q import NStepQ
@@ -12,7 +13,7 @@ from asyncrl.importing import import_object, path_of
 
 VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneStepQ, "sarsa": Sarsa}
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED, "dqn": DQN}
+ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED, "dqn": DQN, "acer": ACER}
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
