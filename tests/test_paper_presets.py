@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.envs import atari
 from asyncrl.envs.ids import find_spec
 from asyncrl.envs.make import describe
 from asyncrl.presets import find_preset
+from asyncrl.types import WorkerInfo
 
 DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized"]
-ATARI = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm", *DQNS]
+A3CS = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm"]
+ATARI = [*A3CS, *DQNS, "paper/acer-atari"]
 
 
 @pytest.mark.parametrize("name", ATARI)
@@ -37,6 +40,17 @@ def test_dqn_learns_32_steps_after_every_4_in_one_environment(name: str) -> None
     assert algorithm.double == (name not in ("paper/dqn-2013", "paper/dqn-2015"))
 
 
+def test_acer_replays_from_all_that_its_16_workers_keep() -> None:
+    for name, environment in (("paper/acer-atari", "ALE/Pong-v5"), ("paper/acer-continuous", "Pendulum-v1")):
+        experiment = find_preset(name).settings(environment, None)
+        algorithm = experiment.algorithm
+        assert isinstance(algorithm, ACER)
+        assert (experiment.worker_count, experiment.environment_count) == (16, 1)
+        memory = algorithm.make_memory(WorkerInfo(describe(experiment), 1, 0, 16))
+        assert memory.steps.rows * 16 == algorithm.replay_capacity
+        assert not experiment.episode_rollouts
+
+
 def test_other_environments_need_no_lives() -> None:
     experiment = find_preset("paper/atari-57-ff").settings("MinAtar/Breakout-v1", None)
     assert not experiment.zero_discount_on_life_loss
@@ -57,7 +71,9 @@ def test_runs_are_as_long_as_the_published_ones(name: str, steps: int) -> None:
     assert find_preset(name).settings("ALE/Pong-v5", None).steps == steps
 
 
-@pytest.mark.parametrize("name", [*ATARI[:4], "paper/mujoco-state", "paper/mujoco-pixels"])
+@pytest.mark.parametrize(
+    "name", [*A3CS, "paper/mujoco-state", "paper/mujoco-pixels", "paper/acer-atari", "paper/acer-continuous"]
+)
 def test_deviations_begin_a_line(name: str) -> None:
     lines = (find_preset(name).make.__doc__ or "").splitlines()
     assert any(line.strip().startswith("Deviation: ") for line in lines)

@@ -157,11 +157,13 @@ def _notes(experiment: Experiment, info: EnvironmentInfo) -> Iterator[str]:
             f"warning: {path.rpartition(':')[2]} is a Python object that cannot be imported: only this program can "
             "evaluate or resume the run; define it at the top level of a module to let others do so"
         )
-    start = getattr(experiment.algorithm, "replay_start", 0)
+    algorithm = experiment.algorithm
+    start = getattr(algorithm, "replay_start", 0) if getattr(algorithm, "replay_ratio", 1) else 0
     if experiment.steps <= start:
+        verb = "replay" if algorithm.learns_before_replay else "learn"
         yield (
-            f"warning: the agent will learn little or nothing: the run has {experiment.steps:,} steps, and learning "
-            f"begins after {start:,} (--replay-start); give many more --steps or a smaller --replay-start"
+            f"warning: the agent will {verb} little or nothing: the run has {experiment.steps:,} steps, and "
+            f"{verb}ing begins after {start:,} (--replay-start); give many more --steps or a smaller --replay-start"
         )
 
 

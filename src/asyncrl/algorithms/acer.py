@@ -98,6 +98,11 @@ class ACER(Algorithm):
         return Towards(self.average_decay) if self.trust_region else None
 
     @property
+    def learns_before_replay(self) -> bool:
+        """It learns from each rollout once as it comes."""
+        return True
+
+    @property
     def behaviour(self) -> tuple[str, ...]:
         """The policies that acted."""
         return ("policy",)
@@ -115,12 +120,9 @@ class ACER(Algorithm):
             action_values = replace(action_value_head(action_space, dueling=False), acting=False)
             return {"policy": policy_head(action_space), "q": action_values}
         if isinstance(action_space, Box):
-            dimensions = math.prod(action_space.shape)
-            return {
-                "policy": policy_head(action_space),
-                "value": Head(ValueHead, acting=False),
-                "advantage": Head(lambda features: AdvantageHead(features, dimensions), acting=False),
-            }
+            size = math.prod(action_space.shape)
+            advantage = Head(lambda features: AdvantageHead(features, size), acting=False)
+            return {"policy": policy_head(action_space), "value": Head(ValueHead, acting=False), "advantage": advantage}
         raise UserError(f"acer needs Discrete or Box actions, not {action_space}: take --algorithm a3c")
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:

@@ -82,6 +82,11 @@ class Algorithm(Protocol):
         return False
 
     @property
+    def learns_before_replay(self) -> bool:
+        """Whether it learns from rollouts as they come, also while its replay memory has too little in it."""
+        return False
+
+    @property
     def behaviour(self) -> tuple[str, ...]:
         """Heads whose outputs at the time of acting are kept in `Rollout.behaviour`, for off-policy corrections."""
         return ()

@@ -39,7 +39,8 @@ class Reading:
 class Readout:
     """Reads the outputs of one agent's network.
 
-    The value is the output of a value head, or else the highest action value: the value of acting greedily.
+    The value is the output of a value head, or else made of action values: their mean over a policy, or without one the
+    highest of them, the value of acting greedily.
     """
 
     kind: Kind
@@ -72,23 +73,27 @@ class Readout:
         return torch.stack([part.amax(-1) for part in torch.split(policy, list(self.sizes), -1)]).sum(0)
 
     def value(self, outputs: Outputs) -> Tensor | None:
-        """V(s) [N], the value stream of a dueling network, or max_a Q of another Q network; differentiable.
+        """V(s) [N], the value stream of a dueling network, or what action values say; differentiable.
 
         None if the network has no value output.
         """
+        if self.dueling and "value" not in outputs:
+            return _mean_allowed(outputs["q"].flatten(0, 1))
+        return self._value(outputs) if self.has_value else None
+
+    def _value(self, outputs: Outputs) -> Tensor:
+        """V(s), Σ_a π(a) Q(s, a) or max_a Q(s, a) [N]."""
         if "value" in outputs:
             return outputs["value"].flatten()
-        if not self.has_value:
-            return None
         values = outputs["q"].flatten(0, 1)
-        return _mean_allowed(values) if self.dueling else values.amax(-1)
+        if self.kind == "probabilities" and len(self.sizes) == 1:
+            return (outputs["policy"].flatten(0, 1).softmax(-1) * values).sum(-1)
+        return values.amax(-1)
 
     def read(self, outputs: Outputs) -> Reading:
         """Converts outputs [T, B, ...] to arrays of N = T·B rows."""
         with torch.no_grad():
-            values = None
-            if self.has_value:
-                values = outputs["value"].flatten() if "value" in outputs else outputs["q"].flatten(0, 1).amax(-1)
+            values = self._value(outputs) if self.has_value else None
             if self.kind == "action values":
                 values_of_actions = outputs["q"].flatten(0, 1)
                 lowest = torch.where(is_allowed(values_of_actions), values_of_actions, math.inf).amin(-1, keepdim=True)

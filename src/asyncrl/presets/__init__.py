@@ -11,7 +11,7 @@ from asyncrl.algorithms import algorithm_class
 from asyncrl.config import Experiment, replaced
 from asyncrl.errors import UserError
 from asyncrl.importing import modules_in
-from asyncrl.presets import paper, tuned
+from asyncrl.presets import paper, paper_acer, tuned
 from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
 
@@ -84,6 +84,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset("paper/double-dqn", paper.double_dqn, ("dqn",), ()),
     Preset("paper/dueling", paper.dueling, ("dqn",), ()),
     Preset("paper/prioritized", paper.prioritized, ("dqn",), ()),
+    Preset("paper/acer-atari", paper_acer.acer_atari, ("acer",), ()),
+    Preset("paper/acer-continuous", paper_acer.acer_continuous, ("acer",), ()),
 )
 
 

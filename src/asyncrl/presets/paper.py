@@ -101,7 +101,7 @@ def _atari_57(environment: str, network: NetworkSettings, steps: int) -> Experim
             max_gradient_norm=40.0,  # [E]
         ),
         steps=steps,
-        **_atari(environment),
+        **atari_protocol(environment),
     )
 
 
@@ -132,11 +132,12 @@ def _atari_study(environment: str, algorithm: str, network: NetworkSettings) -> 
             max_gradient_norm=40.0,  # [E]; [?] in this study
         ),
         steps=80_000_000,  # [P] 20 epochs of 4 million steps
-        **_atari(environment),
+        **atari_protocol(environment),
     )
 
 
-def _atari(environment: str) -> dict[str, Any]:
+def atari_protocol(environment: str) -> dict[str, Any]:
+    """Settings of experiments in which agents play Atari games as the papers' agents do."""
     name = environment.rpartition(":")[2]
     is_atari = name.startswith("ALE/") or "NoFrameskip-v" in name
     protocol: dict[str, Any] = {
@@ -281,5 +282,5 @@ def _dqn(
             max_gradient_norm=max_gradient_norm,
         ),
         steps=steps,
-        **{**_atari(environment), "workers": 1, "episode_rollouts": False},  # [N] one environment
+        **{**atari_protocol(environment), "workers": 1, "episode_rollouts": False},  # [N] one environment
     )

@@ -132,7 +132,8 @@ class Supervisor:
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
         if self.replays and self.checkpoint is not None and self.experiment.runtime == "processes":
-            self.notify("replay memories begin empty: workers learn again after --replay-start new steps")
+            again = "replay" if self.experiment.algorithm.learns_before_replay else "learn"
+            self.notify(f"replay memories begin empty: workers {again} again after --replay-start new steps")
         self.listeners.attach([*sinks, self.states], callbacks)
         with ExitStack() as stack:
             received = stack.enter_context(collected_signals())
