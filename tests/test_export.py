@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "vectors, lstm, values": {"environment": "CartPole-v1", "memory": "lstm", "algorithm": "nstep-q"},
     "dictionaries, gru": {"environment": "test/Rooms-v0", "memory": "gru", "last_action_reward": True},
     "continuous actions": {"environment": "test/Reach-v0"},
+    "stochastic dueling": {"environment": "test/Reach-v0", "algorithm": "acer", "memory": "lstm"},
     "action masks": {"environment": "test/Menu-v0", "environment_options": {"where": "key"}},
 }
 

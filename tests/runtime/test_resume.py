@@ -94,6 +94,14 @@ CASES: dict[str, dict[str, Any]] = {
         "target_interval": 300,
         "save_replay": True,
     },
+    "trajectories": {"algorithm": "acer", "memory": "lstm", "replay_start": 300, "save_replay": True},
+    "trajectories of continuous actions": {
+        "environment": "Pendulum-v1",
+        "algorithm": "acer",
+        "replay_start": 300,
+        "save_replay": True,
+    },
+    "on policy alone": {"algorithm": "acer", "replay_ratio": 0.0},
     "the paper's form": {"envs_per_worker": 1, "episode_rollouts": True},
     "atari with sticky actions": {"environment": "ALE/Breakout-v5", "envs_per_worker": 2, "steps": 500},
 }

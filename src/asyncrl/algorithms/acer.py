@@ -55,7 +55,7 @@ class ACER(Algorithm):
     """Targets of action values by Retrace. Without it they are n-step returns that are not corrected for the policy."""
     trust_region: bool = True
     """Limit each step of the policy by its divergence from the average policy."""
-    trust_region_limit: float = searched(1.0, OneOf((0.1, 0.3, 1.0, 3.0)))
+    trust_region_limit: float = searched(1.0, Around(10), unless=("trust_region", False))
     """How fast, to first order, the divergence from the average policy may grow [δ]."""
     average_decay: float = 0.99
     """Share that the average policy keeps of itself at each update [α]."""
