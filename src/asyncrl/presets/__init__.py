@@ -16,6 +16,7 @@ from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
 
 FAMILY = ("a3c", "nstep-q", "onestep-q", "sarsa")
+WITH_ACER = (*FAMILY, "acer")
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ class Preset:
 
 
 PRESETS: tuple[Preset, ...] = (
-    Preset("tuned/catch", tuned.catch, FAMILY, ("Catch-*",)),
-    Preset("tuned/catch-memory", tuned.catch_memory, FAMILY, ("CatchMemory-*",)),
-    Preset("tuned/cartpole", tuned.cartpole, FAMILY, ("CartPole-*",)),
+    Preset("tuned/catch", tuned.catch, WITH_ACER, ("Catch-*",)),
+    Preset("tuned/catch-memory", tuned.catch_memory, WITH_ACER, ("CatchMemory-*",)),
+    Preset("tuned/cartpole", tuned.cartpole, WITH_ACER, ("CartPole-*",)),
     Preset("tuned/acrobot", tuned.acrobot, FAMILY, ("Acrobot-*",)),
     Preset("tuned/lunarlander", tuned.lunarlander, FAMILY, ("LunarLander-*",)),
-    Preset("tuned/minatar", tuned.minatar, FAMILY, ("MinAtar/*",)),
-    Preset("tuned/pendulum", tuned.pendulum, ("a3c",), ("Pendulum-*",)),
+    Preset("tuned/minatar", tuned.minatar, WITH_ACER, ("MinAtar/*",)),
+    Preset("tuned/pendulum", tuned.pendulum, ("a3c", "acer"), ("Pendulum-*",)),
     Preset("tuned/mujoco", tuned.mujoco, ("a3c",), tuned.MUJOCO),
     Preset("tuned/atari", tuned.atari, FAMILY, ("ALE/*", "*NoFrameskip-v*")),
     Preset("tuned/default", tuned.default, FAMILY, ("*",), by_kind=True),

@@ -8,6 +8,7 @@ from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.config import Experiment
+from asyncrl.presets import tuned_acer
 from asyncrl.settings import NetworkSettings, OptimizerSettings
 from asyncrl.types import Kind
 
@@ -40,6 +41,8 @@ def catch(environment: str, algorithm: str) -> Experiment:
     Many moves in Catch have the same value, so the greedy policy of a Q method wanders among them. Environments with a
     larger final ε keep all states in the updates, and the learning rate falls to zero within a short run.
     """
+    if algorithm == "acer":
+        return tuned_acer.catch(environment)
     if algorithm == "a3c":
         return Experiment(
             environment,
@@ -64,6 +67,8 @@ def catch(environment: str, algorithm: str) -> Experiment:
 
 def catch_memory(environment: str, algorithm: str) -> Experiment:
     """Catch where each ball is seen only once, so that the agent needs a memory."""
+    if algorithm == "acer":
+        return tuned_acer.catch_memory(environment)
     network = NetworkSettings(hidden=(64,), memory="lstm", memory_size=64, initialization="orthogonal")
     if algorithm == "a3c":
         return Experiment(
@@ -93,6 +98,8 @@ def cartpole(environment: str, algorithm: str) -> Experiment:
     and the cart leaves the track. Many environments with different ε keep states near the edges in every update. A
     target network that is copied often carries the value of a failure back over the 100 steps before it.
     """
+    if algorithm == "acer":
+        return tuned_acer.cartpole(environment)
     if algorithm == "a3c":
         return Experiment(
             environment,
@@ -209,6 +216,8 @@ def lunarlander(environment: str, algorithm: str) -> Experiment:
 
 def minatar(environment: str, algorithm: str) -> Experiment:
     """The five MinAtar games, with the convolutional network of the MinAtar paper."""
+    if algorithm == "acer":
+        return tuned_acer.minatar(environment)
     return Experiment(
         environment,
         algorithm=_method(
@@ -228,6 +237,8 @@ def minatar(environment: str, algorithm: str) -> Experiment:
 
 def pendulum(environment: str, algorithm: str) -> Experiment:
     """Pendulum-v1: swings the pendulum up and balances it with a continuous torque."""
+    if algorithm == "acer":
+        return tuned_acer.pendulum(environment)
     return _continuous(
         environment, A3C(rollout_length=10, discount=0.95, entropy_weight=1e-3), 3e-3, reward_scale=0.02, steps=600_000
     )
