@@ -138,3 +138,12 @@ def test_a_run_that_ends_before_learning_begins_says_so_at_its_start(
     text = "learn little or nothing: the run has 500 steps, and learning begins after 600 (--replay-start)"
     assert (text in capsys.readouterr().out) == warned
     assert (result.summary["updates"] == 0) == warned
+
+
+def test_an_actor_critic_learns_before_anything_is_replayed(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings: dict[str, Any] = {"workers": 1, "runtime": "serial", "steps": 500, "replay_start": 600, "quiet": True}
+    result = train("Catch", algorithm="acer", run_dir="run", **settings)
+    assert "the agent will replay little or nothing: the run has 500 steps" in capsys.readouterr().out
+    assert result.summary["updates"] > 0
+    train("Catch", algorithm="acer", run_dir="other", replay_ratio=0.0, **settings)
+    assert "replay" not in capsys.readouterr().out
