@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
+from gymnasium.spaces import Box, Discrete, Space
 
 from asyncrl.algorithms.acer import ACER
+from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
 from asyncrl.memory.recent_steps import RecentSteps
 from asyncrl.memory.trajectories import SavedTrajectoryMemory, Trajectories, TrajectoryMemory
+from asyncrl.run_folder import RunFolder
+from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.types import EnvironmentInfo, Progress, Rollout, WorkerInfo
 from tests.experiments import small
 from tests.memory.test_replay import VECTOR, B, played
@@ -168,9 +171,10 @@ def test_rollouts_that_end_with_their_episodes_are_refused() -> None:
         memory().add(short)
 
 
-def test_several_discrete_actions_at_once_are_refused() -> None:
+def test_several_discrete_actions_at_once_are_refused(tmp_path: Path) -> None:
+    experiment = small("tests.environments:test/Levers-v0", "acer")
     with pytest.raises(UserError, match=r"acer needs Discrete or Box actions, not MultiDiscrete.*: take --algor"):
-        ACER().heads(MultiDiscrete([2, 3]))
+        Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
 
 
 def test_only_serial_runs_save_memories() -> None:

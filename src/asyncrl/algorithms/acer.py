@@ -136,7 +136,9 @@ class ACER(Algorithm):
     def _rules(self, worker: WorkerInfo) -> TrajectoryRules:
         """What one worker replays."""
         space = worker.environment.action_space
-        size, draws = (math.prod(space.shape) + 1, self.dueling_samples + 1) if isinstance(space, Box) else (space.n, 0)
+        size, draws = math.prod(space.shape or ()) + 1, self.dueling_samples + 1
+        if isinstance(space, Discrete):
+            size, draws = int(space.n), 0
         return TrajectoryRules(
             capacity=self.replay_capacity // worker.workers,
             start=self.replay_start // worker.workers,
