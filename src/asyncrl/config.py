@@ -112,10 +112,6 @@ class Experiment:
             f"--normalize-rewards takes the place of --reward-scale {self.reward_scale:g}: add --reward-scale 1, or "
             "leave out --normalize-rewards",
         )
-        require(
-            self.runtime == "serial" or not getattr(self.algorithm, "save_replay", False),
-            "--save-replay needs --runtime serial: memories of worker processes are not saved",
-        )
         check_seed(self.seed)
 
     def __reduce__(self) -> tuple[Any, ...]:

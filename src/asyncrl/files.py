@@ -1,12 +1,14 @@
-"""Reads and writes small files so that a crash, a full disk or a reader at the same time never meets half of one."""
+"""Reads and writes files so that a crash, a full disk or a reader at the same time never meets half of one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from asyncrl.errors import UserError
 
@@ -27,9 +29,28 @@ def write_bytes(path: Path, data: bytes, lasting: bool = True) -> None:
     Raises:
         OSError: The file cannot be written; the old one is still there.
     """
+    with replaced(path, lasting) as file:
+        file.write(data)
+
+
+@contextmanager
+def replaced(path: Path, lasting: bool = True) -> Iterator[BinaryIO]:
+    """Opens a file for writing that takes the place of another one, as a whole, when the block ends.
+
+    Args:
+        path: File to replace.
+        lasting: Wait until the content would survive a power failure.
+
+    Raises:
+        OSError: The file cannot be written; the old one is still there.
+    """
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_new(staging, data, lasting)
+        with staging.open("wb") as file:
+            yield file
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         staging.replace(path)
     except BaseException:
         staging.unlink(missing_ok=True)

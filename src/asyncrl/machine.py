@@ -152,6 +152,24 @@ def check_memory(needed: int, remedy: str) -> None:
         raise UserError(f"the run needs {needed / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free: {remedy}")
 
 
+def check_disk(folder: Path, needed: int, remedy: str) -> None:
+    """Makes sure that what is to be kept in a folder will fit there, beside what is kept there already.
+
+    Args:
+        folder: The folder.
+        needed: Bytes, including those that lie in the folder already.
+        remedy: What to do if it does not fit.
+
+    Raises:
+        UserError: It does not fit.
+    """
+    room = shutil.disk_usage(folder).free + sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if needed > room:
+        raise UserError(
+            f"the run needs {needed / 1e9:,.1f} GB on the disk of {folder}, and {room / 1e9:,.1f} GB are free: {remedy}"
+        )
+
+
 def _shared_memory() -> Check:
     free = _shared_folders()
     best = max(free, key=lambda folder: free[folder])

@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def replay(self) -> Path:
+        """Folder of the copies of replay memories, one folder for each worker."""
+        return self.path / "replay"
+
+    @property
     def tensorboard(self) -> Path:
         """Folder of TensorBoard's event files."""
         return self.path / "tensorboard"

@@ -15,7 +15,8 @@ from asyncrl.algorithms.dqn import DQN
 from asyncrl.config import Experiment
 from asyncrl.envs.make import describe, make_environments
 from asyncrl.errors import UserError
-from asyncrl.memory.replay import Replayed, ReplayMemory, SavedReplayMemory
+from asyncrl.memory.replay import Replayed, ReplayMemory
+from asyncrl.memory.saved_replay import SavedReplayMemory
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.types import Decision, EnvironmentInfo, Progress, Rollout, WorkerInfo
@@ -211,8 +212,3 @@ def test_a_capacity_without_room_for_an_item_is_refused() -> None:
     made = memory(DQN(rollout_length=4, replay_capacity=32, replay_start=8, multi_step=20))
     with pytest.raises(UserError, match="give at least 56"):
         made.add(next(played(1, 4)))
-
-
-def test_only_serial_runs_save_memories() -> None:
-    with pytest.raises(UserError, match="--save-replay needs --runtime serial"):
-        small("Catch", "dqn", save_replay=True, runtime="processes")

@@ -33,8 +33,8 @@ from asyncrl.reporting.trackers.mlflow import MLflow
 from asyncrl.reporting.trackers.tracked_run import TrackedRun
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import listeners
+from asyncrl.runtime.disk_watch import DiskWatch
 from asyncrl.runtime.listeners import Listeners
-from asyncrl.runtime.saver import DiskWatch
 from asyncrl.runtime.supervisor import Supervisor
 from tests.experiments import small
 from tests.runtime.processes import wait_for

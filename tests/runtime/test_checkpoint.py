@@ -40,7 +40,8 @@ from asyncrl.runtime.checkpoint import (
     set_aside_newer,
     step_of,
 )
-from asyncrl.runtime.saver import DiskWatch, Saver
+from asyncrl.runtime.disk_watch import DiskWatch
+from asyncrl.runtime.saver import Saver
 from asyncrl.runtime.shared import Counter, SharedVector
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.runtime.telemetry import TelemetryState

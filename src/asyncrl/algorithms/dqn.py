@@ -9,7 +9,8 @@ from asyncrl import functional as F
 from asyncrl.algorithms.base import reduce, statistics
 from asyncrl.algorithms.value_based import WithTargetNetwork
 from asyncrl.errors import UserError
-from asyncrl.memory.replay import Replayed, ReplayMemory, ReplayRules, SavedReplayMemory
+from asyncrl.memory.replay import Replayed, ReplayMemory, ReplayRules
+from asyncrl.memory.saved_replay import SavedReplayMemory
 from asyncrl.search_ranges import Around, Between, OneOf, searched
 from asyncrl.tree import tree_map
 from asyncrl.types import Loss, Rollout, WorkerInfo
@@ -58,8 +59,8 @@ class DQN(WithTargetNetwork):
     burn_in: int = searched(10, OneOf((0, 5, 10, 20)), unless=FEED_FORWARD)
     """Number of steps before a replayed sequence that only bring its recurrent state up to date. R2D2 has 40."""
     save_replay: bool = False
-    """Save the replay memory beside checkpoints of --runtime serial, so that a resumed run continues exactly. Without
-    it, a resumed run collects --replay-start new steps before it learns again."""
+    """Keep a copy of the replay memory on disk, beside the checkpoints, so that a resumed run has it again. Without it,
+    a resumed run collects --replay-start new steps before it learns again."""
     error: Literal["huber", "squared"] = "huber"
     """Loss of a TD error. huber: linear beyond 1, which clips the error as Mnih et al. (2015) do."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -56,4 +56,44 @@ class SavedMemory(Protocol):
 
     def load(self, file: Path) -> None:
         """Reads what `save` wrote; it is not called if `save` wrote nothing."""
+        ...
+
+
+class Copy(Protocol):
+    """A copy of a memory on disk, which follows the memory while its worker works."""
+
+    def grow(self) -> None:
+        """Writes what is new, if it is enough to be worth a file; it is called after each rollout.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        ...
+
+    def save(self) -> None:
+        """Brings the copy up to date.
+
+        Raises:
+            OSError: It could not be written; the copy is as it was.
+        """
+        ...
+
+    def load(self, alive: Callable[[], None]) -> None:
+        """Fills the memory, which is still empty, from its copy, for environments that begin new episodes.
+
+        Args:
+            alive: Is to be called every now and then, as a sign of life.
+
+        Raises:
+            UserError: There is no copy that can be used.
+        """
+        ...
+
+
+@runtime_checkable
+class CopiedMemory(Protocol):
+    """A memory that worker processes can keep a copy of on disk, so that a resumed run has it again."""
+
+    def on_disk(self, folder: Path) -> Copy:
+        """What keeps a copy in a folder that belongs to this memory alone and may not exist yet."""
         ...

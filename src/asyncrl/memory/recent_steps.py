@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.spaces import Box, Dict, Space
-from numpy.typing import NDArray
 
+from asyncrl.memory.columns import Array, Rows, make_columns
 from asyncrl.tree import pack, tree_map, unpack
 from asyncrl.types import Rollout
 
 if TYPE_CHECKING:
     from asyncrl.types import EnvironmentInfo
-
-Rows = NDArray[np.int64]
-Array = NDArray[Any]
 
 
 class RecentSteps:
@@ -37,7 +33,7 @@ class RecentSteps:
         self.written = 0  # rows so far
         self.overlap = environment.frame_stack - 1  # rows before a row that its observation may need
         leading = (rows, environments)
-        self.observed = _columns(environment.observation_space, environment.frame_stack, leading)
+        self.observed = make_columns(environment.observation_space, environment.frame_stack, leading)
         self.actions: Array | None = None  # [R, B, ...]; the first rollout tells their kind
         self.rewards, self.discounts = np.zeros(leading, np.float32), np.zeros(leading, np.float32)
         self.valid, self.first = np.zeros(leading, np.bool_), np.zeros(leading, np.bool_)
@@ -54,14 +50,12 @@ class RecentSteps:
         """Copies a rollout's steps into the next rows, over the oldest ones."""
         steps = len(rollout.actions)
         if self.actions is None:
-            self.actions = np.zeros((self.rows, *rollout.actions.shape[1:]), rollout.actions.numpy().dtype)
-            self.states = [
-                np.zeros((self.rows // self.rollout_length, *part.shape), np.float32) for part in rollout.state
-            ]
-            self.behaviour = {
-                name: np.zeros((self.rows, *outputs.shape[1:]), np.float32)
-                for name, outputs in rollout.behaviour.items()
-            }
+            self._make_room(
+                rollout.actions.numpy(),
+                [part[None].numpy() for part in rollout.state],
+                {name: outputs.numpy() for name, outputs in rollout.behaviour.items()},
+            )
+        assert self.actions is not None
         places = np.arange(self.written, self.written + steps) % self.rows
         tree_map(lambda column, values: column.put(places, values[:steps].numpy()), self.observed, rollout.observations)
         self.actions[places] = rollout.actions.numpy()
@@ -112,23 +106,16 @@ class RecentSteps:
             behaviour={name: kept(outputs) for name, outputs in self.behaviour.items()},
         )
 
+    def end_episodes(self) -> None:
+        """Ends all episodes as a time limit does, because the next rollout begins new ones.
+
+        The newest row becomes the dummy step that follows such an end: only its observation counts.
+        """
+        self.valid[(self.written - 1) % self.rows] = False
+
     def arrays(self) -> dict[str, Array]:
         """Everything it keeps, for `restore`."""
-        if self.actions is None:
-            return {}
-        names = {"actions": self.actions, "rewards": self.rewards, "discounts": self.discounts}
-        states = pack("state", {str(number): kept for number, kept in enumerate(self.states)})
-        observed = pack("observed", tree_map(lambda column: column.kept, self.observed))
-        behaviour = pack("behaviour", self.behaviour)
-        return {
-            **names,
-            "valid": self.valid,
-            "first": self.first,
-            "written": np.array(self.written),
-            **states,
-            **observed,
-            **behaviour,
-        }
+        return {} if self.actions is None else {**self._kept(), "written": np.array(self.written)}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Goes on from what `arrays` gave."""
@@ -140,91 +127,52 @@ class RecentSteps:
         for name, column in pack("observed", self.observed).items():
             column.kept = arrays[name]
 
+    def copied(self, begin: int, end: int) -> dict[str, Array]:
+        """Copies of what it keeps of the rows from `begin` to `end`, for `put_back`."""
+        return {name: kept[self._places(name, begin, end)] for name, kept in self._kept().items()}
 
-class _Column(Protocol):
-    """What one array of the observations is kept in."""
+    def put_back(self, begin: int, end: int, arrays: Mapping[str, Array]) -> None:
+        """Takes in what `copied` gave of the same rows of a ring of the same form.
 
-    kept: Array
+        Raises:
+            KeyError: An array is missing.
+            ValueError: An array has another form.
+        """
+        if self.actions is None:
+            states, behaviour = unpack("state", arrays), unpack("behaviour", arrays)
+            self._make_room(arrays["actions"], list(states.values()), behaviour)
+        for name, kept in self._kept().items():
+            places, values = self._places(name, begin, end), arrays[name]
+            if values.shape != (len(places), *kept.shape[1:]) or values.dtype != kept.dtype:
+                raise ValueError(f"its {name} have another form")
+            kept[places] = values
 
-    def put(self, places: Rows, values: Array) -> None:
-        """Takes in values [T, B, ...] for places [T] of the ring."""
-        ...
+    def _make_room(self, actions: Array, states: Sequence[Array], behaviour: Mapping[str, Array]) -> None:
+        """Makes room for what has the form of actions, recurrent states and outputs of heads, each [..., B, ...]."""
+        rollouts = self.rows // self.rollout_length
+        self.actions = np.zeros((self.rows, *actions.shape[1:]), actions.dtype)
+        self.states = [np.zeros((rollouts, *part.shape[1:]), np.float32) for part in states]
+        self.behaviour = {
+            name: np.zeros((self.rows, *outputs.shape[1:]), np.float32) for name, outputs in behaviour.items()
+        }
 
-    def take(self, rows: Rows, environments: Rows, first: NDArray[np.bool_]) -> Array:
-        """The values [N, ...] of rows [N] and environments [N]; `first` [R, B] marks where episodes begin."""
-        ...
+    def _kept(self) -> dict[str, Array]:
+        """All arrays by name: [R, B, ...], and the recurrent states [R / T, B, H]."""
+        assert self.actions is not None
+        return {
+            "actions": self.actions,
+            "rewards": self.rewards,
+            "discounts": self.discounts,
+            "valid": self.valid,
+            "first": self.first,
+            **pack("state", {str(number): kept for number, kept in enumerate(self.states)}),
+            **pack("observed", tree_map(lambda column: column.kept, self.observed)),
+            **pack("behaviour", self.behaviour),
+        }
 
-
-class _Values:
-    """Keeps arrays as they are."""
-
-    def __init__(self, space: Box, leading: tuple[int, int]) -> None:
-        self.kept = np.zeros((*leading, *space.shape), space.dtype)
-
-    def put(self, places: Rows, values: Array) -> None:
-        self.kept[places] = values
-
-    def take(self, rows: Rows, environments: Rows, first: NDArray[np.bool_]) -> Array:
-        taken: Array = self.kept[rows % len(self.kept), environments]
-        return taken
-
-
-class _Stacks:
-    """Keeps the newest frame of each stack.
-
-    The frames lie along the channels, newest last. Before an episode's first frame there are zeros.
-    """
-
-    def __init__(self, space: Box, stack: int, leading: tuple[int, int]) -> None:
-        from asyncrl.networks.torso import channels_last  # imports torch
-
-        self.stack, self.axis = stack, 2 if channels_last(space) else 0  # of the channels, in one image
-        shape = list(space.shape)
-        shape[self.axis] //= stack
-        self.kept = np.zeros((*leading, *shape), space.dtype)
-
-    def put(self, places: Rows, values: Array) -> None:
-        channels = self.kept.shape[2 + self.axis]
-        newest = [slice(None)] * values.ndim
-        newest[2 + self.axis] = slice(values.shape[2 + self.axis] - channels, None)
-        self.kept[places] = values[tuple(newest)]
-
-    def take(self, rows: Rows, environments: Rows, first: NDArray[np.bool_]) -> Array:
-        room = len(self.kept)
-        frames: list[Array] = []
-        of_episode = np.ones(len(rows), np.bool_)
-        for back in range(self.stack):
-            place = (rows - back) % room
-            frame = self.kept[place, environments]
-            frame[~of_episode] = 0
-            frames.insert(0, frame)
-            of_episode &= ~first[place, environments]
-        return _interleaved(frames) if frames[0].shape[-1] == 1 else np.concatenate(frames, 1 + self.axis)
-
-
-def _interleaved(frames: list[Array]) -> Array:
-    """Frames, each [N, H, W, 1], side by side: [N, H, W, len(frames)]."""
-    if len(frames) == 4 and frames[0].dtype == np.uint8:  # four bytes are one word, which is six times as fast
-        words = frames[3][..., 0].astype("<u4")
-        for frame in (frames[2], frames[1], frames[0]):
-            np.left_shift(words, 8, out=words)
-            np.bitwise_or(words, frame[..., 0], out=words)
-        return words.view(np.uint8).reshape(*words.shape, 4)
-    return np.concatenate(frames, -1)
-
-
-def bytes_per_step(environment: EnvironmentInfo) -> int:
-    """Room that one step of one environment takes, in bytes, without its action and its recurrent state."""
-    sizes: list[int] = []
-    columns = _columns(environment.observation_space, environment.frame_stack, (1, 1))
-    tree_map(lambda column: sizes.append(column.kept.nbytes), columns)
-    return sum(sizes) + 4 + 4 + 1 + 1  # reward, discount, valid, first
-
-
-def _columns(space: Space[Any], stack: int, leading: tuple[int, int]) -> Any:
-    from asyncrl.networks.torso import is_image  # imports torch
-
-    if isinstance(space, Dict):
-        return {key: _columns(part, stack, leading) for key, part in space.spaces.items()}
-    assert isinstance(space, Box)
-    return _Stacks(space, stack, leading) if stack > 1 and is_image(space) else _Values(space, leading)
+    def _places(self, name: str, begin: int, end: int) -> Rows:
+        """Where an array has what belongs to the rows from `begin` to `end`."""
+        if not name.startswith("state/"):
+            return np.arange(begin, end) % self.rows
+        length = self.rollout_length  # of the rollouts, each of which has a state
+        return np.arange(-(-begin // length), -(-end // length)) % (self.rows // length)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asyncrl.errors import UserError
-from asyncrl.memory.recent_steps import RecentSteps, bytes_per_step
+from asyncrl.memory.columns import bytes_per_step
+from asyncrl.memory.recent_steps import RecentSteps
 from asyncrl.memory.selection import Places, Prioritized, Selection, Uniform
-from asyncrl.tree import pack, tree_map, unpack
+from asyncrl.tree import tree_map
 from asyncrl.types import Rollout
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class ReplayMemory:
         self.inserted, self.removed = 0, 0  # items of each environment so far
         self.collected, self.owed = 0, 0.0  # steps so far; steps that are to be learned
 
-    def _take_form(self, recurrent: bool) -> None:
+    def take_form(self, recurrent: bool) -> None:
         """Makes room for transitions, or for the sequences of a recurrent network.
 
         Raises:
@@ -135,7 +135,7 @@ class ReplayMemory:
             UserError: The capacity is too small, or the rollouts of a recurrent network end with their episodes.
         """
         if self.recurrent is None:
-            self._take_form(bool(rollout.state))
+            self.take_form(bool(rollout.state))
         if self.recurrent and len(rollout.actions) != self.rollout_length:
             raise UserError("sequences cannot be replayed with --episode-rollouts: leave it out")
         self.steps.append(rollout)
@@ -212,30 +212,3 @@ class ReplayMemory:
     def learned(self, experience: Replayed, feedback: Tensor) -> None:
         """Takes in the absolute TD error of each item [N]."""
         self.selection.update(experience.places, feedback.numpy())
-
-
-class SavedReplayMemory(ReplayMemory):
-    """A replay memory that is saved beside checkpoints.
-
-    Its arrays go to an uncompressed zip file one after the other, so that saving takes no further memory, and each has
-    a checksum that is tested when it is read.
-    """
-
-    def save(self, file: Path) -> None:
-        """Writes all of it; nothing before the first rollout."""
-        if self.recurrent is None:
-            return
-        counts = np.array([self.inserted, self.removed, self.collected, self.owed], np.float64)
-        parts = {**pack("steps", self.steps.arrays()), **pack("selection", self.selection.arrays())}
-        with file.open("wb") as stream:
-            np.savez(stream, counts=counts, recurrent=np.array(self.recurrent), **parts)
-
-    def load(self, file: Path) -> None:
-        """Reads what `save` wrote."""
-        with np.load(file, allow_pickle=False) as arrays:
-            self._take_form(bool(arrays["recurrent"]))
-            self.inserted, self.removed, self.collected = (int(count) for count in arrays["counts"][:3])
-            self.owed = float(arrays["counts"][3])
-            saved = {name: arrays[name] for name in arrays.files}
-        self.steps.restore(unpack("steps", saved))
-        self.selection.restore(unpack("selection", saved))

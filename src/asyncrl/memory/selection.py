@@ -95,13 +95,13 @@ class Uniform:
         """Needs nothing."""
 
     def arrays(self) -> Arrays:
-        """Which places hold items."""
-        return {"present": self.present}
+        """Which places hold items, and how many places were used."""
+        return {"present": self.present, "used": np.array(self.used)}
 
     def restore(self, arrays: Arrays) -> None:
         """Goes on from what `arrays` gave."""
         self.present[:] = arrays["present"]
-        self.items, self.used = int(self.present.sum()), int(np.flatnonzero(self.present).max(initial=-1)) + 1
+        self.items, self.used = int(self.present.sum()), int(arrays["used"])
 
 
 class Prioritized:

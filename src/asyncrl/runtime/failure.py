@@ -1,4 +1,4 @@
-"""The failure of a worker, or of the evaluator."""
+"""What a worker or the evaluator says beside its work: that it failed, or something that people should know."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class Failure:
     exit_code: int | None = (
         None  # exit code of the run if a restart would fail in the same way; None if a restart may help
     )
+
+
+@dataclass(frozen=True)
+class Note:
+    """A message for people."""
+
+    text: str
 
 
 def failure_of(worker: int, error: Exception) -> Failure:

@@ -20,7 +20,7 @@ from asyncrl.errors import RunError
 from asyncrl.reporting.histogram import histogram_of
 from asyncrl.reporting.sink import HistogramSink, Sink, SummarySink, VideoSink
 from asyncrl.run_folder import RunFolder
-from asyncrl.runtime.saver import DiskWatch, Notify
+from asyncrl.runtime.disk_watch import DiskWatch, Notify
 from asyncrl.runtime.shared import Counts
 from asyncrl.runtime.telemetry import Metrics
 from asyncrl.signals import EndAtOnce

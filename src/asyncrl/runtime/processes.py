@@ -12,7 +12,8 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from asyncrl.runtime.child_process import ChildProcess
-from asyncrl.runtime.failure import Failure
+from asyncrl.runtime.disk_watch import Notify
+from asyncrl.runtime.failure import Failure, Note
 from asyncrl.runtime.shared import Counter
 from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.runtime.worker_process import run_worker, stack_file
@@ -35,13 +36,15 @@ class ProcessWorkers:
         counter: The run's shared counter.
         context: Start method of the processes.
         stall_timeout: Seconds without a heartbeat after which a worker is killed.
+        notify: Takes messages for people.
     """
 
-    def __init__(self, counter: Counter, context: BaseContext, stall_timeout: float) -> None:
-        self.counter, self.context, self.stall_timeout = counter, context, stall_timeout
+    def __init__(self, counter: Counter, context: BaseContext, stall_timeout: float, notify: Notify) -> None:
+        self.counter, self.context, self.stall_timeout, self.notify = counter, context, stall_timeout, notify
         self.live: dict[int, ChildProcess] = {}
         self.stacks: dict[int, Path] = {}
         self.not_started: list[Failure] = []  # failures of workers whose process could not be started
+        self.unfinished: list[int] = []  # workers that took too long to stop
         self.polled_at = time.monotonic()
 
     def start(self, setup: WorkerSetup) -> None:
@@ -89,6 +92,7 @@ class ProcessWorkers:
         reports, deadline = [], time.monotonic() + STOP_SECONDS
         while self.live and time.monotonic() < deadline:
             reports += [message for message in self._messages(0.1) if isinstance(message, Report)]
+        self.unfinished = list(self.live)
         self.kill()
         return reports
 
@@ -104,6 +108,9 @@ class ProcessWorkers:
             return [self._remove_dead(number)]
         if isinstance(message, Report):
             return [message]
+        if isinstance(message, Note):
+            self.notify(message.text)
+            return []
         self._end(number, END_SECONDS)
         return [] if message is None else [message]
 

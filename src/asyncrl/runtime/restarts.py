@@ -8,8 +8,8 @@ from typing import Any
 
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
+from asyncrl.runtime.disk_watch import Notify
 from asyncrl.runtime.failure import Failure
-from asyncrl.runtime.saver import Notify
 from asyncrl.runtime.store import SharedState
 from asyncrl.types import Report
 
@@ -58,10 +58,11 @@ class Restarts:
         experiment: Settings of the run.
         shared: Memory that the workers share.
         notify: Takes messages for people.
+        replays: Whether workers have replay memories, which are lost with them.
     """
 
-    def __init__(self, experiment: Experiment, shared: SharedState, notify: Notify) -> None:
-        self.experiment, self.shared, self.notify = experiment, shared, notify
+    def __init__(self, experiment: Experiment, shared: SharedState, notify: Notify, replays: bool) -> None:
+        self.experiment, self.shared, self.notify, self.replays = experiment, shared, notify, replays
         self.budget = RestartBudget(experiment.supervision.restarts)
         self.attempts = [0] * experiment.worker_count  # restarts of each worker in this session
         self.without_report = [0] * experiment.worker_count  # latest attempts in a row that sent no report
@@ -111,7 +112,8 @@ class Restarts:
         self.without_report[failure.worker] += 1
         when = f" in {delay:g} s" if delay else ""
         count = f"{spent} of {self.experiment.supervision.restarts} within ten minutes"
-        self.notify(f"warning: {text}; it is restarted{when} ({count}){details}")
+        loss = " with an empty replay memory" if self.replays else ""
+        self.notify(f"warning: {text}; it is restarted{when}{loss} ({count}){details}")
 
     def pop_due(self) -> list[int]:
         """Returns the workers to restart now, and counts their new attempts."""

@@ -105,4 +105,4 @@ class SerialWorkers:
 
 def memory_file(worker: int) -> str:
     """The name of the file in a checkpoint that holds a worker's memory."""
-    return f"memory-{worker}.safetensors"
+    return f"memory-{worker}"

@@ -12,17 +12,18 @@ from typing import Literal
 from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
-from asyncrl.machine import check_memory
 from asyncrl.reporting.sink import Sink
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint
 from asyncrl.runtime.checkpoint_builder import CheckpointBuilder
+from asyncrl.runtime.disk_watch import RETRY_SECONDS, DiskWatch, Notify, reason_of
 from asyncrl.runtime.evaluator import RecordVideo, make_evaluator
 from asyncrl.runtime.fork_server import process_context
 from asyncrl.runtime.goal import Goal
 from asyncrl.runtime.listeners import Listeners
 from asyncrl.runtime.outcome import Ending, Outcome, make_outcome
-from asyncrl.runtime.saver import RETRY_SECONDS, DiskWatch, Notify, Saver, reason_of
+from asyncrl.runtime.room import check_room
+from asyncrl.runtime.saver import Saver
 from asyncrl.runtime.shared_model import ParameterSnapshot, SharedModel, is_evaluated
 from asyncrl.runtime.store import SharedState, learning_rate
 from asyncrl.runtime.telemetry import Metrics, Telemetry
@@ -30,26 +31,13 @@ from asyncrl.runtime.training_evaluations import TrainingEvaluations
 from asyncrl.runtime.worker_pool import WorkerPool
 from asyncrl.runtime.worker_states import WorkerStates
 from asyncrl.signals import collected_signals, name_of
-from asyncrl.types import EnvironmentInfo, Evaluation, Report, WorkerInfo
+from asyncrl.types import EnvironmentInfo, Evaluation, Report
 
 METRICS_SECONDS = (0.2, 10.0)
 """Time between two lines of metrics: at the start of a run, so that short runs have a curve too, and after hours."""
 
 EarlyEnd = Literal["", "goal", "time", "callback"]
 """What ended a run before its steps were done, if anything did."""
-
-
-def check_room(experiment: Experiment, info: EnvironmentInfo) -> int:
-    """Makes sure that the workers' memories fit into this machine's, and returns how many bytes they may take.
-
-    Raises:
-        UserError: They do not fit.
-    """
-    workers = experiment.worker_count
-    worker = WorkerInfo(info, experiment.environment_count, 0, workers)
-    needed = experiment.algorithm.memory_bytes(worker) * workers
-    check_memory(needed, "use a smaller --replay-capacity")
-    return needed
 
 
 class Supervisor:
@@ -64,7 +52,7 @@ class Supervisor:
         record_video: Records the videos of evaluations; None for a run without videos.
 
     Raises:
-        UserError: The checkpoint does not fit the experiment.
+        UserError: The checkpoint does not fit the experiment, or there is no room for replay memories.
     """
 
     def __init__(
@@ -78,7 +66,7 @@ class Supervisor:
     ) -> None:
         self.experiment, self.info, self.folder, self.notify = experiment, info, folder, notify
         context, settings = process_context(), experiment.supervision
-        self.replays = check_room(experiment, info) > 0
+        check_room(experiment, info, folder)
         self.model = SharedModel(experiment, info, context)
         self.checkpoint, state = checkpoint, None if checkpoint is None else checkpoint.state
         if checkpoint is not None:
@@ -131,9 +119,6 @@ class Supervisor:
         warning = self.saver.read_best_score()
         if warning:
             self.notify(f"warning: {warning}; a new best one takes its place")
-        if self.replays and self.checkpoint is not None and self.experiment.runtime == "processes":
-            again = "replay" if self.experiment.algorithm.learns_before_replay else "learn"
-            self.notify(f"replay memories begin empty: workers {again} again after --replay-start new steps")
         self.listeners.attach([*sinks, self.states], callbacks)
         with ExitStack() as stack:
             received = stack.enter_context(collected_signals())
@@ -151,7 +136,7 @@ class Supervisor:
             except Exception:  # a bug of our own must not cost what was learned
                 self._save()
                 raise
-            for report in self.pool.workers.stop():
+            for report in self.pool.stop():
                 self._take_report(report)
             if self.evaluations is not None and ending.status == "done":
                 self.evaluations.finish(lambda: bool(received) or self._early_end() != "")

@@ -13,10 +13,12 @@ from torch import Tensor
 from asyncrl.config import Experiment
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint
+from asyncrl.runtime.disk_watch import Notify
 from asyncrl.runtime.failure import Failure
+from asyncrl.runtime.memory_keeper import AS_BEFORE, prepare_copies, workers_with_copies
 from asyncrl.runtime.processes import ProcessWorkers
 from asyncrl.runtime.restarts import Restarts
-from asyncrl.runtime.saver import Notify
+from asyncrl.runtime.room import memory_bytes, saves_replay
 from asyncrl.runtime.serial import SerialWorkers, memory_file
 from asyncrl.runtime.store import SharedState
 from asyncrl.runtime.worker import Restored, WorkerSetup
@@ -49,9 +51,10 @@ class WorkerPool:
     ) -> None:
         self.experiment, self.info, self.shared, self.folder = experiment, info, shared, folder
         self.session, self.notify = session, notify
-        self.restarts = Restarts(experiment, shared, notify)
+        self.replays = memory_bytes(experiment, info) > 0
+        self.restarts = Restarts(experiment, shared, notify, self.replays)
         self.workers: SerialWorkers | ProcessWorkers = (
-            ProcessWorkers(shared.counter, context, experiment.supervision.stall_timeout)
+            ProcessWorkers(shared.counter, context, experiment.supervision.stall_timeout, notify)
             if experiment.runtime == "processes"
             else SerialWorkers()
         )
@@ -64,6 +67,8 @@ class WorkerPool:
             checkpoint: Serial workers go on exactly where they stopped, if it has as many of them.
         """
         numbers = range(self.experiment.worker_count)
+        if self.replays:
+            self._prepare_memories(checkpoint)
         try:
             if isinstance(self.workers, SerialWorkers):
                 torch.set_num_threads(1)
@@ -76,6 +81,23 @@ class WorkerPool:
         finally:
             self.workers.kill()
             self.folder.forget_empty_stacks()
+
+    def _prepare_memories(self, checkpoint: Checkpoint | None) -> None:
+        """Makes ready what workers save of their memories; says why all memories of a resumed run begin empty."""
+        workers, saves = self.experiment.worker_count, saves_replay(self.experiment)
+        if isinstance(self.workers, ProcessWorkers):
+            saved_by = workers_with_copies(self.folder)
+            prepare_copies(self.folder, workers if saves else 0, keep=checkpoint is not None and saved_by == workers)
+            go_on = saves and saved_by == workers
+        else:
+            saved_by = 0 if checkpoint is None else len(checkpoint.state.workers)
+            prepare_copies(self.folder, 0, keep=False)
+            go_on = saved_by == workers
+        if checkpoint is not None and not go_on:
+            reason = f"they were saved with {saved_by} workers" if saves and saved_by else "they were not saved"
+            self.notify(
+                f"replay memories begin empty, because {reason}: workers learn again after --replay-start new steps"
+            )
 
     def setup(self, number: int, session: int | None = None) -> WorkerSetup:
         """Describes a worker's present attempt."""
@@ -90,6 +112,14 @@ class WorkerPool:
             if isinstance(message, Report):
                 self.restarts.heard(message)
         return messages
+
+    def stop(self) -> list[Report]:
+        """Lets workers finish their rollout, kills those that take too long, and returns their last reports."""
+        reports = self.workers.stop()
+        if isinstance(self.workers, ProcessWorkers) and saves_replay(self.experiment):
+            for number in self.workers.unfinished:
+                self.notify(f"warning: worker {number} was ended before it saved its replay memory: {AS_BEFORE}")
+        return reports
 
     def failed(self, failure: Failure) -> None:
         """Plans a restart of a worker that failed, if its budget allows.
@@ -127,11 +157,17 @@ class WorkerPool:
         return self.workers.memories if isinstance(self.workers, SerialWorkers) else {}
 
     def _restore(self, workers: SerialWorkers, checkpoint: Checkpoint) -> None:
-        restored = set()
+        problems = set()
         for number in range(self.experiment.worker_count):
             session, self.restarts.attempts[number] = checkpoint.state.workers[str(number)]
             workers.start(self.setup(number, session))
-            snapshot = unpack(f"workers/{number}", checkpoint.tensors)
-            restored.add(workers.restore(number, snapshot, checkpoint.paths.get(memory_file(number))))
-        for problem in restored - {Restored.COMPLETELY}:
+            snapshot, memory = (
+                unpack(f"workers/{number}", checkpoint.tensors),
+                checkpoint.paths.get(memory_file(number)),
+            )
+            restored = workers.restore(number, snapshot, memory)
+            problems.add(restored)
+            if self.replays and (memory is None or restored is Restored.WITH_NEW_EPISODES):
+                problems.add(Restored.WITHOUT_MEMORY)
+        for problem in problems - {Restored.COMPLETELY}:
             self.notify(f"warning: {problem.value}")

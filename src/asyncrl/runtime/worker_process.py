@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 
 from asyncrl.runtime.child_process import end_with_parent
-from asyncrl.runtime.failure import Failure, failure_of
+from asyncrl.runtime.failure import Failure, Note, failure_of
 from asyncrl.runtime.global_random import GlobalRandom
+from asyncrl.runtime.memory_keeper import MemoryKeeper
 from asyncrl.runtime.worker import Worker, WorkerSetup
 from asyncrl.signals import ignore_stop_signals
 from asyncrl.types import Report
@@ -32,7 +33,7 @@ def run_worker(setup: WorkerSetup, pipe: Connection) -> None:
 
     Args:
         setup: Describes the worker.
-        pipe: Takes reports, then a `Failure`, or None when all is done.
+        pipe: Takes reports and notes, then a `Failure`, or None when all is done.
     """
     end_with_parent()
     ignore_stop_signals()
@@ -53,16 +54,20 @@ def _work(setup: WorkerSetup, pipe: Connection) -> None:
     sent_at = 0.0
     try:
         worker = Worker(setup)
+        keeper = MemoryKeeper(worker, lambda text: _send(pipe, Note(text)))
         for report in worker.work():
             unsent = report if unsent is None else unsent + report
             if time.monotonic() - sent_at >= REPORT_INTERVAL:
                 _send(pipe, unsent)
                 unsent, sent_at = None, time.monotonic()
+            keeper.after_turn()
+        _send_rest(pipe, unsent)
+        unsent = None
+        keeper.at_end()
     except Exception as error:
         _send_rest(pipe, unsent)
         _send(pipe, failure_of(setup.number, error))
         sys.exit(1)
-    _send_rest(pipe, unsent)
     _send(pipe, None)  # all is done
     worker.close()
 
@@ -72,7 +77,7 @@ def _send_rest(pipe: Connection, unsent: Report | None) -> None:
         _send(pipe, unsent)
 
 
-def _send(pipe: Connection, message: Report | Failure | None) -> None:
+def _send(pipe: Connection, message: Report | Failure | Note | None) -> None:
     try:
         pipe.send(message)
     except OSError:

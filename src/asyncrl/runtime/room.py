@@ -1,0 +1,32 @@
+"""The room that replay memories need, in the machine's memory and on disk."""
+
+from __future__ import annotations
+
+from asyncrl.config import Experiment
+from asyncrl.machine import check_disk, check_memory
+from asyncrl.run_folder import RunFolder
+from asyncrl.types import EnvironmentInfo, WorkerInfo
+
+
+def memory_bytes(experiment: Experiment, info: EnvironmentInfo) -> int:
+    """Bytes that the memories of all workers take when they are full; 0 without replay."""
+    workers = experiment.worker_count
+    return experiment.algorithm.memory_bytes(WorkerInfo(info, experiment.environment_count, 0, workers)) * workers
+
+
+def saves_replay(experiment: Experiment) -> bool:
+    """Whether a run saves its replay memories."""
+    return bool(getattr(experiment.algorithm, "save_replay", False))
+
+
+def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder) -> None:
+    """Makes sure that the workers' memories fit into this machine's, and on disk if they are saved.
+
+    Raises:
+        UserError: They do not fit.
+    """
+    needed, remedy = memory_bytes(experiment, info), "use a smaller --replay-capacity"
+    check_memory(needed, remedy)
+    if saves_replay(experiment):
+        copies = 1 if experiment.runtime == "processes" else experiment.supervision.keep_last + 1
+        check_disk(folder.path, copies * needed, f"{remedy}, or leave out --save-replay")
