@@ -73,6 +73,14 @@ class Barren(Clock):
         return observation, 0.0, *rest  # type: ignore[return-value]
 
 
+class Jackpot(Clock):
+    """Pays a million once in a thousand steps, whatever is done."""
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        observation, _, *rest = super().step(action)
+        return observation, 1e6 * float(self.np_random.random() < 0.001), *rest  # type: ignore[return-value]
+
+
 class Plain(gymnasium.Env[NDArray[np.uint8], np.int64]):
     """Observes stacked colour pictures of noise, and knows nothing of drawing."""
 
@@ -377,6 +385,7 @@ for _name in (
     "Bytes",
     "Plain",
     "Barren",
+    "Jackpot",
     "Endless",
     "Crash",
     "Faulty",

@@ -116,6 +116,28 @@ def test_a_run_that_ended_before_its_replay_began(tmp_path: Path, monkeypatch: p
     assert "(--replay-start)" not in str(remarks(learned))
 
 
+def test_priorities_that_leave_a_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {"algorithm": "dqn", "prioritized": "proportional", "priority_exponent": 1.0}
+    settings |= {"replay_start": 500, "replay_ratio": 4.0, "steps": 3_000, "target_interval": 500}
+    bad = trained(tmp_path / "bad", monkeypatch, "test/Jackpot-v0", **settings)
+    text = remarks(bad)["priorities"]
+    assert "have collapsed" in text
+    assert int(re.findall(r"only (\d+) ", text)[0]) < 40
+    assert advised(bad, "priorities").startswith("--reward-clip 1; --prioritized rank")
+    good = trained(tmp_path / "good", monkeypatch, "test/Jackpot-v0", **settings, reward_clip=1.0)
+    assert "priorities" not in remarks(good)
+
+
+def test_a_target_network_that_is_never_refreshed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: dict[str, Any] = {"algorithm": "dqn", "steps": 1500, "replay_start": 200}
+    folder = trained(tmp_path / "run", monkeypatch, **settings, target_interval=2000)
+    assert "--target-interval 2,000 is more than the 1,5" in remarks(folder)["target network"]
+    assert advised(folder, "target network") == "a --target-interval of at most 75"
+    assert "target network" not in remarks(trained(tmp_path / "good", monkeypatch, **settings, target_interval=500))
+    other = trained(tmp_path / "other", monkeypatch, algorithm="nstep-q", steps=4400, target_interval=40_000)
+    assert "is never refreshed" in remarks(other)["target network"]
+
+
 def test_an_entropy_that_collapses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = {"entropy_weight": 0.0, "learning_rate": 1.0, "steps": 4_400}
     text = remarks(trained(tmp_path / "run", monkeypatch, **bad))["entropy"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from asyncrl import functional as F
+from asyncrl import metrics
 from asyncrl.algorithms.base import reduce, statistics
 from asyncrl.algorithms.value_based import WithTargetNetwork
 from asyncrl.errors import UserError
@@ -126,9 +127,12 @@ class DQN(WithTargetNetwork):
         chosen = F.value_learning.taken(values, rollout.actions)  # [T, N]
         squared = F.value_learning.squared_error(chosen, targets)
         losses = squared if self.error == "squared" else F.value_learning.huber_error(chosen, targets)
+        watched = statistics(rollout.valid, chosen, targets, {"value_loss": squared})
+        if experience.unevenness is not None:
+            watched[metrics.PRIORITY_UNEVENNESS] = torch.tensor(experience.unevenness)
         return Loss(
             total=reduce(losses * experience.weights, rollout.valid) / 2,
-            statistics=statistics(rollout.valid, chosen, targets, {"value_loss": squared}),
+            statistics=watched,
             feedback=_priority_errors((targets - chosen).detach(), rollout.valid),
         )
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from asyncrl.analysis.history import History, read_history
-from asyncrl.analysis.rules import policy, returns, rewards, speed, state, updates, value
+from asyncrl.analysis.rules import policy, replay, returns, rewards, speed, state, updates, value
 from asyncrl.check import Advice, Check
 from asyncrl.run_folder import RunFolder
 
 Rule = Callable[[History], Iterable[Check]]
 
 STATE: Sequence[Rule] = (state.how_it_ended,)
-NOTHING_TO_LEARN: Sequence[Rule] = (rewards.no_replay, rewards.no_episode, rewards.no_reward)
+NOTHING_TO_LEARN: Sequence[Rule] = (replay.never_began, rewards.no_episode, rewards.no_reward)
 """If one of these applies, the rules of `LEARNING` are not asked: the curves that they read mean nothing then."""
 LEARNING: Sequence[Rule] = (
+    replay.target_never_refreshed,
+    replay.priorities_collapsed,
     returns.collapsed,
     policy.entropy_never_moved,
     returns.never_moved,

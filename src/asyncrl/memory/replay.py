@@ -60,6 +60,7 @@ class Replayed:
     weights: Tensor  # of their losses [N]
     places: Places  # of the items in the memory [N]
     burn_in: int = 0
+    unevenness: float | None = None  # of prioritized replay: N · P of the items, as a mean
 
     def learned_by(self, network: Network) -> Rollout:
         """The steps after the burn-in, with the recurrent state that the network has there."""
@@ -179,7 +180,7 @@ class ReplayMemory:
             rollout, burn_in = self.steps.sequences(rows, environments, self.span), self.rules.burn_in
         else:
             rollout, burn_in = self._transitions(rows, environments), 0
-        return Replayed(rollout, torch.from_numpy(weights), places, burn_in)
+        return Replayed(rollout, torch.from_numpy(weights), places, burn_in, self.selection.unevenness)
 
     def _transitions(self, rows: Places, environments: Places) -> Rollout:
         """Steps of n rewards as rollouts of one step; each ends early where its episode does."""

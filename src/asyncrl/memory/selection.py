@@ -24,6 +24,9 @@ class Selection(Protocol):
 
     items: int
     """Number of items to draw from."""
+    unevenness: float | None
+    """How many times more often than with equal chances the items of the last minibatch are drawn, as a mean; its
+    expectation is N Σ_i P(i)². None where all are drawn alike."""
 
     def insert(self, places: Places) -> None:
         """Adds items; a place is taken for the first time in the order of its number."""
@@ -67,6 +70,7 @@ class Uniform:
     """
 
     def __init__(self, room: int) -> None:
+        self.unevenness: float | None = None
         self.present = np.zeros(room, np.bool_)
         self.items, self.used = 0, 0  # all places from `used` on are still empty
 
@@ -127,6 +131,7 @@ class Prioritized:
         self.errors = np.zeros(room, np.float32)
         self.order = np.empty(0, np.float32)  # negative errors, rising
         self.items, self.updated, self.largest = 0, 0, 1.0
+        self.unevenness: float | None = None
 
     def insert(self, places: Places) -> None:
         """Adds items with the largest priority."""
@@ -145,9 +150,10 @@ class Prioritized:
 
         parts = (np.arange(number) + torch.rand(number, generator=random, dtype=torch.float64).numpy()) / number
         places = self.tree.find(parts * self.tree.total)
-        probabilities = self.tree[places] / self.tree.total
+        chances = self.items * self.tree[places] / self.tree.total  # N · P(i)
+        self.unevenness = float(chances.mean())
         beta = self.importance_exponent + (1 - self.importance_exponent) * fraction
-        weights = (self.items * probabilities) ** -beta
+        weights = chances**-beta
         return places, (weights / weights.max()).astype(np.float32)
 
     def update(self, places: Places, errors: NDArray[np.float32]) -> None:

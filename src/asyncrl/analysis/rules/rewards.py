@@ -32,22 +32,6 @@ def no_episode(history: History) -> Iterator[Check]:
     yield Check(NAME, "note", text, (Advice("environment", "other", limit), longer_training(history)))
 
 
-def no_replay(history: History) -> Iterator[Check]:
-    """The replay memory does not hold enough steps yet, so nothing has been learned."""
-    start = history.number("replay_start", 0)
-    if history.count(metrics.UPDATES) or history.steps >= start:
-        return
-    if history.summary is None:
-        yield Check(NAME, "note", f"learning has not begun: it begins at step {start:,.0f} (--replay-start)")
-        return
-    text = (
-        f"nothing was learned: the run ended at step {history.steps:,}, and learning begins at step {start:,.0f} "
-        "(--replay-start)"
-    )
-    steps = Advice("steps", "higher", f"many more --steps than --replay-start {start:.0f}")
-    yield Check(NAME, "note", text, (steps, Advice("replay_start", "lower", "a lower --replay-start")))
-
-
 def no_reward(history: History) -> Iterator[Check]:
     """The agent has found no reward, or so little that it can hardly learn from it."""
     text = _all_equal(history) or _hardly_any(history)
