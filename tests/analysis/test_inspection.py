@@ -29,7 +29,8 @@ from asyncrl.analysis.inspection.notable_states import largest
 from asyncrl.analysis.inspection.optimum import Table, catch_table, show_optimum, table_of, tabular_table
 from asyncrl.analysis.inspection.recording import RecordedEpisode, RecordedStep, Recording, record
 from asyncrl.analysis.inspection.saliency import Saliency, by_gradient, by_perturbation, spaces_of
-from asyncrl.analysis.inspection.saliency_chapter import FADED, SHADES, show_saliency, why_they_disagree
+from asyncrl.analysis.inspection.saliency_agreement import why_they_disagree
+from asyncrl.analysis.inspection.saliency_chapter import FADED, SHADES, show_saliency
 from asyncrl.analysis.inspection.streams import show_streams
 from asyncrl.analysis.inspection.training_curves import show_training
 from asyncrl.analysis.inspection.untrained import play_untrained
@@ -238,6 +239,31 @@ def test_gradients_agree_with_finite_differences(kind: str) -> None:
         for place in np.argsort(-gradients.ravel())[:3]:
             difference = output(outputs_at(place, change)) - output(outputs_at(place, -change))
             assert abs(float(difference)) / (2 * change) == pytest.approx(gradients.ravel()[place], rel=0.1, abs=1e-4)
+
+
+def test_the_streams_of_a_dueling_network_have_their_own_saliency() -> None:
+    """|∂V/∂s| and |∂A(s, argmax_a A)/∂s|, each through its own layer of the head (Wang et al. 2016, §4.2)."""
+    recording = recording_of("dueling values, lstm")
+    network, decision = recording.agent.network, recording.steps[3].decision
+    head: Any = network.heads["q"]
+    streams: dict[str, torch.Tensor] = {}
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output, name=name: streams.__setitem__(name, output))
+        for name, layer in (("value", head.value), ("advantage", head.advantage))
+    ]
+    rows = decision.observation.clone().requires_grad_()
+    network(rows, decision.state, decision.first)
+    for hook in hooks:
+        hook.remove()
+    advantages = streams["advantage"].flatten()
+    expected = {"value": streams["value"].sum(), "policy": (advantages - advantages.mean()).max()}
+    found = by_gradient(recording, 3)
+    for name, scalar in expected.items():
+        (gradient,) = torch.autograd.grad(scalar, rows, retain_graph=True)
+        np.testing.assert_allclose(getattr(found, name), gradient.abs().flatten(), rtol=1e-4, atol=1e-7)
+    assert not np.allclose(found.policy, found.value)
+    titles = [axes.get_title() for axes in show_saliency(subject_of("dueling values, lstm")).pictures[0].figure.axes]
+    assert titles == ["advantage stream", "value stream"]
 
 
 def test_the_gradient_of_a_linear_network_is_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,9 @@ MASK, BLUR, STRIDE = 5 / 84, 3 / 84, 5 / 84
 
 The numbers are those of Greydanus et al. 2018, §3, for images of 84 × 84.
 """
+NAMES = {"policy": "policy", "value": "value"}
+STREAMS = {"policy": "advantage stream", "value": "value stream"}
+"""What the two maps of a dueling network show (Wang et al. 2016, §4.2)."""
 REPLACEMENTS = 32
 """Number of other states whose entries replace an entry of a vector."""
 BATCH = 400
@@ -73,8 +76,11 @@ def by_perturbation(recording: Recording, number: int, key: str = "") -> Salienc
 def by_gradient(recording: Recording, number: int, key: str = "") -> Saliency:
     """The absolute gradient of the outputs by the observation (Simonyan et al. 2014; Wang et al. 2016, §4.2).
 
-    For the policy this is the gradient of the preferred action's logit, advantage or mean. Of an image's channels,
-    the largest gradient is taken.
+    For the policy this is the gradient of the preferred action's logit, advantage or mean: in a dueling network
+    |∂A(s, argmax_a A) / ∂s| beside |∂V(s) / ∂s|. Of an image's channels, the largest gradient is taken.
+
+    Deviation: The mean over all actions is taken off the advantages, as it is in Q. Wang et al. take the output of the
+    advantage stream itself, whose mean has no influence on Q.
 
     Args:
         recording: The recorded steps.
@@ -99,6 +105,11 @@ def by_gradient(recording: Recording, number: int, key: str = "") -> Saliency:
 
     value = readout.value(outputs)
     return Saliency(map_of(readout.preferred(outputs)), None if value is None else map_of(value))
+
+
+def names_for(recording: Recording) -> Mapping[str, str]:
+    """What the maps for policy and value are called: a dueling network has a stream for each."""
+    return STREAMS if recording.readout.dueling else NAMES
 
 
 def _outputs(recording: Recording, number: int, observation: Any) -> Outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,8 +20,10 @@ from asyncrl.analysis.inspection.saliency import (
     by_gradient,
     by_perturbation,
     is_channels_first,
+    names_for,
     spaces_of,
 )
+from asyncrl.analysis.inspection.saliency_agreement import why_they_disagree
 from asyncrl.analysis.labels import observation_names
 from asyncrl.analysis.picture import COLOURS
 
@@ -38,21 +40,6 @@ MOST_ENTRIES = 40
 ACCIDENTS = "As long as the policy has learned nothing, what it depends on is an accident of its initial parameters."
 FADED = 0.3
 """Opacity of saliency that is not to be read, because the policy is still random."""
-AGREE = 0.5
-"""Two methods agree if their maps have at least this correlation, as a mean over the states shown."""
-VECTORS_DISAGREE = (
-    "Perturbation replaces an entry by the values that it has in other states, while gradients ask for a change of one "
-    "in the entry's own unit. So an entry that hardly varies in play, but to which the outputs are sensitive, has a "
-    "longer bar by gradients."
-)
-SMALL_DISAGREE = (
-    "Perturbation sets a cell to zero, so it cannot find anything in a cell that is zero already. Gradients also mark "
-    "empty cells, where something could have appeared."
-)
-LARGE_DISAGREE = (
-    "Perturbation blurs a place, which changes nothing where the picture is uniform. Gradients also mark such places, "
-    "and single pixels that a blur hardly touches."
-)
 
 
 def show_saliency(subject: Subject) -> Chapter:
@@ -92,11 +79,11 @@ def show_saliency(subject: Subject) -> Chapter:
         if (
             len(found) > 1
             and not is_random
-            and (reason := why_they_disagree(found["perturbation"], found["gradients"]))
+            and (reason := why_they_disagree(found["perturbation"], found["gradients"], names_for(recording)))
         ):
             notes.append(f"{key}: {reason}" if key else reason)
-    outputs = "the policy and to the value" if recording.readout.has_value else "the policy"
-    streams = " (the advantage stream and the value stream)" if recording.readout.dueling else ""
+    names = names_for(recording)
+    outputs = f"the {names['policy']}" + (f" and to the {names['value']}" if recording.readout.has_value else "")
     how_shown = (
         "Images are shown for the states of highest and lowest value and advantage. All moments in a row share one "
         "scale: full colour is the strongest saliency among them, so a picture with little colour shows a moment at "
@@ -104,7 +91,7 @@ def show_saliency(subject: Subject) -> Chapter:
         if has_images
         else f"Each bar is a mean over up to {VECTOR_STATES} states, relative to the longest bar."
     )
-    text = f"Which parts of the observation matter to {outputs}{streams}. {how_shown}"
+    text = f"Which parts of the observation matter to {outputs}. {how_shown}"
     return Chapter(" ".join([text, *notes]), tuple(pictures))
 
 
@@ -118,7 +105,7 @@ def _draw_maps(subject: Subject, key: str, states: list[int], found: list[Salien
         for axes in grid[:, len(states) :].flat:
             axes.set_visible(False)
         for row, what in zip(grid, rows, strict=True):
-            row[0].set_ylabel(what)
+            row[0].set_ylabel(names_for(recording)[what])
             strongest = max(float(getattr(maps, what).max()) for maps in found)
             for axes, state, maps in zip(row, states, found, strict=False):
                 image = _grey_image(recording, state, key)
@@ -137,41 +124,6 @@ def _warn(figure: Figure, subject: Subject) -> None:
 
 def _opacity(subject: Subject) -> float:
     return FADED if subject.decidedness.is_random else 1.0
-
-
-def why_they_disagree(perturbation: Sequence[Saliency], gradients: Sequence[Saliency]) -> str:
-    """Says why the two methods find different places for the policy or the value; empty where they agree.
-
-    Args:
-        perturbation: The saliency of some states by perturbation.
-        gradients: The saliency of the same states by gradients.
-    """
-    differ: list[str] = []
-    for what in ("policy", "value"):
-        pairs = [(getattr(one, what), getattr(other, what)) for one, other in zip(perturbation, gradients, strict=True)]
-        agreement = [_correlation(*pair) for pair in pairs if pair[0] is not None and pair[0].any() and pair[1].any()]
-        if agreement and np.mean(agreement) < AGREE:
-            differ.append(f"{what} (correlation {np.mean(agreement):.2f})")
-    if not differ:
-        return ""
-    first = perturbation[0].policy
-    reason = (
-        VECTORS_DISAGREE
-        if first.ndim == 1
-        else LARGE_DISAGREE
-        if first.shape != gradients[0].policy.shape
-        else (SMALL_DISAGREE)
-    )
-    return f"The two methods disagree about the {' and the '.join(differ)}. {reason}"
-
-
-def _correlation(perturbation: Map, gradients: Map) -> float:
-    """The correlation of two maps of one state; the finer one is reduced to the largest entry of each cell."""
-    for axis, cells in enumerate(perturbation.shape):
-        parts = np.array_split(gradients, cells, axis)
-        gradients = np.stack([part.max(axis) for part in parts], axis)
-    with np.errstate(invalid="ignore"):  # a constant map correlates with nothing
-        return float(np.nan_to_num(np.corrcoef(perturbation.ravel(), gradients.ravel())[0, 1]))
 
 
 def overlay(
@@ -212,7 +164,7 @@ def _draw_vector(subject: Subject, key: str, found: Saliency) -> Figure:
     with drawing(4.5 * len(shown_maps), 1.3 + 0.22 * len(shown), 1, len(shown_maps), sharey=True) as (figure, [row]):
         for axes, (what, saliency), colour in zip(row, shown_maps, COLOURS, strict=False):
             axes.barh(range(len(shown)), relative(saliency)[shown], color=colour, alpha=_opacity(subject))
-            axes.set_title(what)
+            axes.set_title(names_for(subject.recording)[what])
             axes.set_xlim(0, 1.02)
             axes.set_xticks([0, 0.5, 1])
             axes.set_xlabel("relative to the most important entry")
