@@ -16,7 +16,6 @@ from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
 
 FAMILY = ("a3c", "nstep-q", "onestep-q", "sarsa")
-WITH_ACER = (*FAMILY, "acer")
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,16 @@ class Preset:
 
 
 PRESETS: tuple[Preset, ...] = (
-    Preset("tuned/catch", tuned.catch, WITH_ACER, ("Catch-*",)),
-    Preset("tuned/catch-memory", tuned.catch_memory, WITH_ACER, ("CatchMemory-*",)),
-    Preset("tuned/cartpole", tuned.cartpole, WITH_ACER, ("CartPole-*",)),
-    Preset("tuned/acrobot", tuned.acrobot, FAMILY, ("Acrobot-*",)),
-    Preset("tuned/lunarlander", tuned.lunarlander, FAMILY, ("LunarLander-*",)),
-    Preset("tuned/minatar", tuned.minatar, WITH_ACER, ("MinAtar/*",)),
-    Preset("tuned/pendulum", tuned.pendulum, ("a3c", "acer"), ("Pendulum-*",)),
+    Preset("tuned/catch", tuned.catch, tuple(tuned.CATCH), ("Catch-*",)),
+    Preset("tuned/catch-memory", tuned.catch_memory, tuple(tuned.CATCH_MEMORY), ("CatchMemory-*",)),
+    Preset("tuned/cartpole", tuned.cartpole, tuple(tuned.CARTPOLE), ("CartPole-*",)),
+    Preset("tuned/acrobot", tuned.acrobot, tuple(tuned.ACROBOT), ("Acrobot-*",)),
+    Preset("tuned/lunarlander", tuned.lunarlander, tuple(tuned.LUNARLANDER), ("LunarLander-*",)),
+    Preset("tuned/minatar", tuned.minatar, tuple(tuned.MINATAR), ("MinAtar/*",)),
+    Preset("tuned/pendulum", tuned.pendulum, tuple(tuned.PENDULUM), ("Pendulum-*",)),
     Preset("tuned/mujoco", tuned.mujoco, ("a3c",), tuned.MUJOCO),
-    Preset("tuned/atari", tuned.atari, FAMILY, ("ALE/*", "*NoFrameskip-v*")),
-    Preset("tuned/default", tuned.default, FAMILY, ("*",), by_kind=True),
+    Preset("tuned/atari", tuned.atari, tuple(tuned.ATARI), ("ALE/*", "*NoFrameskip-v*")),
+    Preset("tuned/default", tuned.default, tuple(tuned.VECTORS), ("*",), by_kind=True),
     Preset("paper/atari-57-ff", paper.atari_57_ff, ("a3c",), ()),
     Preset("paper/atari-57-lstm", paper.atari_57_lstm, ("a3c",), ()),
     Preset("paper/atari-study-ff", paper.atari_study_ff, FAMILY, ()),
