@@ -33,9 +33,11 @@ class MemoryKeeper:
         self.seconds = setup.experiment.supervision.checkpoint_seconds  # from one save to the next
         self.copy = self._copy_of(worker)
         if self.copy is not None:
-            goes_on = setup.session > 1 and setup.attempt == 0
+            goes_on = setup.attempt == 0 and self.folder.exists()
             if not goes_on or not self._load(worker, self.copy):
                 shutil.rmtree(self.folder, ignore_errors=True)
+                with suppress(OSError):  # the disk is full, and the first file will say so
+                    self.folder.mkdir(parents=True)
         self.saved_at = time.monotonic()
         self.failed_at: float | None = None
 
@@ -82,15 +84,6 @@ class MemoryKeeper:
 def workers_with_copies(run: RunFolder) -> int:
     """The number of workers in the session that left copies in a run's folder; 0 if there are none."""
     return len(list(run.replay.glob("worker-*")))
-
-
-def prepare_copies(run: RunFolder, workers: int, keep: bool) -> None:
-    """Makes folders for the copies of so many workers, and removes what an earlier session left unless it is kept."""
-    if not (keep and workers):
-        shutil.rmtree(run.replay, ignore_errors=True)
-    for number in range(workers):
-        with suppress(OSError):  # the disk is full: the worker will say so
-            _folder(run, number).mkdir(parents=True, exist_ok=True)
 
 
 def _folder(run: RunFolder, worker: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import BaseContext
@@ -15,7 +16,7 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import Checkpoint
 from asyncrl.runtime.disk_watch import Notify
 from asyncrl.runtime.failure import Failure
-from asyncrl.runtime.memory_keeper import AS_BEFORE, prepare_copies, workers_with_copies
+from asyncrl.runtime.memory_keeper import AS_BEFORE, workers_with_copies
 from asyncrl.runtime.processes import ProcessWorkers
 from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.room import memory_bytes, saves_replay
@@ -83,16 +84,17 @@ class WorkerPool:
             self.folder.forget_empty_stacks()
 
     def _prepare_memories(self, checkpoint: Checkpoint | None) -> None:
-        """Makes ready what workers save of their memories; says why all memories of a resumed run begin empty."""
+        """Removes copies of memories that no worker can use; says why all memories of a resumed run begin empty."""
         workers, saves = self.experiment.worker_count, saves_replay(self.experiment)
-        if isinstance(self.workers, ProcessWorkers):
+        in_processes = isinstance(self.workers, ProcessWorkers)
+        if in_processes:
             saved_by = workers_with_copies(self.folder)
-            prepare_copies(self.folder, workers if saves else 0, keep=checkpoint is not None and saved_by == workers)
             go_on = saves and saved_by == workers
         else:
             saved_by = 0 if checkpoint is None else len(checkpoint.state.workers)
-            prepare_copies(self.folder, 0, keep=False)
             go_on = saved_by == workers
+        if not (checkpoint is not None and in_processes and go_on):
+            shutil.rmtree(self.folder.replay, ignore_errors=True)
         if checkpoint is not None and not go_on:
             reason = f"they were saved with {saved_by} workers" if saves and saved_by else "they were not saved"
             self.notify(
