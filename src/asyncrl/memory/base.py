@@ -85,7 +85,7 @@ class Copy(Protocol):
             alive: Is to be called every now and then, as a sign of life.
 
         Raises:
-            UserError: There is no copy that can be used.
+            UserError: There is no copy that can be used; the memory is empty then.
         """
         ...
 

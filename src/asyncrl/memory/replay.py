@@ -101,7 +101,12 @@ class ReplayMemory:
         rows = rules.capacity // worker.environments // rollout_length * rollout_length
         self.steps = RecentSteps(rows, worker.environments, rollout_length, worker.environment)
         self.recurrent: bool | None = None  # the first rollout tells
-        self.interval, self.span = 1, rules.multi_step  # rows from one item to the next; rows that an item needs
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.steps.written, self.recurrent = 0, None
+        self.interval, self.span = 1, self.rules.multi_step  # rows from one item to the next; rows that an item needs
         self.selection: Selection = Uniform(0)
         self.inserted, self.removed = 0, 0  # items of each environment so far
         self.collected, self.owed = 0, 0.0  # steps so far; steps that are to be learned

@@ -110,7 +110,7 @@ class ShareOnDisk:
             np.savez(
                 file,
                 form=np.array(json.dumps(self._form)),
-                written=np.array([self.steps.written, self.block]),
+                written=np.array(self.steps.written),
                 **self.memory.index(),
             )
         sync_folder(self.folder)
@@ -128,26 +128,31 @@ class ShareOnDisk:
             alive: Is called after each block, as a sign of life.
 
         Raises:
-            UserError: There is no copy, it is damaged, or it belongs to other settings. The share may be filled partly.
+            UserError: There is no copy, it is damaged, or it belongs to other settings; the share is empty then.
         """
         try:
-            with np.load(self.folder / SHARE, allow_pickle=False) as arrays:
-                self.memory.take_form(bool(arrays["recurrent"]))
-                saved = json.loads(str(arrays["form"]))
-                changed = [option for option, value in self._form.items() if saved.get(option) != value]
-                if changed:
-                    raise UserError(f"it was saved with another {changed[0]}")
-                self.memory.restore_index(arrays)
-                written, self.block = (int(rows) for rows in arrays["written"])
-            for begin, end in self._blocks(written):
-                with np.load(self.folder / _name(begin, end), allow_pickle=False) as arrays:
-                    self.steps.put_back(begin, end, {name: arrays[name] for name in arrays.files})
-                alive()
+            self._load(alive)
         except UserError:
+            self.memory.clear()
             raise
         except Exception as error:  # numpy, zipfile and json have many ways to say that a file is damaged
+            self.memory.clear()
             missing = isinstance(error, FileNotFoundError) and error.filename == str(self.folder / SHARE)
             raise UserError("it was not saved" if missing else f"it is damaged ({type(error).__name__})") from error
+
+    def _load(self, alive: Callable[[], None]) -> None:
+        with np.load(self.folder / SHARE, allow_pickle=False) as arrays:
+            self.memory.take_form(bool(arrays["recurrent"]))
+            saved = json.loads(str(arrays["form"]))
+            changed = [option for option, value in self._form.items() if saved.get(option) != value]
+            if changed:
+                raise UserError(f"it was saved with another {changed[0]}")
+            self.memory.restore_index(arrays)
+            written = int(arrays["written"])
+        for begin, end in self._blocks(written):
+            with np.load(self.folder / _name(begin, end), allow_pickle=False) as arrays:
+                self.steps.put_back(begin, end, {name: arrays[name] for name in arrays.files})
+            alive()
         self.steps.written, self.full = written, written // self.block * self.block
         self.steps.end_episodes()
 
@@ -167,6 +172,7 @@ class ShareOnDisk:
             "--prioritized": rules.by_rank,
             "--priority-exponent": rules.priority_exponent,
             **items,
+            "size of blocks": self.block,
         }
 
     def _blocks(self, written: int) -> list[tuple[int, int]]:

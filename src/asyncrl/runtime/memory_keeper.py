@@ -31,26 +31,21 @@ class MemoryKeeper:
         self.what, self.notify, self.disk = f"the replay memory of worker {setup.number}", notify, DiskWatch(notify)
         self.folder = _folder(RunFolder(setup.folder), setup.number)
         self.seconds = setup.experiment.supervision.checkpoint_seconds  # from one save to the next
-        self.copy = self._copy_of(worker)
+        self.copy = worker.memory.on_disk(self.folder) if isinstance(worker.memory, CopiedMemory) else None
         if self.copy is not None:
             goes_on = setup.attempt == 0 and self.folder.exists()
-            if not goes_on or not self._load(worker, self.copy):
+            if not goes_on or not self._load(self.copy, worker):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 with suppress(OSError):  # the disk is full, and the first file will say so
                     self.folder.mkdir(parents=True)
         self.saved_at = time.monotonic()
         self.failed_at: float | None = None
 
-    def _copy_of(self, worker: Worker) -> Copy | None:
-        return worker.memory.on_disk(self.folder) if isinstance(worker.memory, CopiedMemory) else None
-
-    def _load(self, worker: Worker, copy: Copy) -> bool:
+    def _load(self, copy: Copy, worker: Worker) -> bool:
         try:
             copy.load(lambda: worker.clock.lap("other"))
         except UserError as error:
             self.notify(f"warning: {self.what} begins empty: {error}")
-            worker.memory = worker.make_memory()
-            self.copy = self._copy_of(worker)
             return False
         return True
 

@@ -18,7 +18,7 @@ from asyncrl.algorithms.exploring import RememberingExplorer
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
-from asyncrl.memory.base import Memory, SavedMemory
+from asyncrl.memory.base import SavedMemory
 from asyncrl.networks.assemble import Network
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
@@ -79,7 +79,9 @@ class Worker:
         self.algorithm, self.random = experiment.algorithm, torch.Generator().manual_seed(action_seed)
         self.clock = PhaseClock(setup.store.pulse(setup.number))
         self.store, self.networks = setup.store.connect(experiment, setup.info, setup.number, setup.folder, self.clock)
-        self.memory = self.make_memory()
+        self.memory = self.algorithm.make_memory(
+            WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
+        )
         self.rewards = RewardNormalizer(environments, self.algorithm.discount) if experiment.normalize_rewards else None
         self.policy = ExploringPolicy(self.algorithm, self.networks.online, environments, self.store, self.random)
         self.collector = Collector(
@@ -90,13 +92,6 @@ class Worker:
             source=f"{setup.info.id}, worker {setup.number}",
             clock=self.clock,
             keep_actions=keep_actions,
-        )
-
-    def make_memory(self) -> Memory:
-        """An empty memory."""
-        setup, experiment = self.setup, self.setup.experiment
-        return self.algorithm.make_memory(
-            WorkerInfo(setup.info, experiment.environment_count, setup.number, experiment.worker_count)
         )
 
     def _make_environments(self) -> VectorEnv[Any, Any, Any]:
