@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from asyncrl.algorithms.dqn import DQN
 from asyncrl.config import Experiment
 from asyncrl.resolution import resolve, starting_point
 
@@ -31,6 +33,8 @@ def small(environment: str = "Catch-v0", algorithm: str | None = None, **setting
         "memory_size": 8,
     }
     start = starting_point(environment, None, algorithm or "a3c")
+    if algorithm == "dqn":
+        start = replace(start, algorithm=DQN())
     if start.preset == "tuned/default":
         defaults |= PLAIN
         if not hasattr(start.algorithm, "exploration_persistence"):  # an algorithm of the tests
