@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.errors import UserError
-from asyncrl.memory import saved_replay
-from asyncrl.memory.saved_replay import SHARE, SavedReplayMemory
+from asyncrl.memory import share_on_disk
+from asyncrl.memory.saved_replay import SavedReplayMemory
+from asyncrl.memory.share_on_disk import SHARE
 from asyncrl.types import Rollout
 from tests.memory.test_replay import B, items, memory, played
 
@@ -33,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.fixture(autouse=True)
 def blocks_of_eight_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of `played` have 16 bytes for each environment."""
-    monkeypatch.setattr(saved_replay, "BLOCK_BYTES", 8 * B * 16)
+    monkeypatch.setattr(share_on_disk, "BLOCK_BYTES", 8 * B * 16)
 
 
 def share(**settings: Any) -> SavedReplayMemory:

@@ -20,7 +20,6 @@ from asyncrl.memory.trajectories import SavedTrajectoryMemory, Trajectories, Tra
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.types import EnvironmentInfo, Progress, Rollout, WorkerInfo
-from tests.experiments import small
 from tests.memory.test_replay import VECTOR, B, played
 
 T, A = 4, 7
@@ -177,9 +176,29 @@ def test_several_discrete_actions_at_once_are_refused(tmp_path: Path) -> None:
         Supervisor(experiment, describe(experiment), RunFolder(tmp_path))
 
 
-def test_only_serial_runs_save_memories() -> None:
-    with pytest.raises(UserError, match="--save-replay needs --runtime serial"):
-        small("Catch", "acer", save_replay=True, runtime="processes")
+def test_trajectories_that_were_kept_on_disk_are_replayed_again(tmp_path: Path) -> None:
+    made, rollouts = memory(save_replay=True), acted(20, state=True)
+    assert isinstance(made, SavedTrajectoryMemory)
+    copy = made.on_disk(tmp_path)
+    for rollout in rollouts[:17]:
+        made.add(rollout)
+        copy.grow()
+    copy.save()
+    other = memory(save_replay=True)
+    assert isinstance(other, SavedTrajectoryMemory)
+    other.on_disk(tmp_path).load(lambda: None)
+    made.steps.end_episodes()
+    rollouts[17].first[0] = True  # environments begin new episodes
+    for each in (made, other):
+        each.add(rollouts[17])
+    one, same = (list(drawn(each, torch.Generator().manual_seed(3))) for each in (made, other))
+    assert len(one) == len(same) > 2
+    for each, twin in zip(one, same, strict=True):
+        assert torch.equal(each.rollout.observations["vector"], twin.rollout.observations["vector"])
+        assert torch.equal(each.rollout.behaviour["policy"], twin.rollout.behaviour["policy"])
+        assert torch.equal(each.rollout.valid, twin.rollout.valid)
+        assert torch.equal(each.rollout.state[0], twin.rollout.state[0])
+    assert not made.steps.valid[(17 * T - 1) % made.steps.rows].any()
 
 
 def test_the_ring_keeps_behaviour_of_the_rows_that_it_has() -> None:

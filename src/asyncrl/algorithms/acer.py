@@ -68,7 +68,7 @@ class ACER(Algorithm):
     replay_start: int = 5_000
     """Number of steps, over all workers, that are collected before anything is replayed."""
     save_replay: bool = False
-    """Save the replayed trajectories beside checkpoints of --runtime serial, so that a resumed run continues exactly.
+    """Keep a copy of the replayed trajectories on disk, beside the checkpoints, so that a resumed run has them again.
     Without it, a resumed run collects --replay-start new steps before it replays again."""
 
     def __post_init__(self) -> None:

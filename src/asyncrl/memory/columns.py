@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Rows = NDArray[np.int64]
 Array = NDArray[Any]
+Arrays = dict[str, NDArray[Any]]
 
 
 class Column(Protocol):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asyncrl.memory.columns import Arrays
 from asyncrl.memory.sum_tree import SumTree
 
 if TYPE_CHECKING:
     import torch
 
 Places = NDArray[np.int64]
-Arrays = dict[str, NDArray[Any]]
 
 OFFSET = 1e-6
 """Added to an error, so that an item without an error can still be drawn."""

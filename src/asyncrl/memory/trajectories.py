@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asyncrl.errors import UserError
-from asyncrl.memory.recent_steps import RecentSteps, bytes_per_step
+from asyncrl.memory.columns import Arrays, bytes_per_step
+from asyncrl.memory.recent_steps import RecentSteps
+from asyncrl.memory.share_on_disk import ShareOnDisk
 from asyncrl.tree import pack, unpack
 from asyncrl.types import Rollout
 
@@ -63,7 +65,8 @@ class TrajectoryMemory:
     """
 
     def __init__(self, rules: TrajectoryRules, rollout_length: int, worker: WorkerInfo) -> None:
-        self.rules, self.length, self.environments = rules, rollout_length, worker.environments
+        self.rules, self.length, self.worker = rules, rollout_length, worker
+        self.environments = worker.environments
         rows = rules.capacity // worker.environments // rollout_length * rollout_length
         self.steps = RecentSteps(rows, worker.environments, rollout_length, worker.environment)
         least = (2 - -self.steps.overlap // rollout_length) * rollout_length
@@ -115,17 +118,38 @@ class TrajectoryMemory:
 
 
 class SavedTrajectoryMemory(TrajectoryMemory):
-    """A memory of trajectories that is saved beside checkpoints."""
+    """A memory of trajectories that is saved: as a whole beside a checkpoint, or as a copy on disk that follows it."""
 
     def save(self, file: Path) -> None:
         """Writes all of it; nothing before the first rollout."""
-        if arrays := self.steps.arrays():
+        if steps := self.steps.arrays():
+            arrays: dict[str, Any] = {**self.index(), **pack("steps", steps)}
             with file.open("wb") as stream:
-                np.savez(stream, collected=np.array(self.collected), **pack("steps", arrays))
+                np.savez(stream, **arrays)
 
     def load(self, file: Path) -> None:
         """Reads what `save` wrote."""
         with np.load(file, allow_pickle=False) as arrays:
             saved = {name: arrays[name] for name in arrays.files}
-        self.collected = int(saved["collected"])
+        self.restore_index(saved)
         self.steps.restore(unpack("steps", saved))
+
+    def on_disk(self, folder: Path) -> ShareOnDisk:
+        """What keeps a copy of it in a folder."""
+        return ShareOnDisk(self, folder)
+
+    def form(self) -> dict[str, Any]:
+        """Nothing beside the form of the steps decides whether a copy can be used."""
+        return {}
+
+    def index(self) -> Arrays:
+        """Everything but the steps: their number."""
+        return {"collected": np.array(self.collected)}
+
+    def restore_index(self, arrays: Arrays) -> None:
+        """Takes back what `index` gave."""
+        self.collected = int(arrays["collected"])
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.steps.written, self.collected = 0, 0

@@ -39,8 +39,14 @@ def _methods(a3c: Make, value_based: Callable[[str, str], Experiment] | None = N
         value_based: Of the methods in `VALUE_BASED`, whose name is its second argument.
         **others: Of other algorithms, by their names.
     """
-    names = () if value_based is None else VALUE_BASED
-    return {"a3c": a3c, **{name: partial(value_based, algorithm=name) for name in names}, **others}
+    makes = {"a3c": a3c}
+    if value_based is not None:
+        makes |= {name: partial(_named, value_based, name) for name in VALUE_BASED}
+    return {**makes, **others}
+
+
+def _named(make: Callable[[str, str], Experiment], algorithm: str, environment: str) -> Experiment:
+    return make(environment, algorithm)
 
 
 CATCH = _methods(tuned_a3c.catch, tuned_q.catch, dqn=tuned_dqn.catch, acer=tuned_acer.catch)

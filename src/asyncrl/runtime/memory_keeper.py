@@ -11,6 +11,7 @@ from asyncrl.errors import UserError
 from asyncrl.memory.base import CopiedMemory, Copy
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.disk_watch import RETRY_SECONDS, DiskWatch, Notify, reason_of
+from asyncrl.runtime.room import saves_replay
 from asyncrl.runtime.worker import Worker
 
 AS_BEFORE = "a resumed run has it as it was when it was saved last"
@@ -31,7 +32,9 @@ class MemoryKeeper:
         self.what, self.notify, self.disk = f"the replay memory of worker {setup.number}", notify, DiskWatch(notify)
         self.folder = _folder(RunFolder(setup.folder), setup.number)
         self.seconds = setup.experiment.supervision.checkpoint_seconds  # from one save to the next
-        self.copy = worker.memory.on_disk(self.folder) if isinstance(worker.memory, CopiedMemory) else None
+        self.copy: Copy | None = None
+        if saves_replay(setup.experiment, setup.info) and isinstance(worker.memory, CopiedMemory):
+            self.copy = worker.memory.on_disk(self.folder)
         if self.copy is not None:
             goes_on = setup.attempt == 0 and self.folder.exists()
             if not goes_on or not self._load(self.copy, worker):

@@ -14,9 +14,9 @@ def memory_bytes(experiment: Experiment, info: EnvironmentInfo) -> int:
     return experiment.algorithm.memory_bytes(WorkerInfo(info, experiment.environment_count, 0, workers)) * workers
 
 
-def saves_replay(experiment: Experiment) -> bool:
-    """Whether a run saves its replay memories."""
-    return bool(getattr(experiment.algorithm, "save_replay", False))
+def saves_replay(experiment: Experiment, info: EnvironmentInfo) -> bool:
+    """Whether a run has replay memories and saves them."""
+    return bool(getattr(experiment.algorithm, "save_replay", False)) and memory_bytes(experiment, info) > 0
 
 
 def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder) -> None:
@@ -27,6 +27,6 @@ def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder)
     """
     needed, remedy = memory_bytes(experiment, info), "use a smaller --replay-capacity"
     check_memory(needed, remedy)
-    if saves_replay(experiment):
+    if saves_replay(experiment, info):
         copies = 1 if experiment.runtime == "processes" else experiment.supervision.keep_last + 1
         check_disk(folder.path, copies * needed, f"{remedy}, or leave out --save-replay")

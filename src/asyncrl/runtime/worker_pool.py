@@ -85,7 +85,7 @@ class WorkerPool:
 
     def _prepare_memories(self, checkpoint: Checkpoint | None) -> None:
         """Removes copies of memories that no worker can use; says why all memories of a resumed run begin empty."""
-        workers, saves = self.experiment.worker_count, saves_replay(self.experiment)
+        workers, saves = self.experiment.worker_count, saves_replay(self.experiment, self.info)
         in_processes = isinstance(self.workers, ProcessWorkers)
         if in_processes:
             saved_by = workers_with_copies(self.folder)
@@ -97,8 +97,9 @@ class WorkerPool:
             shutil.rmtree(self.folder.replay, ignore_errors=True)
         if checkpoint is not None and not go_on:
             reason = f"they were saved with {saved_by} workers" if saves and saved_by else "they were not saved"
+            again = "replay" if self.experiment.algorithm.learns_before_replay else "learn"
             self.notify(
-                f"replay memories begin empty, because {reason}: workers learn again after --replay-start new steps"
+                f"replay memories begin empty, because {reason}: workers {again} again after --replay-start new steps"
             )
 
     def setup(self, number: int, session: int | None = None) -> WorkerSetup:
@@ -118,7 +119,7 @@ class WorkerPool:
     def stop(self) -> list[Report]:
         """Lets workers finish their rollout, kills those that take too long, and returns their last reports."""
         reports = self.workers.stop()
-        if isinstance(self.workers, ProcessWorkers) and saves_replay(self.experiment):
+        if isinstance(self.workers, ProcessWorkers) and saves_replay(self.experiment, self.info):
             for number in self.workers.unfinished:
                 self.notify(f"warning: worker {number} was ended before it saved its replay memory: {AS_BEFORE}")
         return reports
