@@ -20,6 +20,7 @@ from asyncrl.memory.trajectories import SavedTrajectoryMemory, Trajectories, Tra
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.supervisor import Supervisor
 from asyncrl.types import EnvironmentInfo, Progress, Rollout, WorkerInfo
+from tests.experiments import small
 from tests.memory.test_replay import VECTOR, B, played
 
 T, A = 4, 7
@@ -177,14 +178,14 @@ def test_several_discrete_actions_at_once_are_refused(tmp_path: Path) -> None:
 
 
 def test_trajectories_that_were_kept_on_disk_are_replayed_again(tmp_path: Path) -> None:
-    made, rollouts = memory(save_replay=True), acted(20, state=True)
+    made, rollouts = memory(save_replay=True, replay_ratio=8.0), acted(20, state=True)
     assert isinstance(made, SavedTrajectoryMemory)
     copy = made.on_disk(tmp_path)
     for rollout in rollouts[:17]:
         made.add(rollout)
         copy.grow()
     copy.save()
-    other = memory(save_replay=True)
+    other = memory(save_replay=True, replay_ratio=8.0)
     assert isinstance(other, SavedTrajectoryMemory)
     other.on_disk(tmp_path).load(lambda: None)
     made.steps.end_episodes()
