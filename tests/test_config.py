@@ -22,6 +22,7 @@ from asyncrl.presets import PRESETS, default_preset, find_preset
 from asyncrl.resolution import resolve, starting_point
 from asyncrl.run_folder import RunFolder
 from asyncrl.settings import OptimizerSettings
+from asyncrl.types import Kind
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -59,6 +60,15 @@ def test_the_paper_preset_is_the_papers() -> None:
 )
 def test_the_default_preset(environment: str, preset: str) -> None:
     assert default_preset(environment).name == preset
+
+
+def test_pqn_has_normalised_layers_wherever_actions_are_discrete() -> None:
+    environments = ["Catch", "CatchMemory", "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1"]
+    for environment in [*environments, "ALE/Pong-v5", "FrozenLake-v1", "MountainCar-v0"]:
+        assert starting_point(environment, None, "pqn").network.layer_norm
+        assert not starting_point(environment, None, "dqn").network.layer_norm
+    pictures = find_preset("tuned/default").settings("CarRacing-v3", "pqn", Kind("images", "discrete"))
+    assert pictures.network.layer_norm
 
 
 def test_settings_are_found_by_name_anywhere_in_the_tree() -> None:

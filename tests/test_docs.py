@@ -178,14 +178,14 @@ def options() -> set[str]:
     with redirect_stdout(text):
         for name in COMMANDS:
             _code([name, "--help"])
-        for algorithm in ("a3c", "nstep-q", "dqn", "acer"):
+        for algorithm in ("a3c", "nstep-q", "dqn", "acer", "pqn"):
             _code(["train", "Catch", "--algorithm", algorithm, "--help"])
     return set(re.findall(r"--[a-z][a-z-]+", text.getvalue()))
 
 
 OF_CLEANRL = {
     *("--env-id", "--total-timesteps", "--num-envs", "--num-steps", "--gamma", "--ent-coef", "--vf-coef"),
-    *("--max-grad-norm", "--anneal-lr", "--track", "--capture-video"),
+    *("--max-grad-norm", "--anneal-lr", "--track", "--capture-video", "--num-minibatches", "--update-epochs"),
 }
 
 

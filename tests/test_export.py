@@ -25,6 +25,8 @@ from tests.experiments import small
 CASES: dict[str, dict[str, Any]] = {
     "images": {"environment": "ALE/Pong-v5"},
     "images, lstm": {"environment": "ALE/Breakout-v5", "memory": "lstm"},
+    "images, layers normalised": {"environment": "ALE/Pong-v5", "layer_norm": True},
+    "vectors, layers normalised, gru": {"environment": "CartPole-v1", "algorithm": "pqn", "memory": "gru"},
     "vectors, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
     "vectors, lstm, values": {"environment": "CartPole-v1", "memory": "lstm", "algorithm": "nstep-q"},
     "dictionaries, gru": {"environment": "test/Rooms-v0", "memory": "gru", "last_action_reward": True},

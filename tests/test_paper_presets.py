@@ -6,6 +6,7 @@ import pytest
 
 from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.dqn import DQN
+from asyncrl.algorithms.pqn import PQN
 from asyncrl.envs import atari
 from asyncrl.envs.ids import find_spec
 from asyncrl.envs.make import describe
@@ -51,6 +52,29 @@ def test_acer_replays_from_all_that_its_16_workers_keep() -> None:
         assert not experiment.episode_rollouts
 
 
+@pytest.mark.parametrize(("name", "environment"), [("atari", "ALE/Pong-v5"), ("minatar", "MinAtar/Breakout-v1")])
+def test_pqn_learns_minibatches_of_128_steps_twice(name: str, environment: str) -> None:
+    experiment = find_preset(f"paper/pqn-{name}").settings(environment, None)
+    algorithm = experiment.algorithm
+    assert isinstance(algorithm, PQN)
+    assert experiment.worker_count == 1
+    assert algorithm.rollout_length * experiment.environment_count // algorithm.minibatches == 128
+    assert algorithm.exploration_steps * 10 == experiment.steps
+    assert experiment.network.layer_norm
+    describe(experiment)
+
+
+def test_pqn_plays_atari_as_envpool_does() -> None:
+    experiment = find_preset("paper/pqn-atari").settings("ALE/Breakout-v5", None)
+    arguments = atari.settings(find_spec("ALE/Breakout-v5"), experiment.environment_options)
+    assert (arguments["repeat_action_probability"], arguments["noop_max"]) == (0.0, 30)
+    assert arguments["use_fire_reset"]
+    assert experiment.zero_discount_on_life_loss
+    other = find_preset("paper/pqn-atari").settings("MinAtar/Breakout-v1", None)
+    assert not other.zero_discount_on_life_loss
+    describe(other)
+
+
 def test_other_environments_need_no_lives() -> None:
     experiment = find_preset("paper/atari-57-ff").settings("MinAtar/Breakout-v1", None)
     assert not experiment.zero_discount_on_life_loss
@@ -72,7 +96,15 @@ def test_runs_are_as_long_as_the_published_ones(name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*A3CS, "paper/mujoco-state", "paper/mujoco-pixels", "paper/acer-atari", "paper/acer-continuous"]
+    "name",
+    [
+        *A3CS,
+        "paper/mujoco-state",
+        "paper/mujoco-pixels",
+        "paper/acer-atari",
+        "paper/acer-continuous",
+        "paper/pqn-atari",
+    ],
 )
 def test_deviations_begin_a_line(name: str) -> None:
     lines = (find_preset(name).make.__doc__ or "").splitlines()

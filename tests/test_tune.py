@@ -108,6 +108,15 @@ def test_dqn_searches_the_settings_of_its_replay_that_have_an_effect(
         experiment_from(["Catch", "--algorithm", "dqn", *words])
 
 
+def test_pqn_searches_its_minibatches_and_no_target_network() -> None:
+    start = small(algorithm="pqn", epochs=2, minibatches=8)
+    space = default_space(start)
+    assert {"q_lambda", "epochs", "minibatches", "rollout_length", "exploration_steps"} <= set(space)
+    assert "target_interval" not in space
+    assert space["minibatches"] == Dimension(2, 32, whole=True)
+    assert values_of(start, space)["epochs"] == "2"
+
+
 def test_settings_without_effect_are_not_searched() -> None:
     assert {"hidden", "activation"} <= set(default_space(small()))
     assert not {"hidden", "activation"} & set(default_space(small("MinAtar/Breakout-v1")))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from asyncrl.algorithms.dqn import DQN
     from asyncrl.algorithms.nstep_q import NStepQ
     from asyncrl.algorithms.onestep_q import OneStepQ
+    from asyncrl.algorithms.pqn import PQN
     from asyncrl.algorithms.sarsa import Sarsa
     from asyncrl.api import train
     from asyncrl.callbacks import Callback
@@ -27,6 +28,7 @@ _HOMES = {
     "DQN": "algorithms.dqn",
     "NStepQ": "algorithms.nstep_q",
     "OneStepQ": "algorithms.onestep_q",
+    "PQN": "algorithms.pqn",
     "Sarsa": "algorithms.sarsa",
     "Agent": "runtime.agent",
     "Callback": "callbacks",
@@ -42,6 +44,7 @@ __all__ = [
     "A3C",
     "ACER",
     "DQN",
+    "PQN",
     "Agent",
     "Callback",
     "Experiment",

@@ -17,6 +17,9 @@ OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "max_grad_norm": ("max_gradient_norm",),
     "buffer_size": ("replay_capacity",),
     "batch_size": (),
+    "n_epochs": ("epochs",),
+    "update_epochs": ("epochs",),
+    "num_minibatches": ("minibatches",),
     "env_kwargs": ("environment_options", "env_option"),
     "policy_kwargs": ("hidden", "torso"),
 }

@@ -26,7 +26,7 @@ from asyncrl.training import run
 from tests.experiments import small
 
 LINES = 60
-SETTINGS = "workers", "until_return", "reward_clip", "steps", "normalize_rewards", "reward_scale"
+SETTINGS = "workers", "until_return", "reward_clip", "steps", "normalize_rewards", "reward_scale", "layer_norm"
 
 
 def remarks(folder: Path, verdict: str = "note") -> dict[str, str]:
@@ -62,7 +62,8 @@ def written(folder: Path, summary: Mapping[str, Any] | None = None, **columns: A
     environment = columns.pop("environment", "test/Clock-v0")
     run_folder = RunFolder(folder)
     folder.mkdir(exist_ok=True)
-    run_folder.write_experiment(resolve(small(environment, runtime="processes"), {"steps": 10**6, **settings}))
+    start = small(environment, columns.pop("algorithm", None), runtime="processes")
+    run_folder.write_experiment(resolve(start, {"steps": 10**6, **settings}))
     rising = np.minimum(np.linspace(0, 2, LINES), 1) * 90 + np.random.default_rng(0).normal(0, 1, LINES)
     healthy: dict[str, Any] = {"return_mean": rising, "entropy": np.linspace(1, 0.4, LINES), "gradient_norm": 1.0}
     healthy |= {"value_mean": 3.0, "value_explained": 0.7, "length_mean": 100.0, "steps_per_second": 1000.0}
@@ -221,6 +222,16 @@ def test_values_of_normalised_rewards_are_not_compared_with_returns(tmp_path: Pa
     assert "the values diverge" in remarks(written(tmp_path / "plain", {}, **columns))["value"]
     normalised = written(tmp_path / "normalised", {}, **columns, normalize_rewards=True, reward_scale=1.0)
     assert "value" not in remarks(normalised)
+
+
+def test_pqn_whose_values_diverge_is_told_of_layers_and_of_no_target_network(tmp_path: Path) -> None:
+    columns = {"return_mean": 1e-4 * RISE, "value_mean": 3.0}
+    written(tmp_path / "plain", {}, **columns, algorithm="pqn", layer_norm=False)
+    assert "--layer-norm" in advised(tmp_path / "plain", "value")
+    written(tmp_path / "normalised", {}, **columns, algorithm="pqn", layer_norm=True)
+    for name in ("plain", "normalised"):
+        assert "--target-interval" not in advised(tmp_path / name, "value")
+    assert "--layer-norm" not in advised(tmp_path / "normalised", "value")
 
 
 @pytest.mark.parametrize(("ended_by", "option"), [("steps", "--steps 2000000"), ("time", "--until-seconds 2000")])

@@ -68,8 +68,9 @@ def test_what_cannot_be_shown_is_listed_with_the_reason(tmp_path: Path, capsys: 
         ("CartPole-v1", ("--algorithm", "dqn", "--dueling", "--memory", "gru", "--replay-start", "500")),
         ("Catch", ("--algorithm", "acer", "--replay-start", "500")),
         ("Pendulum-v1", ("--algorithm", "acer", "--replay-start", "500")),
+        ("MinAtar/Breakout-v1", ("--algorithm", "pqn", "--dueling")),
     ],
-    ids=["masked actions", "replay", "policy and action values", "stochastic dueling"],
+    ids=["masked actions", "replay", "policy and action values", "stochastic dueling", "layers normalised"],
 )
 def test_no_chapter_fails(tmp_path: Path, environment: str, options: tuple[str, ...]) -> None:
     run = tmp_path / "run"

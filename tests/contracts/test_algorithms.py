@@ -42,7 +42,11 @@ REPLAY: Settings = {
     "burn_in": 3,
 }
 """Settings with which one minibatch is drawn after a single rollout of the tests."""
-SETTINGS: dict[str, Settings] = {"dqn": REPLAY, "acer": {"rollout_length": T}}
+SETTINGS: dict[str, Settings] = {
+    "dqn": REPLAY,
+    "acer": {"rollout_length": T},
+    "pqn": {"epochs": 1, "minibatches": 1},
+}
 """Settings that algorithms need here."""
 SPACES: dict[str, tuple[str, ...]] = {"a3c": tuple(ACTIONS), "acer": ("discrete", "box")}
 """Kinds of actions that algorithms can have beside discrete ones."""
@@ -65,13 +69,11 @@ def _cases() -> Iterator[Any]:
                     yield pytest.param(
                         name, "discrete", memory, {**REPLAY, **variant}, id=f"dqn-{prioritized}-{memory}"
                     )
-            yield pytest.param(
-                name,
-                actions,
-                "none",
-                {"exploration_persistence": 0.9, **(REPLAY if name == "dqn" else {})},
-                id=f"{name}-{actions}-persistent",
-            )
+        if name == "pqn":
+            yield pytest.param(name, "discrete", "gru", {**settings, "dueling": True}, id="pqn-dueling")
+        if hasattr(ALGORITHMS[name], "exploration_persistence"):
+            persistent = {**settings, "exploration_persistence": 0.9}
+            yield pytest.param(name, actions, "none", persistent, id=f"{name}-{actions}-persistent")
         if name in VALUE_BASED:
             for variant, settings in VARIANTS.items():
                 if (name, variant) != ("sarsa", "double"):
@@ -242,7 +244,7 @@ def test_acting_fits_the_action_space(name: str, actions: str, memory: str, sett
     assert len(distinct) == {"discrete": A, "multi-discrete": 6, "box": 100}[actions]  # a new agent tries everything
 
 
-@pytest.mark.parametrize("name", [*VALUE_BASED, "dqn"])
+@pytest.mark.parametrize("name", [*VALUE_BASED, "dqn", "pqn"])
 @pytest.mark.parametrize("actions", ["multi-discrete", "box"])
 def test_value_based_methods_refuse_other_actions_in_one_line(name: str, actions: str) -> None:
     with pytest.raises(UserError, match=r"needs Discrete actions, not .*: take --algorithm a3c"):

@@ -28,6 +28,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("acer", "discrete", {"rollout_length": T}),
     *[(name, "discrete", {}) for name in VALUE_BASED],
     *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
+    ("pqn", "discrete", {"epochs": 1, "minibatches": 1}),
 ]
 NAMES = ("name", "actions", "settings")
 MEMORIES = pytest.mark.parametrize("memory", ["none", "lstm"])

@@ -121,11 +121,15 @@ def true_action_values(policy_epsilon: float | None) -> NDArray[np.float64]:
         ("onestep-q", {"double": True, "dueling": True}, None),
         ("sarsa", {}, 0.3),  # learns the values of the policy that it follows
         ("nstep-q", {}, 0.0),  # its rewards on the way are those of its policy too: act greedily in the end
+        ("pqn", {"q_lambda": 0.0, "epochs": 2, "minibatches": 2}, None),
+        ("pqn", {"q_lambda": 0.65, "epochs": 2, "minibatches": 2}, 0.0),  # as n-step Q
     ],
 )
 def test_action_values_reach_those_of_dynamic_programming(
     tmp_path: Path, algorithm: str, settings: dict[str, Any], epsilon: float | None, workers: int
 ) -> None:
+    if algorithm != "pqn":
+        settings = {"target_interval": 500, **settings}
     experiment = small(
         "test/SlipperyChain-v0",
         algorithm,
@@ -136,7 +140,6 @@ def test_action_values_reach_those_of_dynamic_programming(
         discount=GAMMA,
         hidden=(32,),
         learning_rate=0.005,
-        target_interval=500,
         final_epsilons=(0.3 if epsilon is None else epsilon,),
         exploration_steps=30_000,
         **settings,

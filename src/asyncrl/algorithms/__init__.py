@@ -6,6 +6,7 @@ from asyncrl.algorithms.base import Algorithm
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.algorithms.onestep_q import OneStepQ
+from asyncrl.algorithms.pqn import PQN
 from asyncrl.algorithms.sarsa import Sarsa
 from asyncrl.algorithms.value_based import ValueBased
 from asyncrl.errors import UserError
@@ -13,7 +14,7 @@ from asyncrl.importing import import_object, path_of
 
 VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneStepQ, "sarsa": Sarsa}
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED, "dqn": DQN, "acer": ACER}
+ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED, "dqn": DQN, "acer": ACER, "pqn": PQN}
 
 
 def algorithm_class(name: str) -> type[Algorithm]:

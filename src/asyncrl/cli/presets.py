@@ -20,11 +20,11 @@ def main(arguments: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from asyncrl.presets import FAMILY, PRESETS
+    from asyncrl.presets import PRESETS
 
     table = Table("preset", "for", "algorithms", "default for", box=None, pad_edge=False)
     for preset in PRESETS:
-        algorithms = "all" if preset.algorithms == FAMILY else ", ".join(preset.algorithms)
-        table.add_row(preset.name, preset.description, algorithms, ", ".join(preset.environments) or "-")
+        environments = ", ".join(preset.environments) or "-"
+        table.add_row(preset.name, preset.description, ", ".join(preset.algorithms), environments)
     Console().print(table)
     return 0

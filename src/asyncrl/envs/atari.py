@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "stack_num": 4,
     "maxpool": True,
     "noop_max": 30,
-    "use_fire_reset": True,  # with it tuned/atari was measured; the paper presets turn it off
+    "use_fire_reset": True,  # with it tuned/atari was measured; presets of papers before PQN turn it off
     "reward_clipping": False,
     "num_threads": 1,
 }

@@ -27,7 +27,8 @@ class Memory(Protocol):
         """What to learn from now: the algorithm's loss is computed and pushed for one item after the other.
 
         The first item after `add` is learned with the parameters θ' that acted; before each further item θ' is read
-        again. So what is drawn may depend on the target network, but not on θ'.
+        again. So what is computed before the first item may depend on the θ' that acted, and what is drawn later may
+        depend on the target network.
 
         Args:
             networks: The worker's networks.

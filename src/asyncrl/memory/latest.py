@@ -22,7 +22,7 @@ class LatestRollout:
         """Takes the place of the rollout before."""
         self.rollout = rollout
 
-    def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Rollout]:
+    def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Any]:
         """The rollout, once."""
         if self.rollout is not None:
             yield self.rollout

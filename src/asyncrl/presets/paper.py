@@ -136,10 +136,14 @@ def _atari_study(environment: str, algorithm: str, network: NetworkSettings) -> 
     )
 
 
+def is_atari(environment: str) -> bool:
+    """Whether an environment's id is that of an Atari game."""
+    name = environment.rpartition(":")[2]
+    return name.startswith("ALE/") or "NoFrameskip-v" in name
+
+
 def atari_protocol(environment: str) -> dict[str, Any]:
     """Settings of experiments in which agents play Atari games as the papers' agents do."""
-    name = environment.rpartition(":")[2]
-    is_atari = name.startswith("ALE/") or "NoFrameskip-v" in name
     protocol: dict[str, Any] = {
         "environment_options": {
             "repeat_action_probability": 0.0,  # [N] actions are not sticky
@@ -148,7 +152,7 @@ def atari_protocol(environment: str) -> dict[str, Any]:
         "zero_discount_on_life_loss": True,  # [N] a lost life ends a training episode
     }
     return {
-        **(protocol if is_atari else {}),
+        **(protocol if is_atari(environment) else {}),
         "reward_clip": 1.0,  # [N], [E]
         "workers": 16,  # [P] §5
         "envs_per_worker": 1,  # [P] Algorithms 1, S2 and S3

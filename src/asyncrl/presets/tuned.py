@@ -7,7 +7,7 @@ from functools import partial
 
 from asyncrl.algorithms import VALUE_BASED
 from asyncrl.config import Experiment
-from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_q
+from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_pqn, tuned_q
 from asyncrl.types import Kind
 
 MUJOCO = tuple(
@@ -49,19 +49,27 @@ def _named(make: Callable[[str, str], Experiment], algorithm: str, environment: 
     return make(environment, algorithm)
 
 
-CATCH = _methods(tuned_a3c.catch, tuned_q.catch, dqn=tuned_dqn.catch, acer=tuned_acer.catch)
+CATCH = _methods(tuned_a3c.catch, tuned_q.catch, dqn=tuned_dqn.catch, acer=tuned_acer.catch, pqn=tuned_pqn.catch)
 CATCH_MEMORY = _methods(
-    tuned_a3c.catch_memory, tuned_q.catch_memory, dqn=tuned_dqn.catch_memory, acer=tuned_acer.catch_memory
+    tuned_a3c.catch_memory,
+    tuned_q.catch_memory,
+    dqn=tuned_dqn.catch_memory,
+    acer=tuned_acer.catch_memory,
+    pqn=tuned_pqn.catch_memory,
 )
-CARTPOLE = _methods(tuned_a3c.cartpole, tuned_q.cartpole, dqn=tuned_dqn.cartpole, acer=tuned_acer.cartpole)
-ACROBOT = _methods(tuned_a3c.acrobot, tuned_q.acrobot, dqn=tuned_dqn.acrobot)
-LUNARLANDER = _methods(tuned_a3c.lunarlander, tuned_q.lunarlander, dqn=tuned_dqn.lunarlander)
-MINATAR = _methods(tuned_a3c.minatar, tuned_q.minatar, dqn=tuned_dqn.minatar, acer=tuned_acer.minatar)
+CARTPOLE = _methods(
+    tuned_a3c.cartpole, tuned_q.cartpole, dqn=tuned_dqn.cartpole, acer=tuned_acer.cartpole, pqn=tuned_pqn.cartpole
+)
+ACROBOT = _methods(tuned_a3c.acrobot, tuned_q.acrobot, dqn=tuned_dqn.acrobot, pqn=tuned_pqn.acrobot)
+LUNARLANDER = _methods(tuned_a3c.lunarlander, tuned_q.lunarlander, dqn=tuned_dqn.lunarlander, pqn=tuned_pqn.lunarlander)
+MINATAR = _methods(
+    tuned_a3c.minatar, tuned_q.minatar, dqn=tuned_dqn.minatar, acer=tuned_acer.minatar, pqn=tuned_pqn.minatar
+)
 PENDULUM = _methods(tuned_a3c.pendulum, acer=tuned_acer.pendulum)
-ATARI = _methods(tuned_a3c.atari, tuned_q.atari, dqn=tuned_dqn.atari)
-STATES = _methods(tuned_a3c.vectors, tuned_q.table, dqn=tuned_dqn.table)
-VECTORS = _methods(tuned_a3c.vectors, tuned_q.vectors, dqn=tuned_dqn.vectors)
-IMAGES = _methods(tuned_a3c.images, tuned_q.vectors, dqn=tuned_dqn.images)
+ATARI = _methods(tuned_a3c.atari, tuned_q.atari, dqn=tuned_dqn.atari, pqn=tuned_pqn.atari)
+STATES = _methods(tuned_a3c.vectors, tuned_q.table, dqn=tuned_dqn.table, pqn=tuned_pqn.vectors)
+VECTORS = _methods(tuned_a3c.vectors, tuned_q.vectors, dqn=tuned_dqn.vectors, pqn=tuned_pqn.vectors)
+IMAGES = _methods(tuned_a3c.images, tuned_q.vectors, dqn=tuned_dqn.images, pqn=tuned_pqn.images)
 
 
 def catch(environment: str, algorithm: str) -> Experiment:

@@ -66,6 +66,8 @@ def diverged(history: History) -> Iterator[Check]:
     advice = [lower_learning_rate(history), *clipped_rewards(history), *smaller_rewards(history)]
     if history.setting("target_interval"):
         advice.insert(1, Advice("target_interval", "higher", "a longer --target-interval"))
+    if history.setting("algorithm") == "pqn" and not history.setting("layer_norm"):
+        advice.insert(0, Advice("layer_norm", "other", "--layer-norm, without which PQN has nothing to keep it stable"))
     yield Check(NAME, "note", text, tuple(advice))
 
 
