@@ -182,6 +182,7 @@ class WorkerInfo:
     environments: int  # of this worker [B]
     number: int  # of this worker, counted from 0
     workers: int  # of the run, which share a memory's capacity
+    recurrent: bool = False  # whether its network has a recurrent core, as far as settings tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,8 @@ def items(made: ReplayMemory, number: int = 40) -> Iterator[Replayed]:
 @pytest.mark.parametrize("multi_step", [1, 3, 5])
 @pytest.mark.parametrize("prioritized", ["none", "proportional", "rank"])
 def test_transitions_are_those_that_were_taken(multi_step: int, prioritized: Any) -> None:
-    algorithm = DQN(
-        rollout_length=4, replay_capacity=48 * B, replay_start=8, multi_step=multi_step, prioritized=prioritized
-    )
+    settings: dict[str, Any] = {"rollout_length": 4, "replay_capacity": 48 * B, "replay_start": 8, "batch_size": 8}
+    algorithm = DQN(**settings, multi_step=multi_step, prioritized=prioritized)
     made, rollouts = memory(algorithm), list(played(40, 4))
     rewards, discounts, valid = (
         torch.cat([getattr(each, name) for each in rollouts]) for name in ("rewards", "discounts", "valid")
@@ -83,7 +82,7 @@ def test_transitions_are_those_that_were_taken(multi_step: int, prioritized: Any
         written = 4 * count
         if written < multi_step + 4:
             continue
-        for replayed in items(made, 3):
+        for replayed in items(made, 12):
             batch = replayed.rollout
             for item in range(len(replayed.weights)):
                 number = int(batch.observations["vector"][0, item, 0])
@@ -107,7 +106,7 @@ def test_transitions_are_those_that_were_taken(multi_step: int, prioritized: Any
 
 def test_sequences_are_as_they_were_acted() -> None:
     algorithm = DQN(
-        rollout_length=4, replay_capacity=64 * B, replay_start=8, batch_size=8, burn_in=3, sequence_length=6
+        rollout_length=4, replay_capacity=64 * B, replay_start=8, batch_size=4, burn_in=3, sequence_length=6
     )
     made, rollouts = memory(algorithm), list(played(40, 4, state=True))
     whole = {
@@ -121,7 +120,7 @@ def test_sequences_are_as_they_were_acted() -> None:
         for replayed in items(made, 2):
             batch, length = replayed.rollout, 9
             assert (len(batch.actions), replayed.burn_in) == (length, 3)
-            for item in range(8):
+            for item in range(4):
                 numbers = batch.observations["vector"][:, item, 0].long()
                 t, b = divmod(int(numbers[0]), 100)
                 assert t % 4 == 0
@@ -196,7 +195,7 @@ def test_a_saved_memory_goes_on_alike(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"replay_capacity": 100, "replay_start": 200}, "--replay-start 200 never comes"),
-        ({"replay_capacity": 16, "replay_start": 8}, "--batch-size 32 is larger"),
+        ({"replay_capacity": 16, "replay_start": 8}, "--batch-size 32 is larger .* give a smaller batch"),
         ({"multi_step": 0}, "--multi-step must be at least 1"),
         ({"replay_ratio": 0.0}, "--replay-ratio must be positive"),
         ({"priority_exponent": 2.0}, "must lie in"),
@@ -208,7 +207,36 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], words
         DQN(**settings)
 
 
-def test_a_capacity_without_room_for_an_item_is_refused() -> None:
-    made = memory(DQN(rollout_length=4, replay_capacity=32, replay_start=8, multi_step=20))
-    with pytest.raises(UserError, match="give at least 56"):
-        made.add(next(played(1, 4)))
+@pytest.mark.parametrize(
+    ("settings", "recurrent", "least"),
+    [
+        ({"multi_step": 20}, False, 28 * B),  # a transition, and two rollouts that are being collected
+        ({"batch_size": 38}, False, 20 * B),
+        ({"sequence_length": 10, "burn_in": 3}, True, 24 * B),
+        ({"sequence_length": 2, "burn_in": 0, "batch_size": 12}, True, 24 * B),
+    ],
+)
+def test_a_capacity_that_is_too_small_is_refused_with_one_that_is_not(
+    settings: dict[str, Any], recurrent: bool, least: int
+) -> None:
+    few: dict[str, Any] = {"rollout_length": 4, "replay_start": 8, "batch_size": 4, **settings}
+    worker = WorkerInfo(EnvironmentInfo("x", VECTOR, Discrete(7), 1, 1), B, 0, 1, recurrent)
+    small = DQN(**few, replay_capacity=least - 1)
+    for check in (lambda: small.memory_bytes(worker), lambda: memory(small).add(next(played(1, 4, recurrent)))):
+        with pytest.raises(UserError, match=f"give at least {least}, or fewer environments"):
+            check()
+    algorithm = DQN(**few, replay_capacity=least)
+    assert algorithm.memory_bytes(worker) > 0
+    made = memory(algorithm)
+    for rollout in played(20, 4, recurrent):
+        made.add(rollout)
+        if made.collected >= 40:
+            assert next(items(made)).weights.shape == (algorithm.batch_size,)
+
+
+def test_learning_waits_for_a_minibatch_whatever_the_start() -> None:
+    made = memory(DQN(rollout_length=4, replay_start=1, batch_size=32))
+    for rollout in played(20, 4):
+        made.add(rollout)
+        replayed = list(made.draw(None, torch.Generator().manual_seed(0), PROGRESS))  # type: ignore[arg-type]
+        assert bool(replayed) == (made.collected >= 32)

@@ -22,12 +22,12 @@ from asyncrl.memory.share_on_disk import SHARE
 from asyncrl.types import Rollout
 from tests.memory.test_replay import B, items, memory, played
 
-SMALL: dict[str, Any] = {"rollout_length": 4, "replay_capacity": 48 * B, "replay_start": 1, "save_replay": True}
+SMALL: dict[str, Any] = {"rollout_length": 4, "replay_capacity": 48 * B, "replay_start": 1, "batch_size": 4}
 KINDS: dict[str, dict[str, Any]] = {
     "uniform": {"multi_step": 3},
     "proportional": {"prioritized": "proportional"},
     "rank": {"prioritized": "rank"},
-    "sequences": {"burn_in": 2, "sequence_length": 4, "batch_size": 8, "prioritized": "proportional"},
+    "sequences": {"burn_in": 2, "sequence_length": 4, "batch_size": 1, "prioritized": "proportional"},
 }
 
 
@@ -38,7 +38,7 @@ def blocks_of_eight_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def share(**settings: Any) -> SavedReplayMemory:
-    made = memory(DQN(**{**SMALL, **settings}))
+    made = memory(DQN(**{**SMALL, **settings}, save_replay=True))
     assert isinstance(made, SavedReplayMemory)
     return made
 

@@ -116,7 +116,11 @@ class Algorithm(Protocol):
         return LatestRollout()
 
     def memory_bytes(self, worker: WorkerInfo) -> int:
-        """Room that one worker's memory takes when it is full, in bytes, if it is worth a check before the run."""
+        """Room that one worker's memory takes when it is full, in bytes, if it is worth a check before the run.
+
+        Raises:
+            UserError: The settings of the memory make no sense for so many environments.
+        """
         return 0
 
     def loss(self, networks: Networks, experience: Any) -> Loss:

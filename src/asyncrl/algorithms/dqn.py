@@ -50,7 +50,8 @@ class DQN(WithTargetNetwork):
     replay_capacity: int = 100_000
     """Number of steps that the replay memories of all workers keep together."""
     replay_start: int = 5_000
-    """Number of steps, over all workers, that are collected before learning begins."""
+    """Number of steps, over all workers, that are collected before learning begins. Each worker also waits for as many
+    steps as one minibatch has."""
     replay_ratio: float = searched(8.0, Around(4))
     """Number of replayed steps learned for each step taken. The papers have 8: 32 after every 4 steps."""
     batch_size: int = searched(32, Around(4))
@@ -82,7 +83,10 @@ class DQN(WithTargetNetwork):
                 "give a larger capacity or an earlier start"
             )
         if self.batch_size > self.replay_capacity:
-            raise UserError(f"--batch-size {self.batch_size} is larger than --replay-capacity {self.replay_capacity}")
+            raise UserError(
+                f"--batch-size {self.batch_size} is larger than --replay-capacity {self.replay_capacity}: "
+                "give a smaller batch or a larger capacity"
+            )
 
     def _rules(self, worker: WorkerInfo) -> ReplayRules:
         """What one worker replays."""
@@ -105,8 +109,14 @@ class DQN(WithTargetNetwork):
         return kind(self._rules(worker), self.rollout_length, worker)
 
     def memory_bytes(self, worker: WorkerInfo) -> int:
-        """Room that the worker's share takes when it is full."""
-        return self._rules(worker).memory_bytes(worker)
+        """Room that the worker's share takes when it is full.
+
+        Raises:
+            UserError: The share is too small.
+        """
+        rules = self._rules(worker)
+        rules.check(worker, self.rollout_length, worker.recurrent)
+        return rules.memory_bytes(worker)
 
     def loss(self, networks: Networks, experience: Replayed) -> Loss:
         """Half the weighted errors of a minibatch: summed over the steps of a sequence, averaged over the minibatch."""

@@ -40,6 +40,27 @@ class ReplayRules:
     priority_exponent: float = 0.0  # α
     importance_exponent: float = 1.0  # β at the start
 
+    def span(self, recurrent: bool) -> int:
+        """Rows that an item needs: a transition, or a sequence for a recurrent network."""
+        return self.burn_in + self.sequence_length if recurrent else self.multi_step
+
+    def check(self, worker: WorkerInfo, rollout_length: int, recurrent: bool) -> None:
+        """Makes sure that the capacity holds enough items, whole ones and as many as a minibatch.
+
+        Raises:
+            UserError: It does not.
+        """
+        rows, apart = self.capacity // worker.environments, rollout_length if recurrent else 1
+        whole = self.span(recurrent) + worker.environment.frame_stack - 1 + 2 * rollout_length
+        least = max(whole, -(-self.batch_size // worker.environments) * apart)
+        least = -(-least // rollout_length) * rollout_length
+        if rows < least:
+            everywhere = worker.environments * worker.workers
+            raise UserError(
+                f"--replay-capacity is too small for {everywhere} environments and a --batch-size of "
+                f"{self.batch_size}: give at least {least * everywhere}, or fewer environments"
+            )
+
     def memory_bytes(self, worker: WorkerInfo) -> int:
         """Room that a full memory takes, without recurrent states."""
         priorities = 0 if self.by_rank is None else 2 * 16 + 2 * 4  # sums, errors and their order
@@ -117,18 +138,11 @@ class ReplayMemory:
         Raises:
             UserError: The capacity is too small.
         """
-        rules, rows, environments = self.rules, self.steps.rows, self.worker.environments
-        self.recurrent = recurrent
-        if recurrent:
-            self.interval, self.span = self.rollout_length, rules.burn_in + rules.sequence_length
-        least = self.span + self.steps.overlap + 2 * self.rollout_length
-        if rows < least:
-            everywhere = environments * self.worker.workers
-            raise UserError(
-                f"--replay-capacity {rules.capacity * self.worker.workers} is too small for {everywhere} environments: "
-                f"give at least {least * everywhere}, or fewer environments"
-            )
-        room = rows // self.interval * environments
+        rules = self.rules
+        rules.check(self.worker, self.rollout_length, recurrent)
+        self.recurrent, self.span = recurrent, rules.span(recurrent)
+        self.interval = self.rollout_length if recurrent else 1
+        room = self.steps.rows // self.interval * self.worker.environments
         if rules.by_rank is None:
             self.selection = Uniform(room)
         else:
@@ -165,12 +179,12 @@ class ReplayMemory:
         return (numbers[:, None] * environments + np.arange(environments)).reshape(-1)
 
     def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Replayed]:
-        """As many minibatches as the replay ratio asks for; none before there are `start` steps."""
+        """As many minibatches as the replay ratio asks for; none before there are `start` steps, and one minibatch."""
         rules = self.rules
-        if self.collected < rules.start or self.selection.items == 0:
+        learned = rules.batch_size * (rules.sequence_length if self.recurrent else 1)
+        if self.collected < max(rules.start, learned) or self.selection.items == 0:
             self.owed = 0.0
             return
-        learned = rules.batch_size * (rules.sequence_length if self.recurrent else 1)
         while self.owed >= learned:
             self.owed -= learned
             places, weights = self.selection.draw(rules.batch_size, random, progress.fraction)

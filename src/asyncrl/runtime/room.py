@@ -9,9 +9,14 @@ from asyncrl.types import EnvironmentInfo, WorkerInfo
 
 
 def memory_bytes(experiment: Experiment, info: EnvironmentInfo) -> int:
-    """Bytes that the memories of all workers take when they are full; 0 without replay."""
-    workers = experiment.worker_count
-    return experiment.algorithm.memory_bytes(WorkerInfo(info, experiment.environment_count, 0, workers)) * workers
+    """Bytes that the memories of all workers take when they are full; 0 without replay.
+
+    Raises:
+        UserError: The settings of the memories make no sense for so many environments.
+    """
+    workers, recurrent = experiment.worker_count, experiment.network.memory != "none"
+    worker = WorkerInfo(info, experiment.environment_count, 0, workers, recurrent)
+    return experiment.algorithm.memory_bytes(worker) * workers
 
 
 def saves_replay(experiment: Experiment, info: EnvironmentInfo) -> bool:
