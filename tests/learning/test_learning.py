@@ -237,6 +237,7 @@ def test_cartpole(in_tmp: Path, algorithm: str, seed: int) -> None:
         ("LunarLander-v3", "a3c", 2_000_000, 200),
         ("LunarLander-v3", "nstep-q", 1_000_000, 150),
         ("Pendulum-v1", "a3c", 600_000, -200),
+        ("Pendulum-v1", "acer", 100_000, -200),
         ("InvertedPendulum-v5", "a3c", 500_000, 900),
         ("HalfCheetah-v5", "a3c", 1_000_000, 800),
         ("MinAtar/Breakout-v1", "nstep-q", 500_000, 3),

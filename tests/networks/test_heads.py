@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete, Space
 from torch import Tensor, nn
 
 from asyncrl.networks.assemble import Network
-from asyncrl.networks.heads import Head, policy_head
+from asyncrl.networks.heads import Head, PolicyHead, policy_head
 from asyncrl.settings import NetworkSettings
 from asyncrl.types import Rollout
 
@@ -65,3 +66,18 @@ def test_acting_computes_no_head_that_only_losses_need() -> None:
     assert {name: len(rows) for name, rows in network.unroll(rollout, final=False).items()} == dict.fromkeys(
         unrolled, T
     )
+
+
+@pytest.mark.parametrize("space", [Discrete(4), MultiDiscrete([2, 3]), Box(-1, 1, (2,), np.float32)])
+def test_divergences_of_policies_are_means_of_log_ratios_over_drawn_actions(space: Space[Any]) -> None:
+    random = torch.Generator().manual_seed(0)
+    head = cast(PolicyHead, policy_head(space).make(5))
+    with torch.no_grad():
+        one, other = (head(3 * torch.randn(5, generator=random)) for _ in range(2))  # type: ignore[operator]
+        other = one + 20 * (other - one) if isinstance(space, Discrete | MultiDiscrete) else 1.3 * one
+        many = one.expand(50_000, -1)
+        actions = head.sample(many, random)
+        ratios = head.log_probability(many, actions) - head.log_probability(other.expand_as(many), actions)
+    assert float(head.kl_divergence(one, other)) == pytest.approx(float(ratios.mean()), rel=0.05)
+    assert float(head.kl_divergence(one, other)) > 0.01
+    assert float(head.kl_divergence(one, one)) == 0
