@@ -3,10 +3,13 @@
 python benchmarks/peers.py ENV [--repeats 3] [--seconds 10] [options of 'asyncrl train']
 
 The plain loop (plain_loop.py) takes part for feed-forward A3C with `--envs-per-worker 1`. Stable-Baselines3 takes part
-if it is installed. A virtual environment of its own gives all of them the same versions of torch, gymnasium and ale-py:
+if it is installed: with its DQN where `--algorithm dqn` is measured, otherwise with its A2C and PPO. A virtual
+environment of its own gives all of them the same versions of torch, gymnasium and ale-py:
 
 python -m venv peers && peers/bin/pip install -e ".[classic-control,fast]" stable-baselines3 opencv-python-headless
 peers/bin/python benchmarks/peers.py ALE/Pong-v5
+peers/bin/python benchmarks/peers.py ALE/Pong-v5 --algorithm dqn --preset paper/dqn-2015 --replay-capacity 200k \\
+    --replay-start 2000 --workers 1 --envs-per-worker 1
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Protocol
 import plain_loop
 import psutil
 
+from asyncrl.algorithms.dqn import DQN
 from asyncrl.bench.case import Case
 from asyncrl.cli.bench import interrupted_by_sigterm, make_case
 from asyncrl.config import available_cores
@@ -32,7 +36,8 @@ from asyncrl.errors import RunError, UserError
 STABLE_BASELINES = "stable-baselines3"
 ALGORITHMS = ("a2c", "ppo")
 VECTORS = ("dummy", "subprocess")
-ENVIRONMENTS = 16
+ENVIRONMENTS = {"a2c": (16,), "ppo": (16,), "dqn": (1, 8)}
+"""Numbers of environments that are tried; the paper's DQN has one."""
 SIMPLE = ("Catch-", "CartPole-", "Acrobot-", "MountainCar-", "MountainCarContinuous-", "Pendulum-")
 """Environments that both packages train on without preprocessing, besides the games of ALE."""
 
@@ -71,7 +76,7 @@ class StableBaselines:
     name: str = ""
     setting: str = ""
     speeds: list[float] = field(default_factory=list)
-    best: tuple[str, int] | None = None  # kind of vector and threads
+    best: tuple[str, int, int] | None = None  # kind of vector, threads and environments
 
     def __post_init__(self) -> None:
         self.name = f"{STABLE_BASELINES} {metadata.version(STABLE_BASELINES)} {self.algorithm}"
@@ -80,15 +85,20 @@ class StableBaselines:
         if self.best is not None:
             self.speeds.append(self._speed(seconds, *self.best))
             return
-        settings = [(vector, threads) for vector in VECTORS for threads in sorted({1, available_cores()})]
+        settings = [
+            (vector, threads, environments)
+            for environments in ENVIRONMENTS[self.algorithm]
+            for vector in (VECTORS if environments > 1 else VECTORS[:1])
+            for threads in sorted({1, available_cores()})
+        ]
         found = {setting: self._speed(seconds, *setting) for setting in settings}
         self.best = max(found, key=lambda setting: found[setting])
-        self.setting = f"{ENVIRONMENTS} environments, {self.best[0]} vector, {self.best[1]} threads"
+        self.setting = f"{self.best[2]} environments, {self.best[0]} vector, {self.best[1]} threads"
         self.speeds.append(found[self.best])
 
-    def _speed(self, seconds: float, vector: str, threads: int) -> float:
+    def _speed(self, seconds: float, vector: str, threads: int, environments: int) -> float:
         script = Path(__file__).with_name("stable_baselines.py")
-        values = self.algorithm, self.environment, str(seconds), vector, str(threads), str(ENVIRONMENTS)
+        values = self.algorithm, self.environment, str(seconds), vector, str(threads), str(environments)
         pipe = subprocess.PIPE
         process = psutil.Popen([sys.executable, str(script), *values], stdout=pipe, stderr=pipe, text=True)
         try:
@@ -100,7 +110,8 @@ class StableBaselines:
         if process.returncode:
             raise RunError(f"{self.name} failed:\n{errors.strip()[-2000:]}")
         speed = float(output.split()[-1])
-        say(f"{self.name}, {vector} vector, {threads} threads: {speed:,.0f} steps/s")
+        setting = f"{environments} environments, {vector} vector, {threads} threads"
+        say(f"{self.name}, {setting}: {speed:,.0f} steps/s")
         return speed
 
 
@@ -135,7 +146,8 @@ def find_peers(case: Case) -> list[Peer]:
     elif util.find_spec("stable_baselines3") is None:
         say(f"{STABLE_BASELINES} is not installed ('python benchmarks/peers.py --help' says how)")
     else:
-        peers += [StableBaselines(algorithm, case.info.id) for algorithm in ALGORITHMS]
+        names = ("dqn",) if isinstance(case.experiment.algorithm, DQN) else ALGORITHMS
+        peers += [StableBaselines(algorithm, case.info.id) for algorithm in names]
     if not peers:
         raise UserError("no peer can do this: for the plain loop use --algorithm a3c --envs-per-worker 1")
     return peers

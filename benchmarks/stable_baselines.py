@@ -19,13 +19,15 @@ import asyncrl.envs  # noqa: F401  (registers Catch)
 gymnasium.register_envs(ale_py)  # here, because the processes that step environments import this file too
 WARM_UP = 2.0
 """Seconds of training before the measurement starts."""
+LEARNS_AFTER = 2_000
+"""Steps before the measurement starts; DQN learns from then on."""
 
 
 def main() -> None:
     algorithm, environment, seconds, vector, threads, number = sys.argv[1:]
 
     import torch
-    from stable_baselines3 import A2C, PPO
+    from stable_baselines3 import A2C, DQN, PPO
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Clock(BaseCallback):  # type: ignore[misc]
@@ -35,7 +37,7 @@ def main() -> None:
 
         def _on_rollout_start(self) -> None:  # after whole rollouts and updates
             now = time.perf_counter()
-            if not self.began and self.num_timesteps > 0 and now - self.started > WARM_UP:
+            if not self.began and self.num_timesteps > LEARNS_AFTER and now - self.started > WARM_UP:
                 self.began, self.steps_before = now, self.num_timesteps
             elif self.began and now - self.began > float(seconds):
                 self.speed = (self.num_timesteps - self.steps_before) / (now - self.began)
@@ -48,6 +50,21 @@ def main() -> None:
     environments, policy = make_environments(environment, int(number), vector)
     if algorithm == "a2c":
         model: Any = A2C(policy, environments, device="cpu", seed=0)
+    elif algorithm == "dqn":  # 32 replayed steps after every 4 steps of an environment, as in the paper
+        model = DQN(
+            policy,
+            environments,
+            buffer_size=200_000,
+            learning_starts=LEARNS_AFTER,
+            batch_size=32,
+            train_freq=4,
+            gradient_steps=int(number),
+            target_update_interval=10_000,
+            optimize_memory_usage=True,
+            replay_buffer_kwargs={"handle_timeout_termination": False},  # which excludes the smaller memory
+            device="cpu",
+            seed=0,
+        )
     else:  # the settings for Atari in its collection of tuned settings
         model = PPO(policy, environments, n_steps=128, n_epochs=4, batch_size=256, device="cpu", seed=0)
     clock = Clock()

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from asyncrl.algorithms.a3c import A3C
     from asyncrl.algorithms.acer import ACER
     from asyncrl.algorithms.dqn import DQN
+    from asyncrl.algorithms.impala import IMPALA
     from asyncrl.algorithms.nstep_q import NStepQ
     from asyncrl.algorithms.onestep_q import OneStepQ
+    from asyncrl.algorithms.ppo import PPO
     from asyncrl.algorithms.pqn import PQN
     from asyncrl.algorithms.sarsa import Sarsa
     from asyncrl.api import train
@@ -26,9 +28,11 @@ _HOMES = {
     "A3C": "algorithms.a3c",
     "ACER": "algorithms.acer",
     "DQN": "algorithms.dqn",
+    "IMPALA": "algorithms.impala",
     "NStepQ": "algorithms.nstep_q",
     "OneStepQ": "algorithms.onestep_q",
     "PQN": "algorithms.pqn",
+    "PPO": "algorithms.ppo",
     "Sarsa": "algorithms.sarsa",
     "Agent": "runtime.agent",
     "Callback": "callbacks",
@@ -44,6 +48,8 @@ __all__ = [
     "A3C",
     "ACER",
     "DQN",
+    "IMPALA",
+    "PPO",
     "PQN",
     "Agent",
     "Callback",

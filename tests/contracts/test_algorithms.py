@@ -46,9 +46,16 @@ SETTINGS: dict[str, Settings] = {
     "dqn": REPLAY,
     "acer": {"rollout_length": T},
     "pqn": {"epochs": 1, "minibatches": 1},
+    "ppo": {"epochs": 1, "minibatches": 1},
+    "impala": {"epochs": 1},
 }
 """Settings that algorithms need here."""
-SPACES: dict[str, tuple[str, ...]] = {"a3c": tuple(ACTIONS), "acer": ("discrete", "box")}
+SPACES: dict[str, tuple[str, ...]] = {
+    "a3c": tuple(ACTIONS),
+    "acer": ("discrete", "box"),
+    "ppo": tuple(ACTIONS),
+    "impala": tuple(ACTIONS),
+}
 """Kinds of actions that algorithms can have beside discrete ones."""
 VARIANTS: dict[str, Settings] = {"double": {"double": True}, "dueling": {"dueling": True}}
 

@@ -26,6 +26,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("a3c", "discrete", {}),
     ("a3c", "multi-discrete", {}),
     ("acer", "discrete", {"rollout_length": T}),
+    ("ppo", "multi-discrete", {"epochs": 1, "minibatches": 1}),
+    ("impala", "discrete", {"epochs": 1}),
     *[(name, "discrete", {}) for name in VALUE_BASED],
     *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
     ("pqn", "discrete", {"epochs": 1, "minibatches": 1}),

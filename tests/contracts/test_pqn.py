@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from asyncrl.algorithms.pqn import Minibatch
 from asyncrl.errors import UserError
+from asyncrl.memory.shuffled import Minibatch
 from asyncrl.networks.assemble import Networks
 from asyncrl.types import Progress, Rollout, WorkerInfo
 from tests.contracts.test_algorithms import INFO, B, T, rollout, setup
@@ -55,7 +55,7 @@ def test_targets_are_lambda_returns_of_the_best_actions_values(memory: str, deca
         best = networks.online(data.observations, data.state, data.first)[0]["q"].amax(-1)  # [T+1, B]
     (batch,) = drawn(algorithm, networks, data)
     expected = [literal_target(data, best, t, b, decay) for t in range(T) for b in range(B) if data.valid[t, b]]
-    assert sorted(batch.targets[batch.valid].tolist()) == pytest.approx(sorted(expected), abs=1e-5)
+    assert sorted(batch.constants["targets"][batch.valid].tolist()) == pytest.approx(sorted(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize(("memory", "steps"), [("none", T * B - len(ENDS)), ("lstm", T * B)])
@@ -64,7 +64,7 @@ def test_the_loss_is_half_the_mean_squared_error(memory: str, steps: int) -> Non
     (batch,) = drawn(algorithm, networks, data)
     with torch.no_grad():
         values = networks.online(batch.observations, batch.state, batch.first)[0]["q"]
-        errors = (values.gather(-1, batch.actions[..., None]).squeeze(-1) - batch.targets).square()
+        errors = (values.gather(-1, batch.actions[..., None]).squeeze(-1) - batch.constants["targets"]).square()
         loss = algorithm.loss(networks, batch).total
     assert float(loss) == pytest.approx(float(errors[batch.valid].sum()) / 2 / steps, rel=1e-4)
 
@@ -112,11 +112,11 @@ def test_targets_stay_those_of_the_parameters_that_acted() -> None:
     memory = algorithm.make_memory(WorkerInfo(INFO, B, 0, 1))
     memory.add(data)
     batches = memory.draw(networks, torch.Generator(), Progress(0, 1000))
-    one = next(batches).targets.sort().values
+    one = next(batches).constants["targets"].sort().values
     with torch.no_grad():
         for parameter in networks.online.parameters():
             parameter.add_(1.0)
-    assert torch.equal(next(batches).targets.sort().values, one)
+    assert torch.equal(next(batches).constants["targets"].sort().values, one)
 
 
 def test_a_rollout_of_dummy_steps_is_not_learned() -> None:

@@ -235,3 +235,19 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
     torch.testing.assert_close(total.deviation, vectors.double().std(0, correction=0), rtol=1e-6, atol=1e-9)
     assert (nothing + nothing).deviation.tolist() == [1, 1, 1]
     torch.testing.assert_close((nothing + total).mean, total.mean)
+
+
+def test_a_probability_that_has_moved_far_enough_gets_no_gradient() -> None:
+    ratios = torch.tensor([0.5, 0.5, 1.0, 1.0, 1.5, 1.5], requires_grad=True)
+    advantages = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    loss = policy_gradient.clipped_surrogate(ratios, advantages, 0.2)
+    assert loss.tolist() == pytest.approx([-0.5, 0.8, -1.0, 1.0, -1.2, 1.5])
+    (gradient,) = torch.autograd.grad(loss.sum(), [ratios])
+    assert gradient.tolist() == [-1.0, 0.0, -1.0, 1.0, 0.0, 1.0]
+
+
+def test_advantages_are_normalised_over_valid_steps() -> None:
+    advantages, valid = torch.tensor([[1.0, 5.0], [3.0, 1e6]]), torch.tensor([[True, True], [True, False]])
+    found = policy_gradient.normalized(advantages, valid)
+    assert found[valid].tolist() == pytest.approx([-1.0, 1.0, 0.0])
+    assert policy_gradient.normalized(advantages[:1, :1], valid[:1, :1]).tolist() == [[1.0]]

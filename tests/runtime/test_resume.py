@@ -108,6 +108,7 @@ CASES: dict[str, dict[str, Any]] = {
         "save_replay": True,
         "steps": 1000,
     },
+    "repeated rollouts": {"algorithm": "impala"},
     "on policy alone": {"algorithm": "acer", "replay_ratio": 0.0},
     "shuffled rollouts": {"algorithm": "pqn", "optimizer": "shared-radam", "exploration_persistence": 0.5},
     "shuffled sequences": {"algorithm": "pqn", "memory": "lstm", "epochs": 2, "minibatches": 2},

@@ -4,8 +4,10 @@ from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.algorithms.dqn import DQN
+from asyncrl.algorithms.impala import IMPALA
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.algorithms.onestep_q import OneStepQ
+from asyncrl.algorithms.ppo import PPO
 from asyncrl.algorithms.pqn import PQN
 from asyncrl.algorithms.sarsa import Sarsa
 from asyncrl.algorithms.value_based import ValueBased
@@ -14,7 +16,15 @@ from asyncrl.importing import import_object, path_of
 
 VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneStepQ, "sarsa": Sarsa}
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"a3c": A3C, **VALUE_BASED, "dqn": DQN, "acer": ACER, "pqn": PQN}
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "a3c": A3C,
+    **VALUE_BASED,
+    "dqn": DQN,
+    "acer": ACER,
+    "pqn": PQN,
+    "ppo": PPO,
+    "impala": IMPALA,
+}
 
 
 def algorithm_class(name: str) -> type[Algorithm]:

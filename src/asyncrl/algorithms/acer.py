@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gymnasium.spaces import Box, Discrete
 
 from asyncrl import functional as F
+from asyncrl.algorithms.actor_critic import policy_of
 from asyncrl.algorithms.base import DISCOUNTS, Algorithm, TargetUpdate, Towards, check_rollouts, reduce, statistics
 from asyncrl.errors import UserError
 from asyncrl.memory.trajectories import SavedTrajectoryMemory, Trajectories, TrajectoryMemory, TrajectoryRules
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncrl.algorithms.critics import Criticism
     from asyncrl.networks.assemble import Network, Networks
-    from asyncrl.networks.heads import Head, PolicyHead
+    from asyncrl.networks.heads import Head
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,11 @@ class ACER(Algorithm):
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """Actions drawn from the policy."""
-        return _policy(network).sample(outputs["policy"], random)
+        return policy_of(network).sample(outputs["policy"], random)
 
     def act_greedily(self, network: Network, outputs: Outputs) -> Tensor:
         """The policy's most probable actions."""
-        return _policy(network).mode(outputs["policy"])
+        return policy_of(network).mode(outputs["policy"])
 
     def _rules(self, worker: WorkerInfo) -> TrajectoryRules:
         """What one worker replays."""
@@ -165,7 +166,7 @@ class ACER(Algorithm):
 
         rollout, outputs = experience.rollout, networks.online.unroll(experience.rollout)  # [T+1, B, ...]
         policy, criticism = outputs["policy"][:-1], criticise(networks.online, outputs, experience)
-        ratios = ratios_of(_policy(networks.online), policy, rollout, rollout.actions)  # [T, B]
+        ratios = ratios_of(policy_of(networks.online), policy, rollout, rollout.actions)  # [T, B]
         targets, returns = self._targets(rollout, criticism, ratios)
 
         direction, shown = self._direction(networks, rollout, policy.detach(), criticism, ratios, returns)
@@ -222,7 +223,7 @@ class ACER(Algorithm):
 
         from asyncrl.algorithms.critics import bias_correction
 
-        head, policy = _policy(networks.online), policy.requires_grad_()
+        head, policy = policy_of(networks.online), policy.requires_grad_()
         weights = F.off_policy.truncated_weights(ratios, self.truncation)
         advantages = weights * (returns - criticism.values[:-1])
         log_probabilities = head.log_probability(policy, rollout.actions)
@@ -244,7 +245,3 @@ class ACER(Algorithm):
         step = F.off_policy.trust_region(gradient, towards, self.trust_region_limit)
         limited = (step != gradient).any(-1).to(torch.float32)
         return step, {**shown, "policy_divergence": divergence, "limited_steps": limited}
-
-
-def _policy(network: Network) -> PolicyHead:
-    return cast("PolicyHead", network.heads["policy"])

@@ -2,95 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asyncrl import functional as F
 from asyncrl.algorithms.base import reduce, statistics
 from asyncrl.algorithms.epsilon_greedy import ActionValues
 from asyncrl.errors import UserError
-from asyncrl.memory.latest import LatestRollout
+from asyncrl.memory.shuffled import Constants, Minibatch, ShuffledRollout
 from asyncrl.search_ranges import Around, OneOf, ShareOfSteps, searched
-from asyncrl.tree import tree_map
-from asyncrl.types import Loss, Progress, Rollout, State, WorkerInfo
+from asyncrl.types import Loss, Rollout, WorkerInfo
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
     from asyncrl.networks.assemble import Networks
-
-
-@dataclass(frozen=True, slots=True)
-class Minibatch:
-    """Part of a rollout, with its targets.
-
-    For feed-forward networks it is N single steps, and T is 1. For recurrent networks it is the whole rollout of N
-    environments.
-    """
-
-    observations: Any  # [T, N, ...], or that for each key
-    actions: Tensor  # [T, N]
-    targets: Tensor  # of Q [T, N]
-    valid: Tensor  # [T, N] bool, false on dummy steps
-    first: Tensor  # [T, N] bool
-    state: State  # recurrent state before the observations, each [N, H]
-
-    def in_one_row(self) -> Minibatch:
-        """The same T · N steps as N single ones, without a recurrent state."""
-        return self._changed(lambda rows: rows.reshape(1, -1, *rows.shape[2:]), ())
-
-    def columns(self, places: Tensor) -> Minibatch:
-        """Some of the N columns."""
-        return self._changed(lambda rows: rows.index_select(1, places), tuple(part[places] for part in self.state))
-
-    def _changed(self, change: Callable[[Tensor], Tensor], state: State) -> Minibatch:
-        return Minibatch(
-            observations=tree_map(change, self.observations),
-            actions=change(self.actions),
-            targets=change(self.targets),
-            valid=change(self.valid),
-            first=change(self.first),
-            state=state,
-        )
-
-
-class ShuffledRollout(LatestRollout):
-    """The latest rollout in random minibatches, several times over.
-
-    Args:
-        epochs: How many times.
-        minibatches: Into how many parts; there are fewer if there are fewer steps, or environments if it is recurrent.
-        decay: λ of the targets.
-    """
-
-    def __init__(self, epochs: int, minibatches: int, decay: float) -> None:
-        self.epochs, self.minibatches, self.decay = epochs, minibatches, decay
-
-    def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Minibatch]:
-        """The minibatches of all epochs. All targets come from the parameters θ' that acted."""
-        import torch
-
-        assert self.rollout is not None
-        part = self._with_targets(self.rollout, networks)
-        if not part.state:
-            part = part.in_one_row()
-        places = part.valid.any(0).nonzero().squeeze(-1)  # of columns with anything to learn from
-        for _ in range(self.epochs if len(places) else 0):
-            shuffled = places[torch.randperm(len(places), generator=random)]
-            for chosen in shuffled.tensor_split(min(self.minibatches, len(places))):
-                yield part.columns(chosen)
-
-    def _with_targets(self, rollout: Rollout, networks: Networks) -> Minibatch:
-        """All steps of a rollout, with their λ-returns."""
-        import torch
-
-        with torch.no_grad():
-            best = networks.online.unroll(rollout)["q"].amax(-1)  # max_a Q(s, a; θ') [T+1, B]
-        targets = F.returns.lambda_returns(rollout.rewards, rollout.discounts, best, rollout.valid, self.decay)
-        observations = tree_map(lambda rows: rows[:-1], rollout.observations)
-        return Minibatch(observations, rollout.actions, targets, rollout.valid, rollout.first[:-1], rollout.state)
 
 
 @dataclass(frozen=True)
@@ -128,15 +52,22 @@ class PQN(ActionValues):
 
     def make_memory(self, worker: WorkerInfo) -> ShuffledRollout:
         """The latest rollout, in minibatches."""
-        return ShuffledRollout(self.epochs, self.minibatches, self.q_lambda)
+        return ShuffledRollout(self.epochs, self.minibatches, self._constants)
+
+    def _constants(self, rollout: Rollout, networks: Networks) -> Constants:
+        """The λ-returns [T, B], by the parameters θ' that acted."""
+        best = networks.online.unroll(rollout)["q"].amax(-1)  # max_a Q(s, a; θ') [T+1, B]
+        return {
+            "targets": F.returns.lambda_returns(rollout.rewards, rollout.discounts, best, rollout.valid, self.q_lambda)
+        }
 
     def loss(self, networks: Networks, experience: Minibatch) -> Loss:
         """Half the mean squared error of a minibatch."""
-        batch = experience
+        batch, targets = experience, experience.constants["targets"]
         outputs, _ = networks.online(batch.observations, batch.state, batch.first)
         chosen = F.value_learning.taken(outputs["q"], batch.actions)  # [T, N]
-        errors = F.value_learning.squared_error(chosen, batch.targets)
+        errors = F.value_learning.squared_error(chosen, targets)
         return Loss(
             total=reduce(errors, batch.valid) / (2 * len(batch.actions)),
-            statistics=statistics(batch.valid, chosen, batch.targets, {"value_loss": errors}),
+            statistics=statistics(batch.valid, chosen, targets, {"value_loss": errors}),
         )

@@ -70,7 +70,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset("tuned/lunarlander", tuned.lunarlander, tuple(tuned.LUNARLANDER), ("LunarLander-*",)),
     Preset("tuned/minatar", tuned.minatar, tuple(tuned.MINATAR), ("MinAtar/*",)),
     Preset("tuned/pendulum", tuned.pendulum, tuple(tuned.PENDULUM), ("Pendulum-*",)),
-    Preset("tuned/mujoco", tuned.mujoco, ("a3c",), tuned.MUJOCO),
+    Preset("tuned/mujoco", tuned.mujoco, tuple(tuned.MUJOCO_TASKS), tuned.MUJOCO),
     Preset("tuned/atari", tuned.atari, tuple(tuned.ATARI), ("ALE/*", "*NoFrameskip-v*")),
     Preset("tuned/default", tuned.default, tuple(tuned.VECTORS), ("*",), by_kind=True),
     Preset("paper/atari-57-ff", paper.atari_57_ff, ("a3c",), ()),

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
+from types import ModuleType
+from typing import Any
 
 from asyncrl.algorithms import VALUE_BASED
+from asyncrl.algorithms.actor_critic import ActorCritic
+from asyncrl.algorithms.impala import IMPALA
 from asyncrl.config import Experiment
-from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_pqn, tuned_q
+from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_ppo, tuned_pqn, tuned_q
 from asyncrl.types import Kind
 
 MUJOCO = tuple(
@@ -27,49 +32,51 @@ MUJOCO = tuple(
     )
 )
 
+FAMILIES = {"dqn": tuned_dqn, "pqn": tuned_pqn, "ppo": tuned_ppo, "acer": tuned_acer}
+"""The files of the families that have one algorithm, by its name."""
+
 Make = Callable[[str], Experiment]
 """Makes the experiment for an environment's id."""
 
 
-def _methods(a3c: Make, value_based: Callable[[str, str], Experiment] | None = None, **others: Make) -> dict[str, Make]:
-    """What makes the experiment of each algorithm, by its name; the first one is the default.
+def _methods(task: str, otherwise: str = "") -> dict[str, Make]:
+    """What makes the experiment of each algorithm that has settings for a task, by its name; A3C is the default.
 
     Args:
-        a3c: Of A3C.
-        value_based: Of the methods in `VALUE_BASED`, whose name is its second argument.
-        **others: Of other algorithms, by their names.
+        task: Name of the functions in the families' files.
+        otherwise: Name of the function that a family without one of that name uses.
     """
-    makes = {"a3c": a3c}
+
+    def found(family: ModuleType) -> Any:
+        return getattr(family, task, None) or getattr(family, otherwise, None)
+
+    a3c, value_based = found(tuned_a3c), found(tuned_q)
+    makes: dict[str, Make] = {"a3c": a3c}
     if value_based is not None:
-        makes |= {name: partial(_named, value_based, name) for name in VALUE_BASED}
-    return {**makes, **others}
+        makes |= {name: partial(value_based, algorithm=name) for name in VALUE_BASED}
+    makes |= {name: found(family) for name, family in FAMILIES.items() if found(family) is not None}
+    return {**makes, "impala": partial(_impala, a3c)}
 
 
-def _named(make: Callable[[str, str], Experiment], algorithm: str, environment: str) -> Experiment:
-    return make(environment, algorithm)
+def _impala(a3c: Make, environment: str) -> Experiment:
+    """A3C's settings, with each rollout learned as often as IMPALA does."""
+    experiment = a3c(environment)
+    shared = {field.name: getattr(experiment.algorithm, field.name) for field in fields(ActorCritic)}
+    return replace(experiment, algorithm=IMPALA(**shared))
 
 
-CATCH = _methods(tuned_a3c.catch, tuned_q.catch, dqn=tuned_dqn.catch, acer=tuned_acer.catch, pqn=tuned_pqn.catch)
-CATCH_MEMORY = _methods(
-    tuned_a3c.catch_memory,
-    tuned_q.catch_memory,
-    dqn=tuned_dqn.catch_memory,
-    acer=tuned_acer.catch_memory,
-    pqn=tuned_pqn.catch_memory,
-)
-CARTPOLE = _methods(
-    tuned_a3c.cartpole, tuned_q.cartpole, dqn=tuned_dqn.cartpole, acer=tuned_acer.cartpole, pqn=tuned_pqn.cartpole
-)
-ACROBOT = _methods(tuned_a3c.acrobot, tuned_q.acrobot, dqn=tuned_dqn.acrobot, pqn=tuned_pqn.acrobot)
-LUNARLANDER = _methods(tuned_a3c.lunarlander, tuned_q.lunarlander, dqn=tuned_dqn.lunarlander, pqn=tuned_pqn.lunarlander)
-MINATAR = _methods(
-    tuned_a3c.minatar, tuned_q.minatar, dqn=tuned_dqn.minatar, acer=tuned_acer.minatar, pqn=tuned_pqn.minatar
-)
-PENDULUM = _methods(tuned_a3c.pendulum, acer=tuned_acer.pendulum)
-ATARI = _methods(tuned_a3c.atari, tuned_q.atari, dqn=tuned_dqn.atari, pqn=tuned_pqn.atari)
-STATES = _methods(tuned_a3c.vectors, tuned_q.table, dqn=tuned_dqn.table, pqn=tuned_pqn.vectors)
-VECTORS = _methods(tuned_a3c.vectors, tuned_q.vectors, dqn=tuned_dqn.vectors, pqn=tuned_pqn.vectors)
-IMAGES = _methods(tuned_a3c.images, tuned_q.vectors, dqn=tuned_dqn.images, pqn=tuned_pqn.images)
+CATCH = _methods("catch")
+CATCH_MEMORY = _methods("catch_memory")
+CARTPOLE = _methods("cartpole")
+ACROBOT = _methods("acrobot")
+LUNARLANDER = _methods("lunarlander")
+MINATAR = _methods("minatar")
+PENDULUM = _methods("pendulum")
+MUJOCO_TASKS = _methods("mujoco")
+ATARI = _methods("atari")
+STATES = _methods("table", "vectors")
+VECTORS = _methods("vectors")
+IMAGES = _methods("images", "vectors")
 
 
 def catch(environment: str, algorithm: str) -> Experiment:
@@ -109,7 +116,7 @@ def pendulum(environment: str, algorithm: str) -> Experiment:
 
 def mujoco(environment: str, algorithm: str) -> Experiment:
     """MuJoCo tasks with state vectors: a feed-forward network with normalised observations."""
-    return tuned_a3c.mujoco(environment)
+    return MUJOCO_TASKS[algorithm](environment)
 
 
 def atari(environment: str, algorithm: str) -> Experiment:
@@ -137,6 +144,6 @@ def default(environment: str, algorithm: str | None, kind: Kind) -> Experiment:
 
 def _algorithm_for(kind: Kind) -> str:
     """The algorithm that suits a kind of environment."""
-    if kind.actions != "discrete" or kind.observations == "images":
+    if kind.observations == "images":
         return "a3c"
-    return "onestep-q"
+    return "onestep-q" if kind.actions == "discrete" else "ppo"
