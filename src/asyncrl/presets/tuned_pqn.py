@@ -45,7 +45,7 @@ def acrobot(environment: str) -> Experiment:
 
 def lunarlander(environment: str) -> Experiment:
     """LunarLander-v3, which counts as solved at a mean return of 200."""
-    return _vectors(environment, final_epsilons=(0.01,), exploration_steps=300_000, steps=1_000_000)
+    return _vectors(environment, final_epsilons=(0.01,), exploration_steps=300_000, steps=500_000)
 
 
 def minatar(environment: str) -> Experiment:
@@ -65,7 +65,7 @@ def vectors(environment: str) -> Experiment:
         final_epsilons=(0.01, 0.1, 0.3),
         exploration_steps=200_000,
         exploration_persistence=0.9,
-        steps=1_000_000,
+        steps=500_000,
     )
 
 
