@@ -234,6 +234,15 @@ def test_pqn_whose_values_diverge_is_told_of_layers_and_of_no_target_network(tmp
     assert "--layer-norm" not in advised(tmp_path / "normalised", "value")
 
 
+def test_a_method_that_learns_several_times_from_a_rollout_may_do_so_less_often(tmp_path: Path) -> None:
+    shares = {"share_environment": 0.2, "share_learn": 0.5, "share_update": 0.2}
+    written(tmp_path / "pqn", {}, **shares, algorithm="pqn")
+    assert advised(tmp_path / "pqn", "learn").startswith("fewer --epochs; ")
+    assert advised(tmp_path / "pqn", "update").startswith("fewer --minibatches; ")
+    written(tmp_path / "a3c", {}, **shares)
+    assert "fewer --" not in advised(tmp_path / "a3c", "learn") + advised(tmp_path / "a3c", "update")
+
+
 @pytest.mark.parametrize(("ended_by", "option"), [("steps", "--steps 2000000"), ("time", "--until-seconds 2000")])
 def test_a_run_that_still_rises_needs_more_of_what_was_over(tmp_path: Path, ended_by: str, option: str) -> None:
     written(tmp_path, {"ended_by": ended_by}, return_mean=RISE)  # of 1,000 seconds

@@ -18,7 +18,7 @@ LARGE = {"act": 0.3, "learn": 0.45, "update": 0.12, "other": 0.15}
 HINTS = {
     "act": "one forward pass chooses the actions of all environments of a worker",
     "learn": "this is the network's arithmetic",
-    "update": "each rollout ends with an update of all parameters",
+    "update": "each update changes all parameters",
     "other": "each step has a cost that does not depend on the number of environments",
 }
 """What takes the time in a phase."""
@@ -28,6 +28,8 @@ REMEDIES = {
     "update": (Advice("rollout_length", "higher", "a longer --rollout-length"), MORE_ENVIRONMENTS),
     "other": (MORE_ENVIRONMENTS,),
 }
+REPEATED = {"learn": ("epochs", "fewer --epochs"), "update": ("minibatches", "fewer --minibatches")}
+"""Of methods that learn several times from a rollout: the setting that says how often, and the remedy."""
 SLOWER = 3.0
 """A run has slowed down if it was this many times as fast before. The speed of shared machines drifts by a factor of
 two within an hour."""
@@ -50,7 +52,16 @@ def where_time_goes(history: History) -> Iterator[Check]:
     yield Check(TIME, "good", text)
     for phase, share in shares.items():
         if environment < NEAR and share >= LARGE.get(phase, 1.0):
-            yield Check(phase, "note", f"{share:.0%} of the workers' time: {HINTS[phase]}", REMEDIES[phase])
+            text = f"{share:.0%} of the workers' time: {HINTS[phase]}"
+            yield Check(phase, "note", text, (*_less_often(history, phase), *REMEDIES[phase]))
+
+
+def _less_often(history: History, phase: str) -> Iterator[Advice]:
+    """The advice to learn less often from a rollout, where a method learns from it several times."""
+    if phase in REPEATED:
+        setting, text = REPEATED[phase]
+        if history.number(setting, 1) > 1:
+            yield Advice(setting, "lower", text)
 
 
 def more_workers_than_cores(history: History) -> Iterator[Check]:
