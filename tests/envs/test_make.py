@@ -26,7 +26,7 @@ from asyncrl.envs.make import describe, frame_stack, frames_per_step, make_envir
 from asyncrl.envs.observations import observation_codec
 from asyncrl.errors import UserError
 from asyncrl.installing import install_command
-from asyncrl.networks.torso import channels_last
+from asyncrl.networks.images import channels_last
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.rollout_buffer import RolloutRules
 from asyncrl.types import Decision

@@ -14,8 +14,9 @@ from asyncrl.errors import UserError
 from asyncrl.functional.moments import moments_of
 from asyncrl.networks.assemble import Network, flatten_parameters
 from asyncrl.networks.heads import ActionValueHead, Head, ValueHead, policy_head
+from asyncrl.networks.images import channels_last, image_shape
 from asyncrl.networks.normalization import Normalizer
-from asyncrl.networks.torso import ImageTorso, VectorTorso, channels_last, image_shape, make_torso
+from asyncrl.networks.torso import ImageTorso, VectorTorso, make_torso
 from asyncrl.runtime.networks import make_network
 from asyncrl.settings import NetworkSettings
 from asyncrl.types import EnvironmentInfo

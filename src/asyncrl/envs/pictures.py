@@ -14,7 +14,7 @@ from PIL import Image
 from asyncrl.config import Experiment
 from asyncrl.envs.observations import leaves, map_parts, map_space
 from asyncrl.errors import UserError
-from asyncrl.networks.torso import image_shape, is_image
+from asyncrl.networks.images import image_shape, is_image
 
 GREY = np.array([0.2125, 0.7154, 0.0721], np.float32)
 """Weights of red, green and blue, those of Gymnasium's `GrayscaleObservation`."""

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 from numpy.typing import NDArray
 
+from asyncrl.networks.images import channels_last, is_image
 from asyncrl.tree import tree_map
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ class _Stacks:
     """
 
     def __init__(self, space: Box, stack: int, leading: tuple[int, int]) -> None:
-        from asyncrl.networks.torso import channels_last  # imports torch
-
         self.stack, self.axis = stack, 2 if channels_last(space) else 0  # of the channels, in one image
         shape = list(space.shape)
         shape[self.axis] //= stack
@@ -98,8 +97,6 @@ def make_columns(space: Space[Any], stack: int, leading: tuple[int, int]) -> Any
         stack: Frames in an image; 1 if images are no stacks.
         leading: Rows and environments [R, B].
     """
-    from asyncrl.networks.torso import is_image  # imports torch
-
     if isinstance(space, Dict):
         return {key: make_columns(part, stack, leading) for key, part in space.spaces.items()}
     assert isinstance(space, Box)

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box, Dict, Space
 from torch import Tensor, nn
 
 from asyncrl.functional.moments import Moments
-from asyncrl.networks.torso import is_image
+from asyncrl.networks.images import is_image
 from asyncrl.types import LAST_ACTION, LAST_REWARD
 
 LIMIT = 10.0

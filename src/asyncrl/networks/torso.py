@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
 from asyncrl.networks.convolution import Layers, compiled_layers, convolve
+from asyncrl.networks.images import channels_last, image_shape, is_image
 from asyncrl.settings import NetworkSettings
 from asyncrl.types import LAST_ACTION, LAST_REWARD
 
@@ -203,32 +204,6 @@ def _torso_of_key(key: str, space: Space[Any], settings: NetworkSettings) -> nn.
     if settings.torso in CONVOLUTIONS and not is_image(space):
         settings = dataclasses.replace(settings, torso="auto")
     return make_torso(space, settings)
-
-
-def is_image(space: Box) -> bool:
-    """Whether a space is treated as images: it has three axes."""
-    return len(space.shape) == 3
-
-
-def channels_last(space: Box) -> bool:
-    """Whether the channels of an image space are its last axis, else they are its first.
-
-    Two equal neighbours are height and width, so the remaining axis holds the channels. Otherwise the smaller of the
-    two outer axes does. A tie means channels last.
-    """
-    first, middle, last = space.shape
-    if first == middle:
-        return True
-    return middle != last and last <= first
-
-
-def image_shape(space: Box) -> tuple[int, int, int]:
-    """Height, width and channels of an image space."""
-    if channels_last(space):
-        height, width, channels = space.shape
-    else:
-        channels, height, width = space.shape
-    return height, width, channels
 
 
 def make_torso(space: Space[Any], settings: NetworkSettings) -> nn.Module:

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from asyncrl.analysis.inspection.recording import Recording
-from asyncrl.networks.torso import channels_last, is_image
+from asyncrl.networks.images import channels_last, is_image
 from asyncrl.runtime.agent import Agent
 from asyncrl.tree import tree_map
 from asyncrl.types import ACTION_MASK, Outputs
