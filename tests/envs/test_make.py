@@ -101,6 +101,19 @@ def test_environments_of_the_extras(environment: str, shape: tuple[int, ...]) ->
     assert rollout.observations.dtype != torch.float64
 
 
+def test_a_lander_may_fly_higher_than_its_space_says() -> None:
+    environments = make_environments(small("LunarLander-v3"), 1)
+    collector = Collector(environments, (), RolloutRules(320, 0.9), seed=0)
+
+    def fly_up(observations: Any, state: Any, first: Any) -> Decision:
+        angle = observations[..., 4]
+        return Decision(torch.where(angle.abs() < 0.1, 2, torch.where(angle > 0, 3, 1)), state)
+
+    rollout = collector.collect(fly_up)
+    environments.close()
+    assert float(rollout.observations[..., 1].max()) > 4
+
+
 def test_mujoco_prints_what_concerns_the_run_once_and_leaves_no_file(tmp_path: Path) -> None:
     script = """
 import numpy

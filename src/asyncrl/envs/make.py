@@ -16,6 +16,7 @@ from gymnasium.wrappers import AddRenderObservation
 
 from asyncrl.config import Experiment
 from asyncrl.envs.actions import action_codec
+from asyncrl.envs.box2d import unbounded
 from asyncrl.envs.ids import find_spec
 from asyncrl.envs.last_action import WithLastActionAndReward
 from asyncrl.envs.lives import WithLifeLoss
@@ -241,8 +242,8 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
             warnings.simplefilter("ignore")  # missing pictures are reported where they are needed
         env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # the checker would warn in each worker
     if size is not None:
-        env = AddRenderObservation(env, render_only=True)
-    return env
+        return AddRenderObservation(env, render_only=True)
+    return unbounded(env, spec)
 
 
 def has_display() -> bool:
