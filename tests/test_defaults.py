@@ -59,8 +59,8 @@ def test_options_of_an_environment_may_change_its_kind() -> None:
         ("CliffWalking-v1", "onestep-q"),
         ("MountainCar-v0", "onestep-q"),
         ("Blackjack-v1", "onestep-q"),
-        ("MountainCarContinuous-v0", "a3c"),
-        (f"test/{Levers.__name__}-v0", "a3c"),  # several choices at once
+        ("MountainCarContinuous-v0", "ppo"),
+        (f"test/{Levers.__name__}-v0", "ppo"),  # several choices at once
     ],
 )
 def test_the_default_preset_chooses_an_algorithm_by_kind(environment: str, algorithm: str) -> None:

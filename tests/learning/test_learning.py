@@ -16,7 +16,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from asyncrl.agent import load
-from asyncrl.algorithms import ALGORITHMS
+from asyncrl.algorithms import ALGORITHMS, VALUE_BASED
 from asyncrl.api import train
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
@@ -160,8 +160,14 @@ def test_action_values_reach_those_of_dynamic_programming(
 MAX_ERROR = 0.05
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("memory", ["none", "lstm", "gru"])
+CATCH = [(name, memory) for name in ("a3c", *VALUE_BASED) for memory in ("none", "lstm", "gru")]
+"""The methods of 2016 with every memory, and all others feed-forward and, where they replay or shuffle sequences, with
+one kind of memory."""
+CATCH += [(name, "none") for name in ALGORITHMS if (name, "none") not in CATCH]
+CATCH += [("dqn", "lstm"), ("pqn", "gru"), ("ppo", "lstm")]
+
+
+@pytest.mark.parametrize(("algorithm", "memory"), CATCH)
 def test_catch_with_real_workers(in_tmp: Path, algorithm: str, memory: Literal["none", "lstm", "gru"]) -> None:
     result = train("Catch", algorithm=algorithm, memory=memory, workers=2, run_dir="run")
     assert result.summary["steps"] < 500_000

@@ -27,10 +27,13 @@ def _dqn(**settings: Any) -> DQN:
 
 
 def catch(environment: str) -> Experiment:
-    """Catch."""
+    """Catch. Recurrent networks learn short sequences, so that they get as many updates from as few steps."""
     return Experiment(
         environment,
         algorithm=_dqn(
+            batch_size=32,
+            sequence_length=4,
+            burn_in=0,
             replay_capacity=20_000,
             replay_start=1_000,
             target_interval=500,
