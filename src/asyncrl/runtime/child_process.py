@@ -19,6 +19,8 @@ from asyncrl.signals import name_of
 
 JOIN_SECONDS = 5.0
 """How long to wait until the system has ended a process that was killed."""
+UNTOLD = 255
+"""The exit code that multiprocessing gives where the fork server died before it could tell the true one."""
 
 
 class ChildProcess:
@@ -103,6 +105,8 @@ class ChildProcess:
         code, name = self.process.exitcode, f"(process {self.process.pid})"
         if self.orphaned:
             return f"{name} ended for an unknown reason, because the fork server is gone"
+        if code == UNTOLD:
+            return f"{name} ended for an unknown reason: with exit code {UNTOLD}, or the fork server died before it"
         if code is not None and code < 0:
             cause = name_of(-code)
             hint = " (perhaps the system ran out of memory)" if cause == "SIGKILL" else ""
