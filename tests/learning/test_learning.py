@@ -113,23 +113,26 @@ def true_action_values(policy_epsilon: float | None) -> NDArray[np.float64]:
     return values
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+VALUES: list[tuple[str, dict[str, Any], float | None]] = [
+    ("onestep-q", {"target_interval": 500}, None),
+    ("onestep-q", {"target_interval": 500, "double": True, "dueling": True}, None),
+    ("sarsa", {"target_interval": 500}, 0.3),  # learns the values of the policy that it follows
+    # its rewards on the way are those of its policy too: act greedily in the end
+    ("nstep-q", {"target_interval": 500}, 0.0),
+]
+PQN: list[tuple[str, dict[str, Any], float | None]] = [
+    ("pqn", {"q_lambda": 0.0, "epochs": 2, "minibatches": 2}, None),
+    ("pqn", {"q_lambda": 0.65, "epochs": 2, "minibatches": 2}, 0.0),  # as n-step Q
+]
+
+
 @pytest.mark.parametrize(
-    ("algorithm", "settings", "epsilon"),
-    [
-        ("onestep-q", {}, None),
-        ("onestep-q", {"double": True, "dueling": True}, None),
-        ("sarsa", {}, 0.3),  # learns the values of the policy that it follows
-        ("nstep-q", {}, 0.0),  # its rewards on the way are those of its policy too: act greedily in the end
-        ("pqn", {"q_lambda": 0.0, "epochs": 2, "minibatches": 2}, None),
-        ("pqn", {"q_lambda": 0.65, "epochs": 2, "minibatches": 2}, 0.0),  # as n-step Q
-    ],
+    ("algorithm", "settings", "epsilon", "workers"),
+    [(*case, workers) for case in VALUES for workers in (1, 3)] + [(*case, 1) for case in PQN],
 )
 def test_action_values_reach_those_of_dynamic_programming(
     tmp_path: Path, algorithm: str, settings: dict[str, Any], epsilon: float | None, workers: int
 ) -> None:
-    if algorithm != "pqn":
-        settings = {"target_interval": 500, **settings}
     experiment = small(
         "test/SlipperyChain-v0",
         algorithm,
