@@ -205,15 +205,23 @@ def test_what_only_two_keys_together_say(in_tmp: Path, memory: Literal["none", "
     assert result.load().evaluate(episodes=20, deterministic=True).return_mean > 19.5  # chance is 10
 
 
+ENTROPY: dict[str, Any] = {"entropy_weight": 1e-3, "reward_scale": 1.0, "rollout_length": 8}
+
+
 @pytest.mark.parametrize(
-    ("environment", "goal"),
-    [("tests.environments:test/Levers-v0", 0.8 * 2 * 5), ("tests.environments:test/Reach-v0", -0.5 * 5)],
+    ("environment", "algorithm", "steps", "settings", "goal"),
+    [
+        ("tests.environments:test/Levers-v0", "a3c", 120_000, ENTROPY, 0.8 * 2 * 5),
+        ("tests.environments:test/Reach-v0", "a3c", 120_000, ENTROPY, -0.5 * 5),
+        ("tests.environments:test/Reach-v0", "ppo", 40_000, {}, -0.5 * 5),  # what the default preset chooses
+    ],
 )
-def test_several_and_continuous_actions(in_tmp: Path, environment: str, goal: float) -> None:
+def test_several_and_continuous_actions(
+    in_tmp: Path, environment: str, algorithm: str, steps: int, settings: dict[str, Any], goal: float
+) -> None:
     # episodes have 5 steps on average; Levers pays 2 a step to the perfect agent and 1 to a random one, Reach costs
     # 0 and about 2.4 (a Gaussian of standard deviation 0.83 around the middle, in units of half the range)
-    settings: dict[str, Any] = {"entropy_weight": 1e-3, "reward_scale": 1.0, "rollout_length": 8}
-    result = train(environment, workers=2, run_dir="run", steps=120_000, **settings)
+    result = train(environment, algorithm=algorithm, workers=2, run_dir="run", steps=steps, **settings)
     assert result.load().evaluate(episodes=200, deterministic=True).return_mean > goal
 
 
