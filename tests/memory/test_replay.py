@@ -67,6 +67,14 @@ def items(made: ReplayMemory, number: int = 40) -> Iterator[Replayed]:
         yield next(drawn)
 
 
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_rollouts_that_end_with_their_episodes_are_refused(recurrent: bool) -> None:
+    made = memory(DQN(rollout_length=5, replay_capacity=64 * B, replay_start=8, batch_size=2, sequence_length=4))
+    (short,) = played(1, 4, state=recurrent)
+    with pytest.raises(UserError, match="--episode-rollouts"):
+        made.add(short)
+
+
 @pytest.mark.parametrize("multi_step", [1, 3, 5])
 @pytest.mark.parametrize("prioritized", ["none", "proportional", "rank"])
 def test_transitions_are_those_that_were_taken(multi_step: int, prioritized: Any) -> None:

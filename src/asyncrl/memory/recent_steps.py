@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from asyncrl.errors import UserError
 from asyncrl.memory.columns import Array, Rows, make_columns
 from asyncrl.tree import pack, tree_map, unpack
 from asyncrl.types import Rollout
@@ -47,8 +48,14 @@ class RecentSteps:
         return lost + self.overlap if lost > 0 else 0
 
     def append(self, rollout: Rollout) -> None:
-        """Copies a rollout's steps into the next rows, over the oldest ones."""
+        """Copies a rollout's steps into the next rows, over the oldest ones.
+
+        Raises:
+            UserError: Rollouts end with their episodes. The row after a last step would then be another episode's.
+        """
         steps = len(rollout.actions)
+        if steps != self.rollout_length:
+            raise UserError("steps cannot be replayed with --episode-rollouts: leave it out")
         if self.actions is None:
             self._make_room(
                 rollout.actions.numpy(),

@@ -152,12 +152,10 @@ class ReplayMemory:
         """Copies a rollout, removes the items that it overwrites, and takes in those that it completes.
 
         Raises:
-            UserError: The capacity is too small, or the rollouts of a recurrent network end with their episodes.
+            UserError: The capacity is too small, or rollouts end with their episodes.
         """
         if self.recurrent is None:
             self.take_form(bool(rollout.state))
-        if self.recurrent and len(rollout.actions) != self.rollout_length:
-            raise UserError("sequences cannot be replayed with --episode-rollouts: leave it out")
         self.steps.append(rollout)
         self.collected += rollout.steps
         self.owed += rollout.steps * self.rules.ratio

@@ -85,8 +85,6 @@ class TrajectoryMemory:
         Raises:
             UserError: Rollouts end with their episodes.
         """
-        if len(rollout.actions) != self.length:
-            raise UserError("trajectories cannot be replayed with --episode-rollouts: leave it out")
         self.newest = rollout
         self.collected += rollout.steps
         if self.rules.ratio:

@@ -134,7 +134,7 @@ class TrainingEvaluations:
         self.listeners.write(self.file, partial(self.file.write, line))
         if self.for_goal:
             self.goal.check(steps, evaluation)
-        elif self.goal.is_due(evaluation.return_mean, steps):
+        elif self.goal.is_met_by(evaluation.return_mean) and self.goal.is_due(evaluation.return_mean, steps):
             self.goal_is_near = True
         if self.goal.reached or not self.for_goal:
             self.save_best(self.evaluator.setup.snapshot, steps, evaluation)
