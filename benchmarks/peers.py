@@ -42,6 +42,10 @@ SIMPLE = ("Catch-", "CartPole-", "Acrobot-", "MountainCar-", "MountainCarContinu
 """Environments that both packages train on without preprocessing, besides the games of ALE."""
 
 
+RULES = {"repeat_action_probability", "use_fire_reset"}
+"""Options of environments that leave the speed as it is. Stable-Baselines3 trains with its own."""
+
+
 class Peer(Protocol):
     """Something that training is compared with."""
 
@@ -141,8 +145,8 @@ def find_peers(case: Case) -> list[Peer]:
     peers: list[Peer] = []
     if plain_loop.fits(case.experiment, case.info):
         peers.append(PlainLoop(case))
-    if not case.info.id.startswith(("ALE/", *SIMPLE)) or case.experiment.environment_options:
-        say(f"{STABLE_BASELINES} is compared on Atari, classic control and Catch only, without environment options")
+    if not case.info.id.startswith(("ALE/", *SIMPLE)) or not RULES.issuperset(case.experiment.environment_options):
+        say(f"{STABLE_BASELINES} is compared on Atari, classic control and Catch only, with the usual options")
     elif util.find_spec("stable_baselines3") is None:
         say(f"{STABLE_BASELINES} is not installed ('python benchmarks/peers.py --help' says how)")
     else:

@@ -224,7 +224,7 @@ def test_stale_activations_make_no_wrong_gradient(tmp_path: Path) -> None:
         torch.testing.assert_close(found, truth)
 
 
-@pytest.mark.parametrize("optimizer", ["shared-rmsprop", "momentum-sgd", "shared-adam"])
+@pytest.mark.parametrize("optimizer", ["shared-rmsprop", "centred-rmsprop", "momentum-sgd", "shared-adam"])
 @pytest.mark.parametrize("size", [5, 16, 1003])
 def test_updates_are_those_of_torch(optimizer: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = torch.randn(4, size, generator=torch.Generator().manual_seed(0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -187,8 +188,7 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
     kind = "byte" if bytes_ else "float"
     emit = Emitter("forward", [kind, "float", "float", "float", "float"])
     images, weights, bias, outputs, floats = emit.pointers
-    vectors = range(len(layout.vectors))
-    block = max(1, registers() // len(vectors))  # number of pixels of a row that are computed together
+    groups = _groups(len(layout.vectors))
 
     def image(i: Value, _: Sequence[Value]) -> None:
         source = _as_floats(emit, emit.at(images, emit.times(i, shape.size)), floats, shape, bytes_)
@@ -197,18 +197,19 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
         def row(y: Value, _: Sequence[Value]) -> None:
             upper = emit.at(source, emit.times(y, shape.stride * shape.width * shape.channels))
             written = emit.at(target, emit.times(y, layout.row))
-            for x in range(0, shape.columns, block):
-                pixels = range(x, min(x + block, shape.columns))
-                sums = [emit.load(emit.at(bias, v * LANES)) for _ in pixels for v in vectors]
-                sums = emit.loop(shape.kernel, products(upper, pixels), sums)
-                for position, number in enumerate(sums):
-                    pixel, v = divmod(position, len(vectors))
-                    place = emit.at(written, pixels[pixel] * layout.column + layout.vectors[v])
-                    emit.store(emit.positive_part(number) if positive else number, place)
+            for vectors in groups:
+                for pixels in _parts(shape.columns, max(1, registers() // len(vectors))):
+                    sums = [emit.load(emit.at(bias, v * LANES)) for _ in pixels for v in vectors]
+                    sums = emit.loop(shape.kernel, products(upper, pixels, vectors), sums)
+                    places = [
+                        emit.at(written, pixel * layout.column + layout.vectors[v]) for pixel in pixels for v in vectors
+                    ]
+                    for place, number in zip(places, sums, strict=True):
+                        emit.store(emit.positive_part(number) if positive else number, place)
 
         emit.loop(shape.rows, row)
 
-    def products(upper: Pointer, pixels: range) -> Callable[[Value, Sequence[Value]], Sequence[Value]]:
+    def products(upper: Pointer, pixels: range, vectors: range) -> Callable[[Value, Sequence[Value]], Sequence[Value]]:
         def kernel_row(k: Value, sums: Sequence[Value]) -> Sequence[Value]:
             line = emit.at(upper, emit.times(k, shape.width * shape.channels))
             matrix = emit.at(weights, emit.times(k, shape.span * shape.outputs))
@@ -220,7 +221,10 @@ def _emit_forward(shape: Shape, layout: Layout, bytes_: bool, positive: bool) ->
                 added = []
                 for position, x in enumerate(pixels):
                     value = emit.broadcast(emit.at(emit.at(line, j), x * shape.stride * shape.channels))
-                    added += [emit.multiply_add(value, factors[v], sums[position * len(vectors) + v]) for v in vectors]
+                    added += [
+                        emit.multiply_add(value, factor, sums[position * len(vectors) + v])
+                        for v, factor in enumerate(factors)
+                    ]
                 return added
 
             return emit.loop(shape.span, number, sums)
@@ -235,9 +239,10 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
     kind = "byte" if bytes_ else "float"
     emit = Emitter("weight_gradient", [kind, "float", "float", "float"])
     images, gradient, weights, floats = emit.pointers
-    vectors = range(0, shape.outputs, LANES)
+    groups = _groups(shape.outputs // LANES)
     # number of weights that are computed together
-    block = next(n for n in range(max(1, min(16, registers()) // len(vectors)), 0, -1) if shape.span % n == 0)
+    most = max(1, min(16, registers()) // len(groups[0]))
+    block = next(n for n in range(most, 0, -1) if shape.span % n == 0)
 
     def image(i: Value, _: Sequence[Value]) -> None:
         source = _as_floats(emit, emit.at(images, emit.times(i, shape.size)), floats, shape, bytes_)
@@ -254,23 +259,13 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
                 def part(j: Value, _: Sequence[Value]) -> None:
                     inner = emit.at(line, emit.times(j, block))
                     corner = emit.at(matrix, emit.times(j, block * shape.outputs))
-                    places = [emit.at(corner, n * shape.outputs + v) for n in range(block) for v in vectors]
-
-                    def pixel(x: Value, sums: Sequence[Value]) -> Sequence[Value]:
-                        factors = [emit.load(emit.at(emit.at(outer, emit.times(x, shape.outputs)), v)) for v in vectors]
-                        first = emit.at(inner, emit.times(x, shape.stride * shape.channels))
-                        added = []
-                        for n in range(block):
-                            value = emit.broadcast(emit.at(first, n))
-                            added += [
-                                emit.multiply_add(value, factor, sums[n * len(vectors) + v])
-                                for v, factor in enumerate(factors)
-                            ]
-                        return added
-
-                    sums = emit.loop(shape.columns, pixel, [emit.load(place) for place in places])
-                    for place, number in zip(places, sums, strict=True):
-                        emit.store(number, place)
+                    for vectors in groups:
+                        places = [emit.at(corner, n * shape.outputs + v * LANES) for n in range(block) for v in vectors]
+                        added = emit.loop(
+                            shape.columns, products(inner, outer, vectors), [emit.load(place) for place in places]
+                        )
+                        for place, number in zip(places, added, strict=True):
+                            emit.store(number, place)
 
                 emit.loop(shape.span // block, part)
 
@@ -278,8 +273,39 @@ def _emit_weight_gradient(shape: Shape, bytes_: bool) -> Compiled:
 
         emit.loop(shape.rows, row)
 
+    def products(inner: Pointer, outer: Pointer, vectors: range) -> Callable[[Value, Sequence[Value]], Sequence[Value]]:
+        def pixel(x: Value, sums: Sequence[Value]) -> Sequence[Value]:
+            factors = [emit.load(emit.at(emit.at(outer, emit.times(x, shape.outputs)), v * LANES)) for v in vectors]
+            first = emit.at(inner, emit.times(x, shape.stride * shape.channels))
+            added = []
+            for n in range(block):
+                value = emit.broadcast(emit.at(first, n))
+                added += [
+                    emit.multiply_add(value, factor, sums[n * len(vectors) + v]) for v, factor in enumerate(factors)
+                ]
+            return added
+
+        return pixel
+
     emit.loop(emit.count, image)
     return emit.compile()
+
+
+def _parts(count: int, most: int) -> list[range]:
+    """Splits numbers into as few ranges as possible, of nearly the same length and at most that long."""
+    parts = -(-count // most)
+    bounds = [count * part // parts for part in range(parts + 1)]
+    return [range(*pair) for pair in pairwise(bounds)]
+
+
+def _groups(vectors: int) -> list[range]:
+    """Parts of a pixel's vectors that are computed one after the other.
+
+    A block of pixels and vectors stays in registers. Of each part it should have several pixels, which share the
+    vectors of weights that are loaded.
+    """
+    size = next(n for n in range(max(1, registers() // 6), 0, -1) if vectors % n == 0)
+    return [range(first, first + size) for first in range(0, vectors, size)]
 
 
 def _as_floats(emit: Emitter, image: Pointer, floats: Pointer, shape: Shape, bytes_: bool) -> Pointer:

@@ -49,6 +49,17 @@ def rmsprop(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Valu
     return emit.multiply_add(rate, step, parameter), square
 
 
+def centred_rmsprop(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Value]) -> Sequence[Value]:
+    """Centred RMSProp; its coefficients are α, 1 - α, -1, ε, -η."""
+    gradient, parameter, average, square = numbers
+    decay, rest, minus, epsilon, rate = coefficients
+    average = emit.multiply_add(rest, gradient, emit.product(decay, average))
+    square = emit.multiply_add(emit.product(rest, gradient), gradient, emit.product(decay, square))
+    variance = emit.multiply_add(emit.product(minus, average), average, square)
+    step = emit.quotient(gradient, emit.root(emit.sum(emit.positive_part(variance), epsilon)))
+    return emit.multiply_add(rate, step, parameter), average, square
+
+
 def adam(emit: Emitter, numbers: Sequence[Value], coefficients: Sequence[Value]) -> Sequence[Value]:
     """Adam; its coefficients are β1, 1 - β1, β2, 1 - β2, the scale of the root, ε, -η."""
     gradient, parameter, average, square = numbers

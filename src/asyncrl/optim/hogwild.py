@@ -132,11 +132,14 @@ class CentredRMSProp:
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
-        self.average.mul_(self.decay).add_(gradient, alpha=1 - self.decay)
-        self.square_average.mul_(self.decay).addcmul_(gradient, gradient, value=1 - self.decay)
-        variance = torch.addcmul(self.square_average, self.average, self.average, value=-1)
+        vectors = gradient, self.parameters, self.average, self.square_average
+        coefficients = self.decay, 1 - self.decay, -1.0, self.epsilon, -learning_rate
+        d, theta, g, n = _compiled_part("centred_rmsprop", vectors, *coefficients)
+        g.mul_(self.decay).add_(d, alpha=1 - self.decay)
+        n.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+        variance = torch.addcmul(n, g, g, value=-1)
         # rounding, and other workers between the two lines above, can leave a variance below zero
-        self.parameters.addcdiv_(gradient, variance.clamp_(min=0).add_(self.epsilon).sqrt_(), value=-learning_rate)
+        theta.addcdiv_(d, variance.clamp_(min=0).add_(self.epsilon).sqrt_(), value=-learning_rate)
 
 
 class SharedAdam:
