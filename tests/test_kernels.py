@@ -21,7 +21,8 @@ pytest.importorskip("llvmlite")
 from asyncrl import kernels
 from asyncrl.envs.make import describe
 from asyncrl.kernels import llvm
-from asyncrl.kernels.convolution import Convolution, Shape
+from asyncrl.kernels.convolution import Convolution
+from asyncrl.kernels.convolution_code import Shape
 from asyncrl.networks.assemble import Network
 from asyncrl.networks.convolution import CompiledLayers, Layers, compiled_layers
 from asyncrl.networks.torso import ImageTorso, make_torso

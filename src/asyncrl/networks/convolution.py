@@ -115,7 +115,8 @@ def compiled_layers(
     """Compiled kernels for layers on images of a shape [H, W, C], or None if there are none for them."""
     if not kernels.available():
         return None
-    from asyncrl.kernels.convolution import Convolution, Shape, kernels_for
+    from asyncrl.kernels.convolution import Convolution, kernels_for
+    from asyncrl.kernels.convolution_code import Shape
 
     height, width, channels = shape
     made: list[Convolution] = []
