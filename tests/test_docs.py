@@ -178,7 +178,7 @@ def options() -> set[str]:
     with redirect_stdout(text):
         for name in COMMANDS:
             _code([name, "--help"])
-        for algorithm in ("a3c", "nstep-q", "dqn", "acer", "pqn", "ppo", "impala"):
+        for algorithm in ("a3c", "nstep-q", "dqn", "acer", "pgq", "pqn", "ppo", "impala"):
             _code(["train", "Catch", "--algorithm", algorithm, "--help"])
     return set(re.findall(r"--[a-z][a-z-]+", text.getvalue()))
 
@@ -253,7 +253,8 @@ def test_formulas_can_be_typeset() -> None:
         tab.add_script_tag(path=REPOSITORY / "docs" / "katex" / "katex.min.js")
         found = [(page, formula) for page in PAGES for formula in formulas(page)]
         assert {page for page, _ in found} >= {
-            f"docs/{name}.md" for name in ("a3c", "acer", "dqn", "impala", "nstep_q", "onestep_q", "ppo", "sarsa")
+            f"docs/{name}.md"
+            for name in ("a3c", "acer", "dqn", "impala", "nstep_q", "onestep_q", "pgq", "ppo", "sarsa")
         }
         for page, formula in found:
             assert tab.evaluate(f"formula => {{ {wrong} }}", formula) == "", f"{page}: {formula}"

@@ -6,6 +6,7 @@ import pytest
 
 from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.dqn import DQN
+from asyncrl.algorithms.pgq import PGQ
 from asyncrl.algorithms.pqn import PQN
 from asyncrl.envs import atari
 from asyncrl.envs.ids import find_spec
@@ -15,7 +16,7 @@ from asyncrl.types import WorkerInfo
 
 DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized"]
 A3CS = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm"]
-ATARI = [*A3CS, *DQNS, "paper/acer-atari"]
+ATARI = [*A3CS, *DQNS, "paper/acer-atari", "paper/pgq-atari"]
 
 
 @pytest.mark.parametrize("name", ATARI)
@@ -50,6 +51,17 @@ def test_acer_replays_from_all_that_its_16_workers_keep() -> None:
         memory = algorithm.make_memory(WorkerInfo(describe(experiment), 1, 0, 16))
         assert memory.steps.rows * 16 == algorithm.replay_capacity
         assert not experiment.episode_rollouts
+
+
+def test_pgq_is_a3c_with_one_minibatch_after_each_rollout() -> None:
+    experiment = find_preset("paper/pgq-atari").settings("ALE/Pong-v5", None)
+    algorithm = experiment.algorithm
+    assert isinstance(algorithm, PGQ)
+    assert algorithm.rollout_length * algorithm.replay_ratio == algorithm.batch_size == 32
+    assert algorithm.replay_capacity == 100_000 * experiment.worker_count
+    a3c = find_preset("paper/atari-57-ff").settings("ALE/Pong-v5", None)
+    assert experiment.optimizer == a3c.optimizer
+    assert experiment.episode_rollouts
 
 
 @pytest.mark.parametrize(("name", "environment"), [("atari", "ALE/Pong-v5"), ("minatar", "MinAtar/Breakout-v1")])
@@ -103,6 +115,7 @@ def test_runs_are_as_long_as_the_published_ones(name: str, steps: int) -> None:
         "paper/mujoco-pixels",
         "paper/acer-atari",
         "paper/acer-continuous",
+        "paper/pgq-atari",
         "paper/pqn-atari",
     ],
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asyncrl.algorithms.impala import IMPALA
     from asyncrl.algorithms.nstep_q import NStepQ
     from asyncrl.algorithms.onestep_q import OneStepQ
+    from asyncrl.algorithms.pgq import PGQ
     from asyncrl.algorithms.ppo import PPO
     from asyncrl.algorithms.pqn import PQN
     from asyncrl.algorithms.sarsa import Sarsa
@@ -31,6 +32,7 @@ _HOMES = {
     "IMPALA": "algorithms.impala",
     "NStepQ": "algorithms.nstep_q",
     "OneStepQ": "algorithms.onestep_q",
+    "PGQ": "algorithms.pgq",
     "PQN": "algorithms.pqn",
     "PPO": "algorithms.ppo",
     "Sarsa": "algorithms.sarsa",
@@ -49,6 +51,7 @@ __all__ = [
     "ACER",
     "DQN",
     "IMPALA",
+    "PGQ",
     "PPO",
     "PQN",
     "Agent",

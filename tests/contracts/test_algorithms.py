@@ -45,6 +45,7 @@ REPLAY: Settings = {
 SETTINGS: dict[str, Settings] = {
     "dqn": REPLAY,
     "acer": {"rollout_length": T},
+    "pgq": {"rollout_length": T},
     "pqn": {"epochs": 1, "minibatches": 1},
     "ppo": {"epochs": 1, "minibatches": 1},
     "impala": {"epochs": 1},
@@ -55,6 +56,7 @@ SPACES: dict[str, tuple[str, ...]] = {
     "acer": ("discrete", "box"),
     "ppo": tuple(ACTIONS),
     "impala": tuple(ACTIONS),
+    "pgq": ("discrete", "multi-discrete"),
 }
 """Kinds of actions that algorithms can have beside discrete ones."""
 VARIANTS: dict[str, Settings] = {"double": {"double": True}, "dueling": {"dueling": True}}

@@ -28,6 +28,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("acer", "discrete", {"rollout_length": T}),
     ("ppo", "multi-discrete", {"epochs": 1, "minibatches": 1}),
     ("impala", "discrete", {"epochs": 1}),
+    ("pgq", "multi-discrete", {"rollout_length": T}),
     *[(name, "discrete", {}) for name in VALUE_BASED],
     *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
     ("pqn", "discrete", {"epochs": 1, "minibatches": 1}),

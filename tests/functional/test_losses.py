@@ -55,6 +55,28 @@ def test_squared_error_and_its_gradient() -> None:
     assert through_target is None
 
 
+def test_implied_action_values_are_those_of_the_formula() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, generator=random, requires_grad=True)
+    values = torch.randn(2, 3, dtype=torch.float64, generator=random, requires_grad=True)
+
+    def implied(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        entropies = categorical.entropy(logits).unsqueeze(-1)
+        return value_learning.implied_action_values(logits.log_softmax(-1), entropies, values.unsqueeze(-1), 0.3)
+
+    found = implied(logits, values)
+    for t in range(2):
+        for b in range(3):
+            policy = [math.exp(logit) for logit in logits[t, b].tolist()]
+            policy = [p / sum(policy) for p in policy]
+            entropy = -sum(p * math.log(p) for p in policy)
+            for a in range(4):
+                expected = 0.3 * (math.log(policy[a]) + entropy) + values[t, b].item()
+                assert found[t, b, a].item() == pytest.approx(expected, abs=1e-12)
+    torch.testing.assert_close((logits.softmax(-1) * found).sum(-1), values)  # the mean over the policy is V
+    assert torch.autograd.gradcheck(implied, [logits, values])
+
+
 def test_entropy_of_known_distributions() -> None:
     assert categorical.entropy(torch.zeros(6)).item() == pytest.approx(math.log(6))
     assert categorical.entropy(torch.tensor([50.0, 0.0])).item() == pytest.approx(0.0, abs=1e-6)

@@ -7,6 +7,7 @@ from asyncrl.algorithms.dqn import DQN
 from asyncrl.algorithms.impala import IMPALA
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.algorithms.onestep_q import OneStepQ
+from asyncrl.algorithms.pgq import PGQ
 from asyncrl.algorithms.ppo import PPO
 from asyncrl.algorithms.pqn import PQN
 from asyncrl.algorithms.sarsa import Sarsa
@@ -21,6 +22,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     **VALUE_BASED,
     "dqn": DQN,
     "acer": ACER,
+    "pgq": PGQ,
     "pqn": PQN,
     "ppo": PPO,
     "impala": IMPALA,

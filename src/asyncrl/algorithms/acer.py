@@ -11,7 +11,17 @@ from gymnasium.spaces import Box, Discrete
 
 from asyncrl import functional as F
 from asyncrl.algorithms.actor_critic import policy_of
-from asyncrl.algorithms.base import DISCOUNTS, Algorithm, TargetUpdate, Towards, check_rollouts, reduce, statistics
+from asyncrl.algorithms.base import (
+    DISCOUNTS,
+    Algorithm,
+    TargetUpdate,
+    Towards,
+    check_counts,
+    check_replay,
+    check_rollouts,
+    reduce,
+    statistics,
+)
 from asyncrl.errors import UserError
 from asyncrl.memory.trajectories import SavedTrajectoryMemory, Trajectories, TrajectoryMemory, TrajectoryRules
 from asyncrl.search_ranges import Around, Between, OneOf, searched
@@ -84,14 +94,9 @@ class ACER(Algorithm):
             raise UserError(f"--average-decay must lie in [0, 1), not {self.average_decay}")
         if not 0 <= self.replay_ratio < math.inf:
             raise UserError(f"--replay-ratio must be 0 or more, not {self.replay_ratio}")
-        for name in ("dueling_samples", "replay_capacity", "replay_start"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if self.replay_ratio and self.replay_start > self.replay_capacity:
-            raise UserError(
-                f"--replay-start {self.replay_start} never comes with --replay-capacity {self.replay_capacity}: "
-                "give a larger capacity or an earlier start"
-            )
+        check_counts(self, "dueling_samples", "replay_capacity", "replay_start")
+        if self.replay_ratio:
+            check_replay(self.replay_capacity, self.replay_start)
 
     @property
     def target_update(self) -> TargetUpdate | None:

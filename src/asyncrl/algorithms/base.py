@@ -150,6 +150,35 @@ def check_persistence(persistence: float) -> None:
         raise UserError(f"--exploration-persistence must lie in [0, 1), not {persistence}")
 
 
+def check_counts(algorithm: Algorithm, *names: str) -> None:
+    """Refuses settings of an algorithm, given by name, that are not at least 1.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name in names:
+        if getattr(algorithm, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(algorithm, name)}")
+
+
+def check_replay(capacity: int, start: int, batch_size: int = 1) -> None:
+    """Refuses a replay memory that never holds enough to begin.
+
+    Raises:
+        UserError: It does not.
+    """
+    if start > capacity:
+        raise UserError(
+            f"--replay-start {start} never comes with --replay-capacity {capacity}: "
+            "give a larger capacity or an earlier start"
+        )
+    if batch_size > capacity:
+        raise UserError(
+            f"--batch-size {batch_size} is larger than --replay-capacity {capacity}: "
+            "give a smaller batch or a larger capacity"
+        )
+
+
 def reduce(losses: Tensor, valid: Tensor) -> Tensor:
     """Sum over time, mean over environments, dummy steps left out: the one place where losses are reduced.
 

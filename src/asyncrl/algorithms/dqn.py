@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from asyncrl import functional as F
 from asyncrl import metrics
-from asyncrl.algorithms.base import reduce, statistics
+from asyncrl.algorithms.base import check_counts, check_replay, reduce, statistics
 from asyncrl.algorithms.value_based import WithTargetNetwork
 from asyncrl.errors import UserError
 from asyncrl.memory.replay import Replayed, ReplayMemory, ReplayRules
@@ -68,25 +68,14 @@ class DQN(WithTargetNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("multi_step", "replay_capacity", "replay_start", "batch_size", "sequence_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        check_counts(self, "multi_step", "replay_capacity", "replay_start", "batch_size", "sequence_length")
         if self.burn_in < 0:
             raise UserError(f"--burn-in must not be negative, not {self.burn_in}")
         if not 0 < self.replay_ratio < float("inf"):
             raise UserError(f"--replay-ratio must be positive, not {self.replay_ratio}")
         if not 0 <= self.priority_exponent <= 1 or not 0 <= self.importance_exponent <= 1:
             raise UserError("--priority-exponent and --importance-exponent must lie in [0, 1]")
-        if self.replay_start > self.replay_capacity:
-            raise UserError(
-                f"--replay-start {self.replay_start} never comes with --replay-capacity {self.replay_capacity}: "
-                "give a larger capacity or an earlier start"
-            )
-        if self.batch_size > self.replay_capacity:
-            raise UserError(
-                f"--batch-size {self.batch_size} is larger than --replay-capacity {self.replay_capacity}: "
-                "give a smaller batch or a larger capacity"
-            )
+        check_replay(self.replay_capacity, self.replay_start, self.batch_size)
 
     def _rules(self, worker: WorkerInfo) -> ReplayRules:
         """What one worker replays."""

@@ -50,3 +50,21 @@ def one_step_targets(rewards: Tensor, discounts: Tensor, next_values: Tensor) ->
         Targets [T, B].
     """
     return rewards + discounts * next_values
+
+
+def implied_action_values(log_probabilities: Tensor, entropies: Tensor, values: Tensor, temperature: float) -> Tensor:
+    """Calculates Q̃(s, a) = α (log π(a|s) + H(π(·|s))) + V(s) (O'Donoghue et al. 2017, from their eq. 4).
+
+    These are the action values Q^π where the policy gradient with an entropy bonus of weight α has converged. For any
+    policy their mean over it is V.
+
+    Args:
+        log_probabilities: log π(a|s) of an action [...].
+        entropies: H(π(·|s)) [...].
+        values: V(s) [...].
+        temperature: α.
+
+    Returns:
+        Q̃(s, a) [...].
+    """
+    return temperature * (log_probabilities + entropies) + values
