@@ -61,7 +61,7 @@ def test_pgq_is_a3c_with_one_minibatch_after_each_rollout() -> None:
     assert algorithm.replay_capacity == 100_000 * experiment.worker_count
     a3c = find_preset("paper/atari-57-ff").settings("ALE/Pong-v5", None)
     assert experiment.optimizer == a3c.optimizer
-    assert experiment.episode_rollouts
+    assert not experiment.episode_rollouts
 
 
 @pytest.mark.parametrize(("name", "environment"), [("atari", "ALE/Pong-v5"), ("minatar", "MinAtar/Breakout-v1")])

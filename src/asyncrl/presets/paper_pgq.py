@@ -20,7 +20,7 @@ WORKERS = 16  # [P] §5; [M] of [O]
 def pgq_atari(environment: str, algorithm: str) -> Experiment:
     """PGQ on Atari, with one minibatch of replayed steps after each rollout (16 workers, 50 million steps).
 
-    Deviation: a rollout does not end where a life is lost.
+    Deviation: rollouts go on where an episode or a life ends.
     Deviation: a replayed step has half the weight of a step of the rollout. The paper's Q-learning has half the
     learning rate [M], and how it averages over a minibatch is not known.
     """
@@ -48,5 +48,5 @@ def pgq_atari(environment: str, algorithm: str) -> Experiment:
             max_gradient_norm=40.0,  # [E] of A3C's runs
         ),
         steps=50_000_000,  # [M] of [O]: 200 million emulator frames
-        **atari_protocol(environment),
+        **{**atari_protocol(environment), "workers": WORKERS, "episode_rollouts": False},
     )
