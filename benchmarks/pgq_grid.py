@@ -5,7 +5,7 @@ python benchmarks/pgq_grid.py [FOLDER]
 The agent walks from one corner of a grid to the opposite one, where it gets its only reward. After each step the agents
 learn once from this step (actor-critic), once from a step that is drawn from all steps so far (Q-learning), or both
 (PGQ). The score is the exact expected discounted return of the policy from the start. FOLDER gets `pgq_grid.csv` and
-`pgq_grid.png`.
+`pgq_grid.png`. The layout of the grid is not the paper's.
 """
 
 from __future__ import annotations
