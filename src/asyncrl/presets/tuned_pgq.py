@@ -1,4 +1,4 @@
-"""PGQ's part of the tuned presets. The runs behind it are in `benchmarks/results`."""
+"""PGQ's part of the tuned presets. The runs behind it, where there are any, are in `benchmarks/results`."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def cartpole(environment: str) -> Experiment:
 
 
 def acrobot(environment: str) -> Experiment:
-    """Acrobot-v1."""
+    """Acrobot-v1: a first guess, whose greedy agent sometimes fails."""
     return _vectors(environment, steps=120_000, until_return=-85.0)
 
 
 def minatar(environment: str) -> Experiment:
-    """The five MinAtar games."""
+    """The five MinAtar games: a first guess without a complete run."""
     return Experiment(
         environment,
         algorithm=PGQ(rollout_length=10, entropy_weight=0.01, batch_size=64),
