@@ -26,6 +26,7 @@ def small(environment: str = "Catch-v0", algorithm: str | None = None, **setting
         "runtime": "serial",
         "workers": 1,
         "envs_per_worker": 4,
+        "episode_rollouts": False,
         "rollout_length": 5,
         "steps": 400,
         "until_return": None,

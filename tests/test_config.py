@@ -100,7 +100,8 @@ def test_only_given_settings_replace_those_of_the_start() -> None:
         ({"learning_rate_range": (1e-3,)}, "learning_rate_range takes a list of 2"),
         ({"environment_options": "x"}, "environment_options takes a dictionary of keyword arguments, not 'x'"),
         ({"n_steps": 5}, "no setting 'n_steps': asyncrl calls it 'rollout_length'"),
-        ({"batch_size": 5}, "a3c has no setting 'batch_size': 'asyncrl train --help' lists all"),
+        ({"batch_size": 5}, "a3c has no setting 'batch_size': leave it out, or take dqn"),
+        ({"colour": 1}, "a3c has no setting 'colour': 'asyncrl train --help' lists all"),
         ({"policy_kwargs": {}}, "no setting 'policy_kwargs': asyncrl calls it 'hidden' and 'torso'"),
         ({"optimizer": "shared-magic"}, "unknown optimizer 'shared-magic'"),
         ({"learning_rate": 1e-3, "learning_rate_range": (1e-3, 1e-2)}, "cannot both be given"),
@@ -133,6 +134,10 @@ def test_the_command_line_and_python_make_the_same_experiment() -> None:
     settings = {"steps": 2000, "hidden": (8, 9), "separate": False, "until_return": None}
     from_python = resolve(starting_point("Catch", algorithm="sarsa"), {**settings, "environment_options": {"rows": 12}})
     assert experiment_from(words.split()) == from_python
+
+
+def test_a_setting_can_be_turned_off_by_its_own_algorithm() -> None:
+    assert parse_given(["Catch", "--algorithm", "acer", "--no-retrace"])["retrace"] is False
 
 
 def test_a_setting_that_is_given_at_its_default_counts_as_given() -> None:

@@ -178,7 +178,7 @@ def options() -> set[str]:
     with redirect_stdout(text):
         for name in COMMANDS:
             _code([name, "--help"])
-        for algorithm in ("a3c", "nstep-q", "dqn", "acer", "pgq", "pqn", "ppo", "impala"):
+        for algorithm in ("a3c", "nstep-q", "dqn", "acer", "pgq", "pqn", "ppo", "impala", "nfq"):
             _code(["train", "Catch", "--algorithm", algorithm, "--help"])
     return set(re.findall(r"--[a-z][a-z-]+", text.getvalue()))
 

@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "vectors, layers normalised, gru": {"environment": "CartPole-v1", "algorithm": "pqn", "memory": "gru"},
     "vectors, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
     "vectors, lstm, values": {"environment": "CartPole-v1", "memory": "lstm", "algorithm": "nstep-q"},
+    "networks of each action": {"environment": "CartPole-v1", "algorithm": "nfq", "separate_actions": True},
     "dictionaries, gru": {"environment": "test/Rooms-v0", "memory": "gru", "last_action_reward": True},
     "continuous actions": {"environment": "test/Reach-v0"},
     "stochastic dueling": {"environment": "test/Reach-v0", "algorithm": "acer", "memory": "lstm"},

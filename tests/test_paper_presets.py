@@ -6,6 +6,7 @@ import pytest
 
 from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.dqn import DQN
+from asyncrl.algorithms.nfq import NFQ
 from asyncrl.algorithms.pgq import PGQ
 from asyncrl.algorithms.pqn import PQN
 from asyncrl.envs import atari
@@ -85,6 +86,17 @@ def test_pqn_plays_atari_as_envpool_does() -> None:
     other = find_preset("paper/pqn-atari").settings("MinAtar/Breakout-v1", None)
     assert not other.zero_discount_on_life_loss
     describe(other)
+
+
+def test_nfq_fits_once_after_each_episode_and_acts_greedily() -> None:
+    experiment = find_preset("paper/nfq").settings("CartPole-v1", None)
+    algorithm = experiment.algorithm
+    assert isinstance(algorithm, NFQ)
+    assert not algorithm.explores
+    assert experiment.episode_rollouts
+    assert (experiment.worker_count, experiment.environment_count, algorithm.iterations) == (1, 1, 1)
+    assert algorithm.replay_capacity >= experiment.steps
+    describe(experiment)
 
 
 def test_other_environments_need_no_lives() -> None:

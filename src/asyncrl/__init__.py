@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from asyncrl.algorithms.acer import ACER
     from asyncrl.algorithms.dqn import DQN
     from asyncrl.algorithms.impala import IMPALA
+    from asyncrl.algorithms.nfq import NFQ
     from asyncrl.algorithms.nstep_q import NStepQ
     from asyncrl.algorithms.onestep_q import OneStepQ
     from asyncrl.algorithms.pgq import PGQ
@@ -30,6 +31,7 @@ _HOMES = {
     "ACER": "algorithms.acer",
     "DQN": "algorithms.dqn",
     "IMPALA": "algorithms.impala",
+    "NFQ": "algorithms.nfq",
     "NStepQ": "algorithms.nstep_q",
     "OneStepQ": "algorithms.onestep_q",
     "PGQ": "algorithms.pgq",
@@ -51,6 +53,7 @@ __all__ = [
     "ACER",
     "DQN",
     "IMPALA",
+    "NFQ",
     "PGQ",
     "PPO",
     "PQN",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from asyncrl import given
-from asyncrl.algorithms import algorithm_class, algorithm_name
+from asyncrl.algorithms import algorithm_class, algorithm_name, owners_of
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.building import build
 from asyncrl.errors import UserError
@@ -178,7 +178,9 @@ def replaced(start: Experiment, settings: Mapping[str, Any]) -> Experiment:
         homes |= {field.name: data[group] for field in dataclasses.fields(getattr(start, group))}
     for name, value in settings.items():
         if name not in homes:
-            hint = right_name(name, [*homes, *ARGUMENTS]) or "'asyncrl train --help' lists all, with - in place of _"
+            owners = " or ".join(owners_of(name))
+            hint = f"leave it out, or take {owners}" if owners else right_name(name, [*homes, *ARGUMENTS])
+            hint = hint or "'asyncrl train --help' lists all, with - in place of _"
             raise UserError(f"{algorithm_name(start.algorithm)} has no setting {name!r}: {hint}")
         homes[name][name] = value
     return from_dict(data)
@@ -198,9 +200,10 @@ def _named_objects(data: Mapping[str, Any]) -> list[str]:
     algorithm, network, optimizer = (
         group if isinstance(group := data.get(name), Mapping) else {} for name in ("algorithm", "network", "optimizer")
     )
-    paths = algorithm.get("name"), network.get("torso"), optimizer.get("optimizer"), data.get("environment")
+    paths = network.get("torso"), optimizer.get("optimizer"), data.get("environment")
+    own = (value for value in algorithm.values() if isinstance(value, str))  # its name, and any of its settings
     wrappers = data.get("wrappers")
-    return [str(path) for path in (*paths, *(wrappers if isinstance(wrappers, list) else ()))]
+    return [str(path) for path in (*own, *paths, *(wrappers if isinstance(wrappers, list) else ()))]
 
 
 def _received(data: Mapping[str, Any], packed: bytes) -> Experiment:

@@ -22,7 +22,7 @@ class NetworkSettings:
     module:factory, or auto, which chooses by the shape of the observations."""
     hidden: tuple[int, ...] = searched((64, 64), OneOf(((64,), (64, 64), (128, 128), (256, 256))), torso="mlp")
     """Number of units in each layer of the mlp torso."""
-    activation: Literal["relu", "tanh"] = searched("relu", OneOf(("relu", "tanh")), torso="mlp")
+    activation: Literal["relu", "tanh", "sigmoid"] = searched("relu", OneOf(("relu", "tanh")), torso="mlp")
     """Activation function after each layer of the mlp torso. On Acrobot, tanh learned where relu did not."""
     layer_norm: bool = False
     """Normalise each layer of the torso over its units or channels, before its activation function (Ba et al. 2016).
@@ -52,9 +52,8 @@ class OptimizerSettings:
     """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
 
     optimizer: str = "shared-adam"
-    """shared-adam, shared-radam, shared-rmsprop, centred-rmsprop, rmsprop, momentum-sgd, or an import path
-    module:Class. Workers share the statistics of the first four; rmsprop and momentum-sgd keep statistics for each
-    worker."""
+    """shared-adam, shared-radam, shared-rmsprop, centred-rmsprop, rmsprop, momentum-sgd, rprop (for nfq), or an import
+    path module:Class. Workers share the statistics of the first four; the others keep statistics for each worker."""
     learning_rate: float = searched(1e-3, Around(10))
     """Learning rate at the start of the run [η]."""
     learning_rate_range: tuple[float, float] | None = None

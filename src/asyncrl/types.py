@@ -105,6 +105,7 @@ class Loss:
     total: Tensor  # []
     statistics: Mapping[str, Tensor]  # each []
     feedback: Any = None  # for `Memory.learned`, such as the error of each item of a minibatch
+    restart: bool = False  # whether a new fit begins, for which optimisers such as Rprop start anew
 
 
 @dataclass(frozen=True, slots=True)

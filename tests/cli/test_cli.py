@@ -238,6 +238,13 @@ def test_the_help_shows_what_an_environment_starts_from(
         (["train", "Catch", "--n-steps", "5"], "there is no option --n-steps: asyncrl calls it --rollout-length"),
         (["train", "Catch", "--total_timesteps=5"], "no option --total-timesteps: asyncrl calls it --steps"),
         (["train", "Catch", "--env-kwargs", "rows=5"], "asyncrl calls it --env-option"),
+        (
+            ["train", "Catch", "--algorithm", "nfq", "--prioritized", "rank"],
+            "nfq has no option --prioritized: leave it out, or take dqn",
+        ),
+        (["train", "Catch", "--algorithm", "nfq", "--no-double"], "nfq has no option --no-double"),
+        (["train", "Catch", "--algorithm", "nfq", "--memory", "lstm"], "leave out --memory lstm"),
+        (["train", "Catch", "--algorithm", "nfq", "--hint-to-goal", "no:no"], "cannot import the function"),
         (["train", "Catch", "--torso", "resnet"], "unknown torso 'resnet'"),
         (["train", "Catch", "--seed", "9999999999"], "--seed must lie between"),
         (["eval", "nowhere", "--seed", "-1"], "--seed must lie between"),

@@ -69,8 +69,16 @@ def test_what_cannot_be_shown_is_listed_with_the_reason(tmp_path: Path, capsys: 
         ("Catch", ("--algorithm", "acer", "--replay-start", "500")),
         ("Pendulum-v1", ("--algorithm", "acer", "--replay-start", "500")),
         ("MinAtar/Breakout-v1", ("--algorithm", "pqn", "--dueling")),
+        ("Catch", ("--algorithm", "nfq", "--separate-actions", "--epochs", "3")),
     ],
-    ids=["masked actions", "replay", "policy and action values", "stochastic dueling", "layers normalised"],
+    ids=[
+        "masked actions",
+        "replay",
+        "policy and action values",
+        "stochastic dueling",
+        "layers normalised",
+        "networks of each action",
+    ],
 )
 def test_no_chapter_fails(tmp_path: Path, environment: str, options: tuple[str, ...]) -> None:
     run = tmp_path / "run"

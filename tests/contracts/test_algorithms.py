@@ -49,6 +49,7 @@ SETTINGS: dict[str, Settings] = {
     "pqn": {"epochs": 1, "minibatches": 1},
     "ppo": {"epochs": 1, "minibatches": 1},
     "impala": {"epochs": 1},
+    "nfq": {"rollout_length": T, "replay_start": 1, "epochs": 1},
 }
 """Settings that algorithms need here."""
 SPACES: dict[str, tuple[str, ...]] = {
@@ -66,7 +67,7 @@ def _cases() -> Iterator[Any]:
     for name in ALGORITHMS:
         settings = SETTINGS.get(name, {})
         for actions in SPACES.get(name, ("discrete",)):
-            for memory in ("none", "lstm", "gru"):
+            for memory in ("none", "lstm", "gru") if name != "nfq" else ("none",):
                 yield pytest.param(name, actions, memory, settings, id=f"{name}-{actions}-{memory}")
                 if name in ("a3c", "acer"):
                     separate = {**settings, "separate": True}
@@ -83,6 +84,9 @@ def _cases() -> Iterator[Any]:
         if hasattr(ALGORITHMS[name], "exploration_persistence"):
             persistent = {**settings, "exploration_persistence": 0.9}
             yield pytest.param(name, actions, "none", persistent, id=f"{name}-{actions}-persistent")
+        if name == "nfq":
+            variant = {"separate_actions": True, "hint_to_goal": "terminal"}
+            yield pytest.param(name, "discrete", "none", {**settings, **variant}, id="nfq-separate-hints")
         if name in VALUE_BASED:
             for variant, settings in VARIANTS.items():
                 if (name, variant) != ("sarsa", "double"):
@@ -253,11 +257,17 @@ def test_acting_fits_the_action_space(name: str, actions: str, memory: str, sett
     assert len(distinct) == {"discrete": A, "multi-discrete": 6, "box": 100}[actions]  # a new agent tries everything
 
 
-@pytest.mark.parametrize("name", [*VALUE_BASED, "dqn", "pqn"])
+@pytest.mark.parametrize("name", [*VALUE_BASED, "dqn", "pqn", "nfq"])
 @pytest.mark.parametrize("actions", ["multi-discrete", "box"])
 def test_value_based_methods_refuse_other_actions_in_one_line(name: str, actions: str) -> None:
     with pytest.raises(UserError, match=r"needs Discrete actions, not .*: take --algorithm a3c"):
         setup(name, actions, "none", {})
+
+
+@pytest.mark.parametrize("memory", ["lstm", "gru"])
+def test_nfq_refuses_recurrent_networks_in_one_line(memory: str) -> None:
+    with pytest.raises(UserError, match=f"does not learn recurrent networks: leave out --memory {memory}"):
+        setup("nfq", "discrete", memory, {})
 
 
 @pytest.mark.parametrize("name", VALUE_BASED)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from asyncrl.algorithms import ALGORITHMS, VALUE_BASED
 from asyncrl.errors import UserError
+from asyncrl.networks.action_values import ActionValueHead, SeparateActionValueHead
 from asyncrl.networks.assemble import Network, Networks
-from asyncrl.networks.heads import ActionValueHead, Head
+from asyncrl.networks.heads import Head
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.networks import make_network
 from asyncrl.settings import NetworkSettings
@@ -22,7 +23,7 @@ from tests.experiments import small
 
 T, B = 6, 64
 SIZES = {"discrete": (4,), "multi-discrete": (3, 2)}
-CASES: list[tuple[str, str, dict[str, Any]]] = [
+METHODS: list[tuple[str, str, dict[str, Any]]] = [
     ("a3c", "discrete", {}),
     ("a3c", "multi-discrete", {}),
     ("acer", "discrete", {"rollout_length": T}),
@@ -33,8 +34,13 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     *[(name, "discrete", {"double": True}) for name in VALUE_BASED if name != "sarsa"],
     ("pqn", "discrete", {"epochs": 1, "minibatches": 1}),
 ]
-NAMES = ("name", "actions", "settings")
-MEMORIES = pytest.mark.parametrize("memory", ["none", "lstm"])
+FIT: dict[str, Any] = {"replay_start": 1, "epochs": 1}  # NFQ then learns once after a rollout
+NAMES = ("name", "actions", "settings", "memory")
+CASES = [
+    *[(*method, memory) for method in METHODS for memory in ("none", "lstm")],
+    ("nfq", "discrete", FIT, "none"),
+    ("nfq", "discrete", {**FIT, "separate_actions": True, "hint_to_goal": "terminal"}, "none"),
+]
 
 
 def space_for(actions: str) -> Dict:
@@ -50,6 +56,13 @@ def setup(name: str, actions: str, memory: str, settings: dict[str, Any]) -> tup
     online, other = make_network(experiment, info), make_network(dataclasses.replace(experiment, seed=2), info)
     target = other if experiment.algorithm.target_update else None
     return experiment.algorithm, Networks(online, target), WorkerInfo(info, B, 0, 1)
+
+
+def last_bias(head: Any) -> Tensor:
+    """The bias of the last layer, from action 0 on."""
+    if isinstance(head, SeparateActionValueHead):
+        return head.values[0].bias  # type: ignore[return-value]
+    return (head.advantage if isinstance(head, ActionValueHead) else head.logits).bias  # type: ignore[no-any-return]
 
 
 def masks(actions: str, rows: int, forbidden: int | None = None) -> Tensor:
@@ -73,10 +86,9 @@ def is_allowed(mask: Tensor, chosen: Tensor, actions: str) -> Tensor:
     return torch.cat(allowed, -1).all(-1)
 
 
-@pytest.mark.parametrize(NAMES, [*CASES, ("dqn", "discrete", {})])
-@MEMORIES
+@pytest.mark.parametrize(NAMES, [*CASES, *[("dqn", "discrete", {}, memory) for memory in ("none", "lstm")]])
 @torch.no_grad()
-def test_masked_actions_are_never_chosen(name: str, actions: str, memory: str, settings: dict[str, Any]) -> None:
+def test_masked_actions_are_never_chosen(name: str, actions: str, settings: dict[str, Any], memory: str) -> None:
     algorithm, networks, _ = setup(name, actions, memory, settings)
     network, random = networks.online, torch.Generator().manual_seed(0)
     mask = masks(actions, 1)
@@ -93,9 +105,8 @@ def test_masked_actions_are_never_chosen(name: str, actions: str, memory: str, s
 
 
 @pytest.mark.parametrize(NAMES, CASES)
-@MEMORIES
 def test_the_loss_does_not_depend_on_outputs_for_masked_actions(
-    name: str, actions: str, memory: str, settings: dict[str, Any]
+    name: str, actions: str, settings: dict[str, Any], memory: str
 ) -> None:
     algorithm, networks, worker = setup(name, actions, memory, settings)
     mask, random = masks(actions, T + 1, forbidden=0), torch.Generator().manual_seed(1)
@@ -116,6 +127,7 @@ def test_the_loss_does_not_depend_on_outputs_for_masked_actions(
         next_actions=chosen[-1],
         behaviour={name: rows[:-1] for name, rows in outputs.items()},
     )
+    rollout.discounts[2, :3] = 0.0  # terminal states, which are hints for NFQ
 
     def learned() -> tuple[float, Tensor]:
         memory_of_worker = algorithm.make_memory(worker)
@@ -130,9 +142,8 @@ def test_the_loss_does_not_depend_on_outputs_for_masked_actions(
     for network in (networks.online, networks.target):
         if network is not None:
             for head in (network.heads[name] for name in network.masked_heads):
-                last = head.advantage if isinstance(head, ActionValueHead) else head.logits
                 with torch.no_grad():
-                    last.bias[0] += 1e4  # of the action that is masked everywhere  # type: ignore[index]
+                    last_bias(head)[0] += 1e4  # of the action that is masked everywhere
     after = learned()
     assert after[0] == before[0]
     assert torch.equal(after[1], before[1])

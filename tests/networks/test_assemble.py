@@ -12,8 +12,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
 from asyncrl.functional.moments import moments_of
+from asyncrl.networks.action_values import ActionValueHead
 from asyncrl.networks.assemble import Network, flatten_parameters
-from asyncrl.networks.heads import ActionValueHead, Head, ValueHead, policy_head
+from asyncrl.networks.heads import Head, ValueHead, policy_head
 from asyncrl.networks.images import channels_last, image_shape
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.torso import ImageTorso, VectorTorso, make_torso

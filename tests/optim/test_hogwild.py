@@ -18,6 +18,7 @@ from asyncrl.optim.hogwild import (
     CentredRMSProp,
     MomentumSGD,
     RMSProp,
+    Rprop,
     SharedAdam,
     SharedRAdam,
     clip,
@@ -83,6 +84,24 @@ def test_adam_and_rectified_adam_equal_torchs(own: type[SharedAdam], torchs: typ
         reference.grad = d
         of_torch.step()
     torch.testing.assert_close(theta, reference.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_rprop_equals_torchs() -> None:
+    random = torch.Generator().manual_seed(0)
+    theta = torch.randn(1000, generator=random)
+    theta[:10] = 0.0
+    reference = nn.Parameter(theta.clone())
+    torch_rprop = torch.optim.Rprop([reference], lr=0.01)
+    statistics = {name: torch.zeros_like(theta) for name in Rprop.statistics}
+    optimizer = Rprop(OptimizerSettings(), theta, statistics, updates=lambda: 0)
+    for step in range(200):
+        d = torch.randn(1000, generator=random) * torch.rand(1000, generator=random).round()  # some are zero
+        d[:5], d[5:10] = -1.0, float(step % 2) - 0.5  # steps that reach the largest and the smallest size
+        optimizer.apply(d, learning_rate=0.01)
+        reference.grad = d.clone()
+        torch_rprop.step()
+    torch.testing.assert_close(theta, reference.detach())
+    assert statistics["step_size"][:10].tolist() == pytest.approx([50.0] * 5 + [1e-6] * 5)
 
 
 def test_momentum_sgd_equals_the_papers_formula() -> None:

@@ -122,6 +122,17 @@ CASES: dict[str, dict[str, Any]] = {
     "on policy alone": {"algorithm": "acer", "replay_ratio": 0.0},
     "shuffled rollouts": {"algorithm": "pqn", "optimizer": "shared-radam", "exploration_persistence": 0.5},
     "shuffled sequences": {"algorithm": "pqn", "memory": "lstm", "epochs": 2, "minibatches": 2},
+    "fits": {
+        "algorithm": "nfq",
+        "optimizer": "rprop",
+        "separate_actions": True,
+        "hint_to_goal": "terminal",
+        "epochs": 3,
+        "iterations": 2,
+        "replay_start": 300,
+        "replay_capacity": 800,
+        "steps": 1000,
+    },
     "the paper's form": {"envs_per_worker": 1, "episode_rollouts": True},
     "atari with sticky actions": {"environment": "ALE/Breakout-v5", "envs_per_worker": 2, "steps": 500},
 }

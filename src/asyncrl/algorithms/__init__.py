@@ -1,10 +1,13 @@
 """One file per paper; this table is where an algorithm gets its name on the command line."""
 
+from dataclasses import fields
+
 from asyncrl.algorithms.a3c import A3C
 from asyncrl.algorithms.acer import ACER
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.algorithms.impala import IMPALA
+from asyncrl.algorithms.nfq import NFQ
 from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.algorithms.onestep_q import OneStepQ
 from asyncrl.algorithms.pgq import PGQ
@@ -26,6 +29,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "pqn": PQN,
     "ppo": PPO,
     "impala": IMPALA,
+    "nfq": NFQ,
 }
 
 
@@ -49,3 +53,8 @@ def algorithm_name(algorithm: Algorithm | type[Algorithm]) -> str:
     """The name under which `algorithm_class` finds a class, or the class of an algorithm, again."""
     cls = algorithm if isinstance(algorithm, type) else type(algorithm)
     return next((name for name, known in ALGORITHMS.items() if known is cls), None) or path_of(cls)
+
+
+def owners_of(setting: str) -> list[str]:
+    """Names of the algorithms that have a setting of that name."""
+    return [name for name, cls in ALGORITHMS.items() if any(field.name == setting for field in fields(cls))]  # type: ignore[arg-type]

@@ -119,7 +119,8 @@ class ACER(Algorithm):
         Raises:
             UserError: The actions have several discrete components.
         """
-        from asyncrl.networks.heads import Head, ValueHead, action_value_head, policy_head
+        from asyncrl.networks.action_values import action_value_head
+        from asyncrl.networks.heads import Head, ValueHead, policy_head
         from asyncrl.networks.stochastic_dueling import AdvantageHead
 
         if isinstance(action_space, Discrete):

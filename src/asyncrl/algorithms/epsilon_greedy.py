@@ -95,6 +95,6 @@ class ActionValues(EpsilonGreedy):
 
     def heads(self, action_space: Space[Any]) -> Mapping[str, Head]:
         """Action values."""
-        from asyncrl.networks.heads import action_value_head
+        from asyncrl.networks.action_values import action_value_head
 
         return {"q": action_value_head(action_space, self.dueling)}

@@ -16,7 +16,7 @@ from torch import Tensor
 from asyncrl.analysis.labels import action_names
 from asyncrl.errors import UserError
 from asyncrl.functional.masking import FORBIDDEN, is_allowed
-from asyncrl.networks.heads import ActionValueHead
+from asyncrl.networks.action_values import ActionValueHead
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.rollout_buffer import empty_observations
 from asyncrl.tree import tree_map

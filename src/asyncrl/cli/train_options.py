@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 
 import tyro
 
-from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name
+from asyncrl.algorithms import ALGORITHMS, algorithm_class, algorithm_name, owners_of
 from asyncrl.algorithms.base import Algorithm
 from asyncrl.cli.arguments import described, option_group, option_names, parse, parse_options, setting_types
 from asyncrl.config import GROUPS, Experiment, setting
@@ -43,8 +43,9 @@ def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
     if {"--help", "-h"} & set(arguments):
         start = _shown_start(arguments)
         parse(_options(type(start.algorithm)), "train", ["--help"], {**UNGIVEN, **_shown_values(start)}, DESCRIPTION)
-    options = _options(_algorithm(arguments))
-    _check_names(arguments, options)
+    algorithm = _algorithm(arguments)
+    options = _options(algorithm)
+    _check_names(arguments, algorithm, options)
     parsed = parse(options, "train", arguments, UNGIVEN, DESCRIPTION)
     given: dict[str, Any] = {}
     for name, value in parsed.items():
@@ -52,8 +53,8 @@ def parse_given(arguments: Sequence[str]) -> dict[str, Any]:
     return given
 
 
-def _check_names(arguments: Sequence[str], options: type[dict[str, Any]]) -> None:
-    """Refuses options that have another name in asyncrl than in other libraries, and names the right ones.
+def _check_names(arguments: Sequence[str], algorithm: type[Algorithm], options: type[dict[str, Any]]) -> None:
+    """Refuses options that have another name in asyncrl than in other libraries, and those of other algorithms.
 
     Raises:
         UserError: There is such an option.
@@ -61,10 +62,15 @@ def _check_names(arguments: Sequence[str], options: type[dict[str, Any]]) -> Non
     known = set(options.__annotations__)
     for section in SECTIONS:
         known |= set(get_args(options.__annotations__[section])[0].__annotations__)
+    known |= {f"no_{name}" for name in known}  # what turns a setting off
     for name in option_names([word for word in arguments if word.startswith("--")]) - known:
+        option = f"--{name.replace('_', '-')}"
         same = [f"--{other.replace('_', '-')}" for other in OTHER_NAMES.get(name, ()) if other in known]
         if same:
-            raise UserError(f"there is no option --{name.replace('_', '-')}: asyncrl calls it {' and '.join(same)}")
+            raise UserError(f"there is no option {option}: asyncrl calls it {' and '.join(same)}")
+        if owners := owners_of(name.removeprefix("no_")):
+            others = " or ".join(owners)
+            raise UserError(f"{algorithm_name(algorithm)} has no option {option}: leave it out, or take {others}")
 
 
 def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from asyncrl.networks.heads import Head
 from asyncrl.networks.masks import split_mask, unmasked_space
 from asyncrl.networks.normalization import Normalizer
 from asyncrl.networks.recurrent import make_core
+from asyncrl.networks.side_by_side import SideBySide
 from asyncrl.networks.torso import DictTorso, ImageTorso, make_torso
 from asyncrl.settings import NetworkSettings
 from asyncrl.tree import tree_map
@@ -24,11 +26,12 @@ from asyncrl.types import Activations, Rollout, State
 
 
 class Body(nn.Module):
-    """Torso → core: all that heads share."""
+    """Torso → core: all that heads share. Several torsos lie side by side."""
 
-    def __init__(self, space: Space[Any], settings: NetworkSettings) -> None:
+    def __init__(self, space: Space[Any], settings: NetworkSettings, torsos: int = 1) -> None:
         super().__init__()
-        self.torso = make_torso(space, settings)
+        make = partial(make_torso, space, settings)
+        self.torso = make() if torsos == 1 else SideBySide(make, torsos)
         self.core = make_core(settings.memory, int(self.torso.output_size), settings.memory_size)  # type: ignore[arg-type]
 
     def activations(self, observations: Any) -> Layers:
@@ -48,11 +51,11 @@ class Body(nn.Module):
 class Network(nn.Module):
     """Normaliser → torso → core → heads. Acting is a rollout of one step, so acting and learning share every line.
 
-    With `settings.separate` each head has a torso and a core of its own. A mask of actions in the observations goes to
-    the heads that are masked, past the torso.
+    With `settings.separate` each head has a torso and a core of its own, and so has a head that asks for several
+    torsos. A mask of actions in the observations goes to the heads that are masked, past the torso.
 
     Raises:
-        UserError: Observations hold a mask, and no head is masked.
+        UserError: Observations hold a mask and no head is masked, or a head cannot have a recurrent core.
     """
 
     def __init__(self, space: Space[Any], settings: NetworkSettings, heads: Mapping[str, Head]) -> None:
@@ -63,15 +66,19 @@ class Network(nn.Module):
             raise UserError(
                 "the environment gives action masks, but no head of the algorithm is masked: see Head.masked"
             )
+        if settings.memory != "none" and any(head.stateless for head in heads.values()):
+            raise UserError(f"this algorithm does not learn recurrent networks: leave out --memory {settings.memory}")
         normalizer = Normalizer(seen)
         self.normalizer = normalizer if settings.normalize_observations and normalizer.size else None
-        self.bodies = nn.ModuleList(Body(seen, settings) for _ in (heads if settings.separate else [None]))
+        apart = [name for name, head in heads.items() if settings.separate or head.torsos > 1]
+        torsos = [heads[name].torsos for name in apart] + [1] * (len(apart) < len(heads))
+        self.bodies = nn.ModuleList(Body(seen, settings, count) for count in torsos)
         self.heads = nn.ModuleDict()
         self.fed_by = {name: head.fed_by for name, head in heads.items()}
         self.acting_heads = {name for name, head in heads.items() if head.acting}
         self.body_of: dict[str, int] = {}
-        for number, (name, head) in enumerate(heads.items()):
-            self.body_of[name] = number if settings.separate else 0
+        for name, head in heads.items():
+            self.body_of[name] = apart.index(name) if name in apart else len(apart)
             feeding: Any = getattr(self.bodies[self.body_of[name]], head.fed_by)
             self.heads[name] = head.make(feeding.output_size)
         widths = [len(body.core.initial_state(1)) for body in self.bodies]  # type: ignore[operator,union-attr]

@@ -24,6 +24,8 @@ class Head:
     fed_by: Literal["core", "torso"] = "core"  # the torso's features have no memory of earlier steps
     acting: bool = True  # false: computed for losses only, so that it costs nothing while acting
     masked: bool = False  # takes a mask of the allowed actions [..., A], or None, as its second argument
+    stateless: bool = False  # cannot have a recurrent core
+    torsos: int = 1  # more than one: it has so many of its own, side by side (`SideBySide`)
 
 
 SMALLEST_VARIANCE = 1e-4
@@ -202,23 +204,6 @@ class ValueHead(nn.Module):
         return value.squeeze(-1)
 
 
-class ActionValueHead(nn.Module):
-    """Action values [..., A]; dueling: Q = V + A - mean_a A (Wang et al. 2016, eq. 9)."""
-
-    def __init__(self, features: int, actions: int, dueling: bool) -> None:
-        super().__init__()
-        self.advantage = Output(features, actions)
-        self.value = Output(features, 1) if dueling else None
-
-    def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Features [..., F] give Q(s, ·) [..., A]. Forbidden actions count in the mean of the advantages."""
-        advantage: Tensor = self.advantage(features)
-        if self.value is None:
-            return masked(advantage, mask)
-        value: Tensor = self.value(features)
-        return masked(value + advantage - advantage.mean(-1, keepdim=True), mask)
-
-
 def policy_head(space: Space[Any]) -> Head:
     """The policy head that fits an action space.
 
@@ -235,15 +220,3 @@ def policy_head(space: Space[Any]) -> Head:
         dimensions = math.prod(space.shape)
         return Head(lambda features: GaussianHead(features, dimensions))
     raise UserError(f"there is no policy for the action space {space}")
-
-
-def action_value_head(space: Space[Any], dueling: bool) -> Head:
-    """The action values of a Discrete space.
-
-    Raises:
-        UserError: The space has other actions.
-    """
-    if not isinstance(space, Discrete):
-        raise UserError(f"this algorithm needs Discrete actions, not {space}: take --algorithm a3c")
-    actions = int(space.n)
-    return Head(lambda features: ActionValueHead(features, actions, dueling), masked=True)

@@ -27,6 +27,8 @@ CONVOLUTIONS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {
     "minatar": (((16, 3, 1),), 128),  # Young & Tian 2019
 }
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
 UNCHANGED = (LAST_ACTION, LAST_REWARD)
 """Keys that pass the torso unchanged."""
 
@@ -53,7 +55,7 @@ class VectorTorso(nn.Module):
             layers.append(nn.Linear(inputs, outputs))
             if layer_norm:
                 layers.append(nn.LayerNorm(outputs))
-            layers.append(nn.Tanh() if activation == "tanh" else nn.ReLU())
+            layers.append(ACTIVATIONS[activation]())
         self.layers = nn.Sequential(*layers)
         self.output_size = sizes[-1]
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from asyncrl import kernels
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object
+from asyncrl.optim.rprop import Rprop
 from asyncrl.settings import OptimizerSettings
 
 TINY = 1e-30
@@ -206,6 +207,7 @@ OPTIMIZERS: dict[str, type[HogwildOptimizer]] = {
     "momentum-sgd": MomentumSGD,
     "shared-adam": SharedAdam,
     "shared-radam": SharedRAdam,
+    "rprop": Rprop,
 }
 """The optimisers by their names on the command line."""
 

@@ -11,7 +11,7 @@ from asyncrl.algorithms import algorithm_class
 from asyncrl.config import Experiment, replaced
 from asyncrl.errors import UserError
 from asyncrl.importing import modules_in
-from asyncrl.presets import paper, paper_acer, paper_pgq, paper_pqn, tuned
+from asyncrl.presets import paper, paper_acer, paper_nfq, paper_pgq, paper_pqn, tuned
 from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
 
@@ -89,6 +89,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset("paper/pgq-atari", paper_pgq.pgq_atari, ("pgq",), ()),
     Preset("paper/pqn-atari", paper_pqn.pqn_atari, ("pqn",), ()),
     Preset("paper/pqn-minatar", paper_pqn.pqn_minatar, ("pqn",), ()),
+    Preset("paper/nfq", paper_nfq.nfq, ("nfq",), ()),
 )
 
 

@@ -12,7 +12,7 @@ from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.actor_critic import ActorCritic
 from asyncrl.algorithms.impala import IMPALA
 from asyncrl.config import Experiment
-from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_pgq, tuned_ppo, tuned_pqn, tuned_q
+from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_nfq, tuned_pgq, tuned_ppo, tuned_pqn, tuned_q
 from asyncrl.types import Kind
 
 MUJOCO = tuple(
@@ -32,7 +32,14 @@ MUJOCO = tuple(
     )
 )
 
-FAMILIES = {"dqn": tuned_dqn, "pqn": tuned_pqn, "ppo": tuned_ppo, "acer": tuned_acer, "pgq": tuned_pgq}
+FAMILIES = {
+    "dqn": tuned_dqn,
+    "pqn": tuned_pqn,
+    "ppo": tuned_ppo,
+    "acer": tuned_acer,
+    "pgq": tuned_pgq,
+    "nfq": tuned_nfq,
+}
 """The files of the families that have one algorithm, by its name."""
 
 Make = Callable[[str], Experiment]

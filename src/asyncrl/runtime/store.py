@@ -20,6 +20,7 @@ from asyncrl.functional import schedules
 from asyncrl.networks.assemble import Networks, flatten_parameters
 from asyncrl.networks.masks import split_mask
 from asyncrl.optim.hogwild import clip, make_optimizer
+from asyncrl.optim.rprop import Restartable
 from asyncrl.runtime.guard import UpdateGuard
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
@@ -165,6 +166,8 @@ class SharedMemoryStore:
 
     def push(self, gradient: Tensor, loss: Loss, experience: Any) -> bool:
         """Applies a gradient to θ; see `Store.push`."""
+        if loss.restart and isinstance(self.optimizer, Restartable):
+            self.optimizer.restart()
         gradient, norm = clip(gradient, self.experiment.optimizer.max_gradient_norm)
         self.clock.lap("learn")
         if not self.guard.passes(loss, norm, experience):

@@ -13,6 +13,7 @@ from torch import nn
 from asyncrl.analysis.drawing import draw_image, drawing
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Picture, Subject
 from asyncrl.analysis.labels import observation_names
+from asyncrl.networks.side_by_side import SideBySide
 from asyncrl.networks.torso import DictTorso, ImageTorso, VectorTorso
 
 MOST_UNITS = 32
@@ -49,6 +50,12 @@ def show_filters(subject: Subject) -> Chapter:
 def _torsos(torso: Any) -> list[tuple[str, Any]]:
     if isinstance(torso, DictTorso):
         return list(zip(torso.keys, torso.torsos, strict=True))
+    if isinstance(torso, SideBySide):
+        return [
+            (", ".join(filter(None, (f"action {number}", key))), part)
+            for number, own in enumerate(torso.torsos)
+            for key, part in _torsos(own)
+        ]
     return [("", torso)]
 
 
