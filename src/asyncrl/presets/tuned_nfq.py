@@ -54,16 +54,11 @@ def acrobot(environment: str) -> Experiment:
     )
 
 
-def vectors(environment: str) -> Experiment:
-    """Environments without a preset that observe vectors."""
-    return _classic_control(environment, rollout_length=100, until_return=None, eval_every=1_000, eval_episodes=20)
-
-
 def _classic_control(
     environment: str,
     *,
     rollout_length: int,
-    until_return: float | None,
+    until_return: float,
     iterations: int = 8,
     epochs: int = 30,
     exploration_steps: int = 500,
