@@ -203,6 +203,13 @@ def test_a_periodic_evaluation_asks_too(tmp_path: Path, evaluated_lengths: Calla
     assert found == [(1, False, 4), (1, True, 100)]
 
 
+def test_a_periodic_evaluation_below_the_goal_asks_for_none(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"algorithm": "nstep-q", "final_epsilons": (0.5,), "target_interval": 300}
+    settings |= {"until_return": 10.0, "eval_every": 60, "eval_episodes": 4}
+    run(tmp_path / "run", environment="test/Clock-v0", steps=240, **settings)  # fewer than 100 episodes
+    assert [line["for_goal"] for line in evaluations(tmp_path / "run")] == [False] * 4
+
+
 def test_an_evaluator_that_fails_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("no evaluation today")

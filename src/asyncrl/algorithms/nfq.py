@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from asyncrl import functional as F
-from asyncrl.algorithms.base import statistics
+from asyncrl.algorithms.base import check_counts, check_replay, statistics
 from asyncrl.algorithms.epsilon_greedy import EpsilonGreedy
 from asyncrl.errors import UserError
 from asyncrl.memory.fitted import Fit, FitRules, FittedMemory, bytes_per_transition
@@ -57,14 +57,8 @@ class NFQ(EpsilonGreedy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("iterations", "epochs", "replay_capacity", "replay_start"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
-        if self.replay_start > self.replay_capacity:
-            raise UserError(
-                f"--replay-start {self.replay_start} never comes with --replay-capacity {self.replay_capacity}: "
-                "give a larger capacity or an earlier start"
-            )
+        check_counts(self, "iterations", "epochs", "replay_capacity", "replay_start")
+        check_replay(self.replay_capacity, self.replay_start)
         if self.hint_to_goal not in (NONE, TERMINAL) and ":" not in self.hint_to_goal:
             raise UserError(f"--hint-to-goal takes none, terminal or module:function, not {self.hint_to_goal!r}")
         if self.goal_value and ":" not in self.hint_to_goal:

@@ -182,8 +182,8 @@ def _parts(count: int, most: int) -> list[range]:
 def _groups(vectors: int) -> list[range]:
     """Parts of a pixel's vectors that are computed one after the other.
 
-    A block of pixels and vectors stays in registers. Of each part it should have several pixels, which share the
-    vectors of weights that are loaded.
+    A block of pixels and vectors stays in registers. It should have six pixels or more, which share the vectors of
+    weights that are loaded: with AVX2 a part is one vector, with AVX-512 up to four.
     """
     size = next(n for n in range(max(1, registers() // 6), 0, -1) if vectors % n == 0)
     return [range(first, first + size) for first in range(0, vectors, size)]

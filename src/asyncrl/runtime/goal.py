@@ -36,8 +36,8 @@ class Goal:
         """Whether an evaluation should check the goal now.
 
         Args:
-            mean_return: Mean return of the last 100 training episodes, or of a periodic evaluation; None before there
-                are so many episodes.
+            mean_return: Mean return of the last 100 training episodes, or of a periodic evaluation that has met the
+                goal; None before there are so many episodes.
             steps: Global step.
         """
         if self.mean_return is None or mean_return is None or steps < self.wait_until or self.reached:
