@@ -45,7 +45,7 @@ def acrobot(environment: str) -> Experiment:
 
 
 def minatar(environment: str) -> Experiment:
-    """The five MinAtar games: a first guess without a complete run."""
+    """The five MinAtar games: a first guess."""
     return Experiment(
         environment,
         algorithm=PGQ(rollout_length=10, entropy_weight=0.01, batch_size=64),
