@@ -61,7 +61,7 @@ class Evaluated:
 
     steps: int  # global step at which it was copied
     evaluation: Evaluation
-    for_goal: bool  # it checked whether the goal is reached; otherwise it is one of the periodic evaluations
+    for_goal: bool  # it checked whether the goal is reached; otherwise it is a periodic evaluation or the final one
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,8 @@ class SupervisionSettings:
     """Number of episodes in each of these evaluations."""
     goal_episodes: int = 100
     """Number of episodes in the evaluation that decides whether --until-return is reached."""
+    final_episodes: int = 0
+    """Number of whole episodes in an evaluation of the final agent, once training is over. 0: no such evaluation."""
     eval_video: bool = False
     """Record a video of one more episode after each evaluation, for TensorBoard and the trackers."""
     histograms: bool = False
@@ -115,6 +117,7 @@ class SupervisionSettings:
         require(self.eval_every is None or self.eval_every > 0, "--eval-every must be positive, or None")
         require(self.eval_episodes >= 1, f"--eval-episodes must be at least 1, not {self.eval_episodes}")
         require(self.goal_episodes >= 1, f"--goal-episodes must be at least 1, not {self.goal_episodes}")
+        require(self.final_episodes >= 0, f"--final-episodes must be 0 or more, not {self.final_episodes}")
         require(not self.eval_video or self.eval_every is not None, "--eval-video needs --eval-every")
         require(len(set(self.trackers)) == len(self.trackers), "--trackers takes each name once")
 

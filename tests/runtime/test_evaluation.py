@@ -18,6 +18,7 @@ from asyncrl.api import train
 from asyncrl.callbacks import Callback, Updated
 from asyncrl.cli import main
 from asyncrl.envs.make import describe
+from asyncrl.reporting.ending import return_of
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime import evaluation, evaluator
 from asyncrl.runtime.checkpoint import load_chosen, load_newest
@@ -114,6 +115,42 @@ def test_the_last_evaluation_is_made(tmp_path: Path) -> None:
     assert found["steps"] >= 30_000
     assert metrics(tmp_path / "run")[-1]["evaluation_return_mean"] == found["return_mean"]
     assert load_chosen(tmp_path / "run" / "checkpoints", "best")[0].state.score == found["return_mean"]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "settings"),
+    [("steps", {"steps": 2000}), ("time", {"steps": 10**9, "until_seconds": 0.5})],
+)
+def test_the_final_agent_is_evaluated(tmp_path: Path, ended_by: str, settings: dict[str, Any]) -> None:
+    outcome, supervisor, _ = run(tmp_path / "run", final_episodes=30, **settings)
+    assert outcome.summary["ended_by"] == ended_by
+    [found] = evaluations(tmp_path / "run")
+    assert found["steps"] == outcome.summary["evaluation_steps"] == outcome.summary["steps"]
+    supervisor.folder.write_experiment(supervisor.experiment)
+    again = load(tmp_path / "run", checkpoint="last").evaluate(30, seed=supervisor.experiment.seed)
+    assert again.return_mean == found["return_mean"] == outcome.summary["evaluation_return_mean"]
+    assert return_of(outcome.summary) == f"mean return of 30 evaluation episodes: {again.return_mean:.2f}"
+    assert not load_chosen(tmp_path / "run" / "checkpoints", "best")[0].state.score_is_evaluated
+
+
+def test_a_goal_that_is_reached_needs_no_final_evaluation(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"steps": 10**9, "until_return": -2.0, "goal_episodes": 5}
+    outcome, _, _ = run(tmp_path / "run", final_episodes=7, **settings)
+    assert [line["episodes"] for line in evaluations(tmp_path / "run")] == [5]
+    assert outcome.summary["evaluation_episodes"] == 5
+
+
+def test_a_signal_does_not_wait_for_the_final_evaluation(start: Start, tmp_path: Path) -> None:
+    process = start(
+        *("train", "Catch", "--steps", "20k", "--until-return", "None", "--workers", "1", "--run-dir", "run"),
+        *("--final-episodes", "10M"),
+    )
+    wait_for(lambda: "evaluating the agent" in log(tmp_path / "run"), 60, "the final evaluation")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    wait_for(lambda: not session_processes(process.pid), 60, "the end of all processes")
+    assert summary(tmp_path / "run")["status"] == "stopped"
+    assert evaluations(tmp_path / "run") == []
 
 
 def test_an_evaluation_that_fails_costs_itself_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

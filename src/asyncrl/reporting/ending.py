@@ -26,8 +26,8 @@ def end_of(summary: Mapping[str, Any], experiment: Experiment) -> str:
 
 
 def return_of(summary: Mapping[str, Any]) -> str:
-    """Says which mean return a run reached: in the evaluation that met its goal, else in its last training episodes."""
-    if summary["ended_by"] == "goal":
+    """Says which mean return a run reached: in the evaluation of its agent, else in its last training episodes."""
+    if "evaluation_episodes" in summary:
         mean, episodes = summary[metrics.EVALUATION_RETURN_MEAN], summary["evaluation_episodes"]
         return f"mean return of {episodes} evaluation episodes: {mean:.2f}"
     mean = summary[metrics.RETURN_MEAN]

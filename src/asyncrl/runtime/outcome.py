@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from asyncrl import metrics
 from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment
-from asyncrl.runtime.goal import Goal
 from asyncrl.runtime.telemetry import Metrics, Telemetry
+from asyncrl.types import Evaluation
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,12 @@ class Outcome:
 
 
 def make_outcome(
-    ending: Ending, experiment: Experiment, environment: str, line: Metrics, telemetry: Telemetry, goal: Goal
+    ending: Ending,
+    experiment: Experiment,
+    environment: str,
+    line: Metrics,
+    telemetry: Telemetry,
+    evaluated: tuple[int, Evaluation] | None,
 ) -> Outcome:
     """Puts together the outcome of a run and its summary.
 
@@ -42,7 +47,7 @@ def make_outcome(
         environment: Full id of its environment.
         line: Its last line of metrics.
         telemetry: Its statistics.
-        goal: Its goal. If that was reached, the summary has the evaluation that says so.
+        evaluated: The global step of the agent that it ends with, and the agent's evaluation, if there is one.
     """
     summary = {
         **line,
@@ -58,8 +63,10 @@ def make_outcome(
         "envs_per_worker": experiment.environment_count,
         metrics.BEST_RETURN_MEAN: telemetry.best_return_mean,
     }
-    if goal.evaluation is not None:
-        summary[metrics.EVALUATION_RETURN_MEAN] = goal.evaluation.return_mean
-        summary[metrics.EVALUATION_STEPS] = goal.reached_at
-        summary["evaluation_episodes"] = goal.evaluation.episodes
+    if evaluated is not None:
+        steps, evaluation = evaluated
+        summary[metrics.EVALUATION_RETURN_MEAN] = evaluation.return_mean
+        summary[metrics.EVALUATION_STEPS] = steps
+        summary["evaluation_return_std"] = evaluation.return_std
+        summary["evaluation_episodes"] = evaluation.episodes
     return Outcome(ending.status, ending.exit_code, summary, ending.error)

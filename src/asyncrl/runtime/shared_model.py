@@ -26,8 +26,9 @@ from asyncrl.types import EnvironmentInfo
 
 
 def is_evaluated(experiment: Experiment) -> bool:
-    """Whether copies of the agent are evaluated during training."""
-    return experiment.supervision.eval_every is not None or experiment.until_return is not None
+    """Whether copies of the agent are evaluated during training, or the agent after it."""
+    settings = experiment.supervision
+    return settings.eval_every is not None or experiment.until_return is not None or settings.final_episodes > 0
 
 
 class SharedModel:

@@ -141,6 +141,7 @@ class Supervisor:
             if self.evaluations is not None and ending.status == "done":
                 self.evaluations.finish(lambda: bool(received) or self._early_end() != "")
                 ending = replace(ending, ended_by="goal") if self.goal.reached else ending
+                self.evaluations.evaluate_final(lambda: bool(received))
             if received:
                 ending = Ending("stopped", name_of(received[0]), 128 + received[0], ending.error)
             return self._end(ending, wait=lambda: ending.status == "done" and not received)
@@ -171,7 +172,8 @@ class Supervisor:
     def _outcome(self, ending: Ending) -> Outcome:
         if self.listeners.error and not ending.error:
             ending = Ending("failed", "failure", 1, self.listeners.error)
-        return make_outcome(ending, self.experiment, self.info.id, self.last_line, self.telemetry, self.goal)
+        evaluated = None if self.evaluations is None else self.evaluations.of_final_agent
+        return make_outcome(ending, self.experiment, self.info.id, self.last_line, self.telemetry, evaluated)
 
     def _write_summary(self, outcome: Outcome) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Evaluations during training: periodic ones for `--eval-every`, and those that check the goal."""
+"""Evaluations of a run: periodic ones for `--eval-every`, those that check the goal, and that of the final agent."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class TrainingEvaluations:
         self.for_goal = False  # why the last copy was made
         self.goal_is_near = False  # a periodic evaluation has reached the goal
         self.unreported: tuple[int, Evaluation] | None = None  # not in a line of metrics yet
+        self.latest: tuple[int, Evaluation] | None = None  # with the global step of the agent
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -83,6 +84,36 @@ class TrainingEvaluations:
             time.sleep(0.05)
         self._take_results()
 
+    def evaluate_final(self, is_over: Callable[[], bool]) -> None:
+        """Evaluates the agent as it is when training is over, for `--final-episodes`, and waits for the result.
+
+        Args:
+            is_over: Says that the run must not wait.
+        """
+        if not self.settings.final_episodes:
+            return
+        self._wait(is_over)
+        if self.goal.reached or is_over():
+            return
+        self.for_goal = False
+        self.listeners.notify(f"training is over; evaluating the agent over {self.settings.final_episodes:,} episodes")
+        self._start(Request(self.settings.final_episodes))
+        self._wait(is_over)
+
+    def _wait(self, is_over: Callable[[], bool]) -> None:
+        """Takes results until the evaluator has no more, or `is_over` says that the run must not wait."""
+        self._take_results()
+        while self.evaluator.busy and not is_over():
+            time.sleep(0.05)
+            self._take_results()
+
+    @property
+    def of_final_agent(self) -> tuple[int, Evaluation] | None:
+        """The evaluation of the agent that the run ends with, if there is one, after the agent's global step."""
+        if self.latest is None or (self.latest[0] != self.shared.counter.steps and not self.goal.reached):
+            return None
+        return self.latest
+
     def give_back(self) -> None:
         """Makes the copy that reached the goal the agent of the run, if the workers have trained on meanwhile."""
         if self.copied_at != self.shared.counter.steps:
@@ -108,10 +139,13 @@ class TrainingEvaluations:
             request = Request(self.settings.eval_episodes, self.settings.eval_video)
         else:
             return False
-        self.copied_at = steps
+        self._start(request)
+        return True
+
+    def _start(self, request: Request) -> None:
+        self.copied_at = self.shared.counter.steps
         self.evaluator.setup.snapshot.take(self.shared)
         self.evaluator.start(request)
-        return True
 
     def _take_results(self) -> None:
         while (result := self.evaluator.poll()) is not None:
@@ -129,13 +163,13 @@ class TrainingEvaluations:
                 notify(f"warning: no video of the evaluation at step {steps:,}: {result.reason}")
 
     def _take_evaluation(self, steps: int, evaluation: Evaluation) -> None:
-        self.unreported = steps, evaluation
+        self.unreported = self.latest = steps, evaluation
         line = {"steps": steps, "for_goal": self.for_goal, **evaluation.to_dict()}
         self.listeners.write(self.file, partial(self.file.write, line))
         if self.for_goal:
             self.goal.check(steps, evaluation)
         elif self.goal.is_met_by(evaluation.return_mean) and self.goal.is_due(evaluation.return_mean, steps):
             self.goal_is_near = True
-        if self.goal.reached or not self.for_goal:
+        if self.goal.reached or (self.settings.eval_every is not None and not self.for_goal):
             self.save_best(self.evaluator.setup.snapshot, steps, evaluation)
         self.listeners.evaluation(steps, evaluation, self.for_goal)
