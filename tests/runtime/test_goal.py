@@ -203,6 +203,24 @@ def test_a_periodic_evaluation_asks_too(tmp_path: Path, evaluated_lengths: Calla
     assert found == [(1, False, 4), (1, True, 100)]
 
 
+@pytest.mark.parametrize(
+    ("lengths", "episodes"),
+    [((5,), [10, 100]), ((5, 2, 5), [10, 100, 10, 100]), ((2, 2, 5), [10, 10, 10, 100])],
+    ids=["reached at once", "a few lucky episodes", "reached at the third try"],
+)
+def test_where_training_returns_say_little_a_few_episodes_ask_for_all(
+    tmp_path: Path, evaluated_lengths: Callable[..., None], lengths: tuple[int, ...], episodes: list[int]
+) -> None:
+    evaluated_lengths(*lengths)  # a return of 15, or of 3
+    settings: dict[str, Any] = {"algorithm": "nstep-q", "final_epsilons": (0.5,), "target_interval": 300}
+    outcome, _, _ = run(tmp_path / "run", environment="test/Clock-v0", until_return=10.0, steps=4000, **settings)
+    assert outcome.summary["return_mean"] == TRAINED  # below the goal
+    assert outcome.summary["ended_by"] == "goal"
+    assert [(line["for_goal"], line["episodes"]) for line in evaluations(tmp_path / "run")] == [
+        (True, number) for number in episodes
+    ]
+
+
 def test_a_periodic_evaluation_below_the_goal_asks_for_none(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"algorithm": "nstep-q", "final_epsilons": (0.5,), "target_interval": 300}
     settings |= {"until_return": 10.0, "eval_every": 60, "eval_episodes": 4}

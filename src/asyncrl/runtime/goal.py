@@ -9,6 +9,8 @@ GROWTH = 0.1
 COST = 2
 """It must also make this many times the steps of that evaluation, so that at most a third of all steps are played
 in evaluations."""
+FEW = 5
+"""Number of episodes, or a tenth of all if that is more, that say whether all of them are worth their time."""
 
 
 class Goal:
@@ -20,6 +22,8 @@ class Goal:
 
     After an evaluation below the goal the next one has to wait, for two reasons. It costs time, and each try is a
     chance for luck: the number of tries grows with the logarithm of the run's steps.
+
+    Where training returns are below the goal, a few episodes are played first, and all of them only if these reach it.
 
     Args:
         mean_return: The goal; None for a run without one.
@@ -43,6 +47,16 @@ class Goal:
         if self.mean_return is None or mean_return is None or steps < self.wait_until or self.reached:
             return False
         return self.explores or self.is_met_by(mean_return)
+
+    def episodes(self, mean_return: float | None, all_of_them: int) -> int:
+        """Number of episodes of an evaluation that is due.
+
+        Args:
+            mean_return: What made it due.
+            all_of_them: Number of episodes that decide whether the goal is reached.
+        """
+        few = min(all_of_them, max(FEW, all_of_them // 10))
+        return all_of_them if self.is_met_by(mean_return) else few
 
     def is_met_by(self, mean_return: float | None) -> bool:
         """Whether a mean return is as high as the goal."""

@@ -50,7 +50,8 @@ class TrainingEvaluations:
         self.listeners, self.file, self.save_best = listeners, JsonLines(file), save_best
         self.copied_at = self.periodic_at = shared.counter.steps  # global steps of the last copy, and periodic copy
         self.for_goal = False  # why the last copy was made
-        self.goal_is_near = False  # a periodic evaluation has reached the goal
+        self.goal_is_near = False  # a periodic evaluation has reached the goal, or a short one
+        self.is_short = False  # whether the last one had too few episodes to decide on the goal
         self.unreported: tuple[int, Evaluation] | None = None  # not in a line of metrics yet
         self.latest: tuple[int, Evaluation] | None = None  # with the global step of the agent
 
@@ -129,11 +130,12 @@ class TrainingEvaluations:
     def _start_due(self, training_mean: float | None) -> bool:
         """Starts an evaluation if one is due, and says whether it did."""
         every, steps = self.settings.eval_every, self.shared.counter.steps
+        needed = self.settings.goal_episodes
         if self.goal.reached:
             return False
         if self.goal_is_near or self.goal.is_due(training_mean, steps):
-            self.for_goal, self.goal_is_near = True, False
-            request = Request(self.settings.goal_episodes)
+            request = Request(needed if self.goal_is_near else self.goal.episodes(training_mean, needed))
+            self.for_goal, self.goal_is_near, self.is_short = True, False, request.episodes < needed
         elif every is not None and steps // every != self.periodic_at // every:
             self.for_goal, self.periodic_at = False, steps
             request = Request(self.settings.eval_episodes, self.settings.eval_video)
@@ -166,9 +168,10 @@ class TrainingEvaluations:
         self.unreported = self.latest = steps, evaluation
         line = {"steps": steps, "for_goal": self.for_goal, **evaluation.to_dict()}
         self.listeners.write(self.file, partial(self.file.write, line))
-        if self.for_goal:
+        is_met = self.goal.is_met_by(evaluation.return_mean)
+        if self.for_goal and not (self.is_short and is_met):
             self.goal.check(steps, evaluation)
-        elif self.goal.is_met_by(evaluation.return_mean) and self.goal.is_due(evaluation.return_mean, steps):
+        elif is_met and self.goal.is_due(evaluation.return_mean, steps):
             self.goal_is_near = True
         if self.goal.reached or (self.settings.eval_every is not None and not self.for_goal):
             self.save_best(self.evaluator.setup.snapshot, steps, evaluation)
