@@ -33,8 +33,8 @@ train: install
 test: check
 
 check: install
-	$(BIN)/ruff format --check src tests benchmarks docs/hooks.py
-	$(BIN)/ruff check src tests benchmarks docs/hooks.py
+	$(BIN)/ruff format --check src tests benchmarks agents docs/hooks.py
+	$(BIN)/ruff check src tests benchmarks agents docs/hooks.py
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
@@ -42,8 +42,8 @@ test-long: install
 	$(BIN)/pytest -m long
 
 format: install
-	$(BIN)/ruff format src tests benchmarks docs/hooks.py
-	$(BIN)/ruff check --fix src tests benchmarks docs/hooks.py
+	$(BIN)/ruff format src tests benchmarks agents docs/hooks.py
+	$(BIN)/ruff check --fix src tests benchmarks agents docs/hooks.py
 
 docs: $(DOCS_INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -9,7 +9,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/results/*")
+OUTSIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/results/*", "agents/README.md")
 """Files of the repository that the site has too, at the same place beside the pages of docs/."""
 
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")

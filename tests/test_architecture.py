@@ -27,7 +27,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("callbacks",),
     ("runtime",),
     ("agent",),
-    ("analysis", "export"),
+    ("agent_folder", "analysis", "export"),
     ("resolution",),
     ("request",),
     ("training",),

@@ -104,7 +104,8 @@ def test_a_run_from_start_to_video(in_tmp: Path, capsys: pytest.CaptureFixture[s
     assert main(["eval", str(run.path), "--episodes", "7", "--json", "--deterministic"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     keys = {"episodes", "return_mean", "return_std", "return_min", "return_max", "length_mean"}
-    assert set(printed) == keys
+    assert set(printed) == keys | {"steps", "deterministic", "seed"}
+    assert printed["deterministic"] is True
     assert printed["episodes"] == 7
     assert printed["length_mean"] == 9
 
@@ -122,7 +123,8 @@ def test_the_same_seed_evaluates_to_the_same_numbers(run: Path, capsys: pytest.C
     results = []
     for seed in ("3", "3", "4"):
         assert main(["eval", "run", "--episodes", "200", "--json", "--seed", seed]) == 0
-        results.append(capsys.readouterr().out)
+        results.append(json.loads(capsys.readouterr().out))
+    assert [result.pop("seed") for result in results] == [3, 3, 4]
     assert results[0] == results[1] != results[2]
 
 

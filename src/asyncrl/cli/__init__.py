@@ -17,7 +17,7 @@ COMMANDS = {
     "eval": "play whole episodes with a trained agent and print their returns",
     "watch": "watch an agent play: in a window, a video file or a browser",
     "inspect": "write a page that shows what an agent learned",
-    "export": "export a trained agent to ONNX, to run without asyncrl and torch",
+    "export": "export a trained agent: to ONNX, or as a small run folder to hand on",
     "plot": "plot the learning curves of one or many runs",
     "sweep": "make many runs: a grid or random draws of settings, and seeds",
     "tune": "search good settings, and write the best ones as a preset",

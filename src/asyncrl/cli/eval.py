@@ -67,10 +67,12 @@ def main(arguments: Sequence[str]) -> int:
             "and count with their return so far: give the environment a time limit",
             file=sys.stderr,
         )
+    played = {"steps": agent.steps, "deterministic": given.deterministic, "seed": given.seed}
+    text = json.dumps(result.to_dict() | played)
     if given.save:
-        write_text(RunFolder(given.run).evaluation_file, json.dumps(result.to_dict()) + "\n")
+        write_text(RunFolder(given.run).evaluation_file, f"{text}\n")
     if given.json:
-        print(json.dumps(result.to_dict()))
+        print(text)
     else:
         count = "1 episode" if result.episodes == 1 else f"{result.episodes} episodes"
         print(

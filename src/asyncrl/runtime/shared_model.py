@@ -114,6 +114,11 @@ class SharedModel:
         vectors = pack("optimizer", shared.statistics)
         if shared.target is not None:
             vectors["target"] = shared.target
+        if vectors and saved.keys().isdisjoint(vectors):
+            raise UserError(
+                "the run folder holds an agent alone, without what its optimiser needs: it cannot be trained further; "
+                "start a new run with the settings in its experiment.yaml"
+            )
         try:
             for name, vector in vectors.items():
                 if name in saved or name == "target":  # a worker that is new in this session has no statistics yet
