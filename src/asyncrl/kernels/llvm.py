@@ -22,6 +22,11 @@ _INT = ir.IntType(64)
 _FLOAT = ir.FloatType()
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 _BYTES = ir.VectorType(ir.IntType(8), LANES)
+_KINDS: dict[str, tuple[Any, torch.dtype]] = {
+    "float": (_FLOAT, torch.float32),
+    "byte": (ir.IntType(8), torch.uint8),
+    "integer": (_INT, torch.int64),
+}
 
 
 def registers() -> int:
@@ -60,12 +65,12 @@ class Emitter:
 
     Args:
         name: Name of the function.
-        pointers: Type that each pointer points to, "float" or "byte". No two may point to the same memory.
+        pointers: Type that each pointer points to, "float", "byte" or "integer". No two may point to the same memory.
     """
 
     def __init__(self, name: str, pointers: Sequence[str]) -> None:
         self.name, self.kinds, self.module = name, tuple(pointers), ir.Module()
-        kinds = [(_FLOAT if kind == "float" else ir.IntType(8)).as_pointer() for kind in pointers]
+        kinds = [_KINDS[kind][0].as_pointer() for kind in pointers]
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [*kinds, _INT]), name)
         *self.pointers, self.count = function.args
         for pointer in self.pointers:
@@ -158,6 +163,10 @@ class Emitter:
         """The vector x + y."""
         return self._builder.fadd(x, y)
 
+    def difference(self, x: Value, y: Value) -> Value:
+        """The vector x - y."""
+        return self._builder.fsub(x, y)
+
     def quotient(self, x: Value, y: Value) -> Value:
         """The vector x / y."""
         return self._builder.fdiv(x, y)
@@ -180,7 +189,7 @@ class Compiled:
     """A compiled function of tensors and a count."""
 
     def __init__(self, name: str, module: str, kinds: Sequence[str]) -> None:
-        self._types = [torch.float32 if kind == "float" else torch.uint8 for kind in kinds]
+        self._types = [_KINDS[kind][1] for kind in kinds]
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         machine = llvm.Target.from_default_triple().create_target_machine(

@@ -7,6 +7,7 @@ that an agent computed when it acted need not be computed again when it learns.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,11 @@ from torch.nn import functional
 from asyncrl import kernels
 
 if TYPE_CHECKING:
+    from asyncrl.kernels.background import Background, WithBackground
     from asyncrl.kernels.convolution import Convolution
+
+FEWEST = 4
+"""Fewest images for which a search for a common background is worth its time."""
 
 Layers = tuple[Tensor, ...]
 """What each layer gives for N images [N, ...], not differentiable; empty where it is not kept."""
@@ -43,6 +48,15 @@ def convolve(images: Tensor, weight: Tensor, bias: Tensor, stride: int, kernel: 
     return functional.conv2d(floats, weight, bias, stride).permute(0, 2, 3, 1)
 
 
+@dataclass(frozen=True)
+class _Common:
+    """What images have in common."""
+
+    kernels: Sequence[WithBackground]  # of each convolution
+    layers: list[Tensor]  # the background, and what each convolution gives for it, each [1, H, W, C]
+    flags: list[Tensor]  # of each convolution, 1 where a window shows something else [N, rows, columns]
+
+
 class CompiledLayers:
     """The same layers by compiled kernels.
 
@@ -51,12 +65,19 @@ class CompiledLayers:
         dense: The layer after them.
         scale: Of the images.
         kernels: Of each convolution.
+        background: Finds what images have in common, which is then computed only once; None where it cannot.
     """
 
     def __init__(
-        self, convolutions: Sequence[nn.Conv2d], dense: nn.Linear, scale: float, kernels: Sequence[Convolution]
+        self,
+        convolutions: Sequence[nn.Conv2d],
+        dense: nn.Linear,
+        scale: float,
+        kernels: Sequence[Convolution],
+        background: Background | None,
     ) -> None:
         self.convolutions, self.dense, self.scale, self.kernels = convolutions, dense, scale, kernels
+        self.background = background
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -65,14 +86,34 @@ class CompiledLayers:
 
     def activations(self, images: Tensor) -> Layers:
         """Of images [N, H, W, C]; the last are the features [N, F]."""
-        outputs: list[Tensor] = [images]
         with torch.no_grad():
-            for layer, kernel in zip(self.convolutions, self.kernels, strict=True):
-                weight = layer.weight * self.scale if len(outputs) == 1 else layer.weight
-                assert layer.bias is not None
-                outputs.append(kernel.forward(outputs[-1], _matrix(weight), layer.bias))
+            weights, outputs = self._weights(), [images]
+            common = self._common(images, weights)
+            for number, (kernel, (weight, bias)) in enumerate(zip(self.kernels, weights, strict=True)):
+                if common is None:
+                    outputs.append(kernel.forward(outputs[-1], weight, bias))
+                else:
+                    flags, background = common.flags[number], common.layers[number + 1]
+                    outputs.append(common.kernels[number].forward(outputs[-1], flags, background, weight, bias))
             outputs.append(torch.relu_(self.dense(outputs[-1].flatten(1))))
         return tuple(outputs[1:])
+
+    def _weights(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight, as kernels take it, and bias of each convolution."""
+        weights: list[tuple[Tensor, Tensor]] = []
+        for layer in self.convolutions:
+            assert layer.bias is not None
+            weights.append((_matrix(layer.weight if weights else layer.weight * self.scale), layer.bias))
+        return weights
+
+    def _common(self, images: Tensor, weights: Sequence[tuple[Tensor, Tensor]]) -> _Common | None:
+        """What images have in common, or None where a search is not worth its time."""
+        if self.background is None or len(images) < FEWEST:
+            return None
+        layers = [self.background.of(images).unsqueeze(0)]
+        for kernel, (weight, bias) in zip(self.kernels, weights, strict=True):
+            layers.append(kernel.forward(layers[-1], weight, bias))
+        return _Common(self.background.kernels, layers, self.background.differences(images, layers[0]))
 
     def features(self, images: Tensor, known: Sequence[Layers] = ()) -> Tensor:
         """Features [N, F] with the gradient by the parameters.
@@ -98,10 +139,16 @@ class CompiledLayers:
         gradient = _before_relu(gradient[:count], layers[-1])
         gradients = [gradient.t() @ layers[-2].flatten(1), gradient.sum(0)]
         gradient = (gradient @ self.dense.weight).view(layers[-2].shape)
+        common = self._common(images, self._weights())
         for number in reversed(range(len(self.kernels))):
             layer, kernel = self.convolutions[number], self.kernels[number]
             gradient = _before_relu(gradient, layers[number])
-            matrix = kernel.weight_gradient(images if number == 0 else layers[number - 1], gradient)
+            inputs = images if number == 0 else layers[number - 1]
+            if common is None:
+                matrix = kernel.weight_gradient(inputs, gradient)
+            else:
+                flags, background = common.flags[number], common.layers[number]
+                matrix = common.kernels[number].weight_gradient(inputs, flags, background, gradient)
             by_weight = _weight(matrix, layer.kernel_size)
             gradients = [by_weight if number else by_weight * self.scale, gradient.sum((0, 1, 2)), *gradients]
             if number:
@@ -115,6 +162,7 @@ def compiled_layers(
     """Compiled kernels for layers on images of a shape [H, W, C], or None if there are none for them."""
     if not kernels.available():
         return None
+    from asyncrl.kernels.background import background_for
     from asyncrl.kernels.convolution import Convolution, kernels_for
     from asyncrl.kernels.convolution_code import Shape
 
@@ -128,7 +176,7 @@ def compiled_layers(
         height, width, channels = size.rows, size.columns, size.outputs
     if not all(each.has_image_gradient for each in made[1:]):
         return None
-    return CompiledLayers(convolutions, dense, scale, made)
+    return CompiledLayers(convolutions, dense, scale, made, background_for(tuple(made)))
 
 
 def _matrix(weight: Tensor) -> Tensor:
