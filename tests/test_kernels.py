@@ -58,6 +58,7 @@ def test_outputs_and_gradients_are_those_of_torch_in_double_precision(name: str,
     bias = torch.randn(outputs, generator=random)
     pull = torch.randn(images, own.shape.rows, own.shape.columns, outputs, generator=random)
 
+    pull[:, 0] = pull[1:, :, :, ::2] = 0
     leaves = [tensor.double().requires_grad_() for tensor in (inputs, weight, bias)]
     before = torch.nn.functional.conv2d(leaves[0].permute(0, 3, 1, 2), *leaves[1:], stride).permute(0, 2, 3, 1)
     by_images, by_weight, _ = torch.autograd.grad((before * pull).sum(), leaves)
@@ -73,6 +74,7 @@ def test_outputs_and_gradients_are_those_of_torch_in_double_precision(name: str,
     equal(own.weight_gradient(inputs, pull), matrix(by_weight))
     if own.has_image_gradient:
         equal(own.image_gradient(pull, weight), by_images)
+        equal(own.image_gradient_of_few(pull, weight), by_images)
 
 
 @pytest.mark.parametrize(

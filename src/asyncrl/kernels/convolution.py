@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asyncrl.kernels import convolution_code
 from asyncrl.kernels.convolution_code import Layout, Shape
+from asyncrl.kernels.image_gradient import image_gradient_of_few
 from asyncrl.kernels.llvm import LANES, Compiled
 
 _FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
@@ -97,6 +98,26 @@ class Convolution:
         self._image_gradient(padded, taps.contiguous(), none, images, self._floats(), count=len(gradient))
         return images
 
+    def image_gradient_of_few(self, gradient: Tensor, weight: Tensor) -> Tensor:
+        """Computes the gradient by the images faster, if most outputs have no gradient, as behind a ReLU.
+
+        Args:
+            gradient: Gradient by the convolution's output before its ReLU [N, rows, columns, O].
+            weight: Weights as torch lays them out [O, C, kernel, kernel].
+
+        Returns:
+            [N, H, W, C].
+        """
+        shape = self.shape
+        rows = weight.permute(0, 2, 3, 1).contiguous()
+        images = torch.zeros(len(gradient), shape.height, shape.width, shape.channels, **_FLOATS)
+        outputs = shape.positions * shape.outputs
+        integers = torch.empty(outputs + shape.positions + 1, dtype=torch.int64)
+        self._image_gradient_of_few(
+            gradient, rows, images, torch.empty(outputs, **_FLOATS), integers, count=len(gradient)
+        )
+        return images
+
     def _floats(self) -> Tensor:
         """Scratch memory for one image of bytes as floats; empty if images are floats already."""
         return torch.empty(-(-self.shape.size // LANES) * LANES if self.bytes else 0, **_FLOATS)
@@ -131,6 +152,10 @@ class Convolution:
         return convolution_code.forward(
             blocks, Layout(shape.size, s * row, block, vectors), bytes_=False, positive=False
         )
+
+    @cached_property
+    def _image_gradient_of_few(self) -> Compiled:
+        return image_gradient_of_few(self.shape)
 
     @cached_property
     def _weight_gradient(self) -> Compiled:

@@ -93,7 +93,7 @@ def convolve(
         upper = emit.at(source, emit.times(y, shape.stride * shape.width * shape.channels))
         written = emit.at(target, emit.times(y, layout.row))
         for vectors in groups(len(layout.vectors)):
-            for pixels in _parts(shape.columns, max(1, registers() // len(vectors))):
+            for pixels in ranges(shape.columns, max(1, registers() // len(vectors))):
                 sums = [emit.load(emit.at(bias, v * LANES)) for _ in pixels for v in vectors]
                 sums = emit.loop(shape.kernel, products(upper, pixels, vectors), sums)
                 places = [
@@ -217,7 +217,7 @@ def block_of(entries: int, vectors: int) -> int:
     return next(n for n in range(most, 0, -1) if entries % n == 0)
 
 
-def _parts(count: int, most: int) -> list[range]:
+def ranges(count: int, most: int) -> list[range]:
     """Splits numbers into as few ranges as possible, of nearly the same length and at most that long."""
     parts = -(-count // most)
     bounds = [count * part // parts for part in range(parts + 1)]

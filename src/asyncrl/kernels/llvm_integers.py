@@ -6,17 +6,26 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from asyncrl.kernels.llvm import Emitter, Pointer, Value
+from asyncrl.kernels.llvm import LANES, Emitter, Pointer, Value
 
 WIDTH = 64
 """Bytes that are compared at once."""
 
 _BYTE, _INT = ir.IntType(8), ir.IntType(64)
-_BYTES = ir.VectorType(_BYTE, WIDTH)
+_BYTES, _FEW_BYTES = ir.VectorType(_BYTE, WIDTH), ir.VectorType(_BYTE, LANES)
+_INDEX = ir.IntType(32)
 
 
 class IntegerEmitter(Emitter):
     """An emitter that also computes with integers."""
+
+    def single(self, pointer: Pointer) -> Value:
+        """Loads a single float."""
+        return self._builder.load(pointer)
+
+    def put_single(self, number: Value, pointer: Pointer) -> None:
+        """Stores a single float."""
+        self._builder.store(number, pointer)
 
     def number(self, pointer: Pointer) -> Value:
         """Loads a byte or an integer as an integer."""
@@ -60,6 +69,11 @@ class IntegerEmitter(Emitter):
         """Whether an integer x is less than y."""
         return self._builder.icmp_signed("<", x, self._integer(y))
 
+    def one_if_not_zero(self, number: Value) -> Value:
+        """The integer 1 if a single float is not zero, NaN included, and else 0."""
+        differs = self._builder.fcmp_unordered("!=", number, ir.Constant(ir.FloatType(), 0.0))
+        return self._builder.zext(differs, _INT)
+
     def either(self, condition: Value, this: Callable[[], None], that: Callable[[], None]) -> None:
         """Emits a branch: `this` is done where the condition is true, otherwise `that`."""
         with self._builder.if_else(condition) as (then, otherwise):
@@ -95,6 +109,27 @@ class IntegerEmitter(Emitter):
     def no_bytes(self) -> Value:
         """A vector of `WIDTH` zeros."""
         return ir.Constant(_BYTES, [0] * WIDTH)
+
+    def repeated(self, pointer: Pointer) -> Value:
+        """Loads a byte and repeats it in all places of a vector of 16 bytes."""
+        undefined = ir.Constant(_FEW_BYTES, ir.Undefined)
+        single = self._builder.insert_element(undefined, self._builder.load(pointer), ir.Constant(_INDEX, 0))
+        return self._builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES))
+
+    def masked(self, pointer: Pointer, mask: Value) -> Value:
+        """Loads 16 bytes, and keeps the bits that are set in a mask."""
+        values = self._builder.load(self._builder.bitcast(pointer, _FEW_BYTES.as_pointer()), align=1)
+        return self._builder.and_(values, mask)
+
+    def interleaved(self, rows: list[Value]) -> Value:
+        """The first bytes of four vectors of 16, then their second bytes, and so on: a vector of 64 bytes."""
+        wide, order = ir.VectorType(_INDEX, 2 * LANES), range(LANES)
+        halves = [
+            self._builder.shuffle_vector(one, other, ir.Constant(wide, [*range(2 * LANES)]))
+            for one, other in (rows[:2], rows[2:])
+        ]
+        places = [n + LANES * row for n in order for row in range(len(rows))]
+        return self._builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(_INDEX, WIDTH), places))
 
     def vote(self, candidates: Value, leads: Value, votes: Value) -> tuple[Value, Value]:
         """A round of the majority vote of Boyer and Moore on each byte: candidates and their leads after it."""

@@ -6,6 +6,7 @@ that an agent computed when it acted need not be computed again when it learns.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,10 @@ class _Common:
     layers: list[Tensor]  # the background, and what each convolution gives for it, each [1, H, W, C]
     flags: list[Tensor]  # of each convolution, 1 where a window shows something else [N, rows, columns]
 
+    def of_first(self, count: int) -> _Common:
+        """The same for the first images alone."""
+        return dataclasses.replace(self, flags=[flags[:count] for flags in self.flags])
+
 
 class CompiledLayers:
     """The same layers by compiled kernels.
@@ -86,6 +91,10 @@ class CompiledLayers:
 
     def activations(self, images: Tensor) -> Layers:
         """Of images [N, H, W, C]; the last are the features [N, F]."""
+        return self._computed(images)[0]
+
+    def _computed(self, images: Tensor) -> tuple[Layers, _Common | None]:
+        """The activations of images [N, H, W, C], and what the images have in common."""
         with torch.no_grad():
             weights, outputs = self._weights(), [images]
             common = self._common(images, weights)
@@ -96,7 +105,7 @@ class CompiledLayers:
                     flags, background = common.flags[number], common.layers[number + 1]
                     outputs.append(common.kernels[number].forward(outputs[-1], flags, background, weight, bias))
             outputs.append(torch.relu_(self.dense(outputs[-1].flatten(1))))
-        return tuple(outputs[1:])
+        return tuple(outputs[1:]), common
 
     def _weights(self) -> list[tuple[Tensor, Tensor]]:
         """Weight, as kernels take it, and bias of each convolution."""
@@ -123,15 +132,21 @@ class CompiledLayers:
             known: Layers of the first images with the present parameters, in parts.
         """
         seen = sum(len(part[0]) for part in known)
-        parts = [*known, self.activations(images[seen:])] if seen < len(images) else known
+        computed, common = self._computed(images[seen:]) if seen < len(images) else ((), None)
+        parts = [*known, computed] if computed else known
         layers = [torch.cat(layer) if len(parts) > 1 else layer[0] for layer in zip(*parts, strict=True)]
-        features: Tensor = _Features.apply(self, images, layers, *self.parameters)  # type: ignore[no-untyped-call]
+        features: Tensor = _Features.apply(  # type: ignore[no-untyped-call]
+            self, images, layers, None if known else common, *self.parameters
+        )
         return features
 
-    def gradients(self, images: Tensor, layers: Sequence[Tensor], gradient: Tensor) -> list[Tensor]:
+    def gradients(
+        self, images: Tensor, layers: Sequence[Tensor], gradient: Tensor, common: _Common | None = None
+    ) -> list[Tensor]:
         """By the parameters, in their order, from the gradient by the features [N, F].
 
-        The parameters must still be those of the activations.
+        The parameters must still be those of the activations. What the images have in common is found again where it is
+        not given.
         """
         dependent = gradient.any(1).nonzero()
         count = int(dependent[-1]) + 1 if len(dependent) else 0  # the last ones' features are often not learned from
@@ -139,7 +154,7 @@ class CompiledLayers:
         gradient = _before_relu(gradient[:count], layers[-1])
         gradients = [gradient.t() @ layers[-2].flatten(1), gradient.sum(0)]
         gradient = (gradient @ self.dense.weight).view(layers[-2].shape)
-        common = self._common(images, self._weights())
+        common = self._common(images, self._weights()) if common is None else common.of_first(count)
         for number in reversed(range(len(self.kernels))):
             layer, kernel = self.convolutions[number], self.kernels[number]
             gradient = _before_relu(gradient, layers[number])
@@ -152,7 +167,7 @@ class CompiledLayers:
             by_weight = _weight(matrix, layer.kernel_size)
             gradients = [by_weight if number else by_weight * self.scale, gradient.sum((0, 1, 2)), *gradients]
             if number:
-                gradient = kernel.image_gradient(gradient, layer.weight)
+                gradient = kernel.image_gradient_of_few(gradient, layer.weight)
         return gradients
 
 
@@ -197,9 +212,14 @@ def _before_relu(gradient: Tensor, outputs: Tensor) -> Tensor:
 class _Features(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, compiled: CompiledLayers, images: Tensor, layers: Sequence[Tensor], *_parameters: Tensor
+        ctx: Any,
+        compiled: CompiledLayers,
+        images: Tensor,
+        layers: Sequence[Tensor],
+        common: _Common | None,
+        *_parameters: Tensor,
     ) -> Tensor:
-        ctx.compiled = compiled
+        ctx.compiled, ctx.common = compiled, common
         ctx.save_for_backward(images, *layers)
         return layers[-1].clone()  # what is kept for other rollouts gets no gradient
 
@@ -207,7 +227,7 @@ class _Features(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         images, *layers = ctx.saved_tensors
-        return None, None, None, *ctx.compiled.gradients(images, layers, gradient)
+        return None, None, None, None, *ctx.compiled.gradients(images, layers, gradient, ctx.common)
 
 
 class _Convolve(torch.autograd.Function):
