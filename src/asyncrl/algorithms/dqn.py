@@ -113,17 +113,16 @@ class DQN(WithTargetNetwork):
 
         assert networks.target is not None
         rollout = experience.learned_by(networks.online)  # T steps of N items
+        every = networks.online.unroll(rollout, final=self.double)["q"]  # [T, N, A], or [T+1, N, A] if `double`
         with torch.no_grad():
             following = _values_after(networks.target, experience.learned_by(networks.target))  # [T, N, A]
-            chooser = _values_after(networks.online, rollout) if self.double else following
-            best = self.best_values(chooser, following)  # [T, N]
+            best = self.best_values(every[1:] if self.double else following, following)  # [T, N]
         # nothing is bootstrapped from the first observation, whose value is left out
         values_after = torch.cat([torch.zeros_like(best[:1]), best])  # [T+1, N]
         targets = F.returns.multi_step_returns(
             rollout.rewards, rollout.discounts, values_after, rollout.valid, self.multi_step
         )
-        values = networks.online.unroll(rollout, final=False)["q"]  # [T, N, A]
-        chosen = F.value_learning.taken(values, rollout.actions)  # [T, N]
+        chosen = F.value_learning.taken(every[: len(rollout.actions)], rollout.actions)  # [T, N]
         squared = F.value_learning.squared_error(chosen, targets)
         losses = squared if self.error == "squared" else F.value_learning.huber_error(chosen, targets)
         watched = statistics(rollout.valid, chosen, targets, {"value_loss": squared})
