@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 from numpy.typing import NDArray
 
+from asyncrl import kernels
 from asyncrl.networks.images import channels_last, is_image
 from asyncrl.tree import tree_map
 
@@ -59,6 +62,17 @@ class _Stacks:
         shape[self.axis] //= stack
         self.kept = np.zeros((*leading, *shape), space.dtype)
 
+    @cached_property
+    def compiled(self) -> bool:
+        """Whether a compiled loop puts the frames together."""
+        shape = self.kept.shape[2:]
+        usual = self.stack == 4 and self.axis == 2 and shape[2] == 1 and self.kept.dtype == np.uint8
+        if not usual or not kernels.available():
+            return False
+        from asyncrl.kernels.stacks import fits
+
+        return fits(math.prod(shape))
+
     def put(self, places: Rows, values: Array) -> None:
         channels = self.kept.shape[2 + self.axis]
         newest = [slice(None)] * values.ndim
@@ -66,16 +80,32 @@ class _Stacks:
         self.kept[places] = values[tuple(newest)]
 
     def take(self, rows: Rows, environments: Rows, first: NDArray[np.bool_]) -> Array:
-        room = len(self.kept)
+        places, shown = self._frames(rows, environments, first)
+        kept: Any = self.kept.reshape(-1, *self.kept.shape[2:])
+        if self.compiled:
+            from asyncrl.kernels.stacks import stacked
+
+            taken: Array = stacked(kept[..., 0], places, shown)
+            return taken
         frames: list[Array] = []
-        of_episode = np.ones(len(rows), np.bool_)
-        for back in range(self.stack):
-            place = (rows - back) % room
-            frame = self.kept[place, environments]
-            frame[~of_episode] = 0
-            frames.insert(0, frame)
-            of_episode &= ~first[place, environments]
+        for place, visible in zip(places.T, shown.T, strict=True):
+            frame = kept[place]
+            frame[~visible] = 0
+            frames.append(frame)
         return _interleaved(frames) if frames[0].shape[-1] == 1 else np.concatenate(frames, 1 + self.axis)
+
+    def _frames(self, rows: Rows, environments: Rows, first: NDArray[np.bool_]) -> tuple[Rows, NDArray[np.bool_]]:
+        """The places of each stack's frames among all frames [N, S], oldest first, and whether they belong to it."""
+        room, every = self.kept.shape[:2]
+        places = np.empty((len(rows), self.stack), np.int64)
+        shown = np.ones(places.shape, np.bool_)
+        starts = first.reshape(-1)
+        for back in range(self.stack):
+            column = self.stack - 1 - back
+            places[:, column] = (rows - back) % room * every + environments
+            if column:
+                shown[:, column - 1] = shown[:, column] & ~starts[places[:, column]]
+        return places, shown
 
 
 def _interleaved(frames: list[Array]) -> Array:

@@ -211,11 +211,8 @@ class ReplayMemory:
             rewards += np.where(valid, discounts * steps.rewards[place], np.float32(0))
             discounts *= np.where(valid, steps.discounts[place], np.float32(1))
             at = at + valid
-        observed = tree_map(
-            lambda now, then: torch.from_numpy(np.stack([now, then])),
-            steps.observations(rows, environments),
-            steps.observations(at, environments),
-        )
+        both = steps.observations(np.concatenate([rows, at]), np.tile(environments, 2))
+        observed = tree_map(lambda each: torch.from_numpy(each.reshape(2, len(rows), *each.shape[1:])), both)
         assert steps.actions is not None
         return Rollout(
             observations=observed,
