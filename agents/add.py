@@ -83,18 +83,18 @@ def add(target: Path, runs: Sequence[Path], episodes: int) -> None:
     experiments = [open_run_folder(run).read_experiment() for run in runs]
     if len({experiment.environment for experiment in experiments}) > 1:
         raise UserError("the runs are of several environments: name runs of one")
+    commands = {run: command_of(experiment) for run, experiment in zip(runs, experiments, strict=True)}
     means: dict[Candidate, float] = {}
     for candidate in candidates(runs):
         means[candidate] = candidate.mean(episodes)
         print(f"{candidate.run} {candidate.checkpoint}, {how(candidate.deterministic)}: {means[candidate]:.4g}")
     chosen = max(means, key=lambda candidate: means[candidate])
-    command = command_of(experiments[list(runs).index(chosen.run)])
     shutil.rmtree(target, ignore_errors=True)
     write_agent_folder(chosen.run, target, chosen.checkpoint)
     greedy = ["--deterministic"] if chosen.deterministic else []
     asyncrl(["eval", str(target), "--episodes", str(episodes), "--seed", str(SCORING), "--save", *greedy])
     made = {
-        "command": command,
+        "command": commands[chosen.run],
         "chosen_from": f"{len(runs)} run{'s' if len(runs) > 1 else ''}",
         "versions": versions(find_spec(experiments[0].environment)),
     }
@@ -102,11 +102,13 @@ def add(target: Path, runs: Sequence[Path], episodes: int) -> None:
 
 
 def candidates(runs: Sequence[Path]) -> Iterator[Candidate]:
-    """Every way to act of the last and the best checkpoint of each run."""
+    """Every way to act of the last and, if it is another one, the best checkpoint of each run."""
     for run in runs:
-        for checkpoint in ("last", "best"):
-            if checkpoint == "last" or (RunFolder(run).checkpoints / checkpoint).exists():
-                yield from (Candidate(run, checkpoint, deterministic) for deterministic in (True, False))
+        checkpoints = ["last"]
+        if (RunFolder(run).checkpoints / "best").exists():
+            checkpoints += ["best"] if load(run, checkpoint="best").steps != load(run).steps else []
+        for checkpoint in checkpoints:
+            yield from (Candidate(run, checkpoint, deterministic) for deterministic in (True, False))
 
 
 def how(deterministic: bool) -> str:
@@ -125,24 +127,24 @@ def command_of(experiment: Experiment) -> str:
         words += ["--preset", experiment.preset]
     if name != algorithm_name(starting_point(environment, experiment.preset).algorithm):
         words += ["--algorithm", name]
-    start = resolve(starting_point(environment, experiment.preset, name), {})
-    for key in setting_names(experiment):
-        value, usual = setting(experiment, key), setting(start, key)
+    usual = values(resolve(starting_point(environment, experiment.preset, name), {}))
+    for key, value in values(experiment).items():
         if key == "environment_options":
-            pairs = [f"{part}={text(given)}" for part, given in value.items() if usual.get(part) != given]
+            pairs = [f"{part}={text(given)}" for part, given in value.items() if usual[key].get(part) != given]
             words += ["--env-option", *pairs] if pairs else []
-        elif value != usual:
+        elif value != usual[key]:
             words += option(key, text(value))
     if experiment_from(words) != experiment:
         raise UserError(f"'asyncrl train {' '.join(words)}' does not make the experiment of the run")
     return f"asyncrl train {' '.join(words)}"
 
 
-def setting_names(experiment: Experiment) -> list[str]:
-    """The names of all settings, except the environment, the algorithm's name and the preset."""
+def values(experiment: Experiment) -> dict[str, Any]:
+    """All settings by their own names, except the environment, the algorithm's name and the preset."""
     data = to_dict(experiment)
-    names = [*(name for group in GROUPS for name in data[group]), *(name for name in data if name not in GROUPS)]
-    return [name for name in names if name not in ("name", "environment", "preset")]
+    parts = [*(data[group] for group in GROUPS), {key: data[key] for key in data if key not in GROUPS}]
+    everything = {key: value for part in parts for key, value in part.items()}
+    return {key: value for key, value in everything.items() if key not in ("name", "environment", "preset")}
 
 
 def text(value: Any) -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 import plain_loop
-import psutil
+from child import output_of
 
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.bench.case import Case
@@ -77,6 +76,7 @@ class StableBaselines:
 
     algorithm: str
     environment: str
+    numbers: tuple[int, ...] = ()  # of environments to try; those of `ENVIRONMENTS` if it is empty
     name: str = ""
     setting: str = ""
     speeds: list[float] = field(default_factory=list)
@@ -91,7 +91,7 @@ class StableBaselines:
             return
         settings = [
             (vector, threads, environments)
-            for environments in ENVIRONMENTS[self.algorithm]
+            for environments in (self.numbers or ENVIRONMENTS[self.algorithm])
             for vector in (VECTORS if environments > 1 else VECTORS[:1])
             for threads in sorted({1, available_cores()})
         ]
@@ -103,17 +103,7 @@ class StableBaselines:
     def _speed(self, seconds: float, vector: str, threads: int, environments: int) -> float:
         script = Path(__file__).with_name("stable_baselines.py")
         values = self.algorithm, self.environment, str(seconds), vector, str(threads), str(environments)
-        pipe = subprocess.PIPE
-        process = psutil.Popen([sys.executable, str(script), *values], stdout=pipe, stderr=pipe, text=True)
-        try:
-            output, errors = process.communicate()
-        except KeyboardInterrupt:
-            for one in (*process.children(recursive=True), process):
-                one.kill()
-            raise
-        if process.returncode:
-            raise RunError(f"{self.name} failed:\n{errors.strip()[-2000:]}")
-        speed = float(output.split()[-1])
+        speed = float(output_of([sys.executable, str(script), *values], self.name).split()[-1])
         setting = f"{environments} environments, {vector} vector, {threads} threads"
         say(f"{self.name}, {setting}: {speed:,.0f} steps/s")
         return speed

@@ -75,16 +75,16 @@ def main() -> None:
     environments.close()
 
 
-def make_environments(environment: str, number: int, vector: str) -> tuple[Any, str]:
-    """A vector of environments and the policy for them."""
+def make_environments(environment: str, number: int, vector: str, seed: int = 0) -> tuple[Any, str]:
+    """A vector of environments and the policy for them. Atari games have sticky actions, as in Gymnasium's -v5."""
     from stable_baselines3.common.env_util import make_atari_env, make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecFrameStack
 
     kind = SubprocVecEnv if vector == "subprocess" else DummyVecEnv
     if not environment.startswith("ALE/"):
-        return make_vec_env(environment, number, seed=0, vec_env_cls=kind), "MlpPolicy"
+        return make_vec_env(environment, number, seed=seed, vec_env_cls=kind), "MlpPolicy"
     unskipped = {"frameskip": 1, "repeat_action_probability": 0.25}  # the wrapper skips 4 frames
-    made = make_atari_env(environment, number, seed=0, vec_env_cls=kind, env_kwargs=unskipped)
+    made = make_atari_env(environment, number, seed=seed, vec_env_cls=kind, env_kwargs=unskipped)
     return VecFrameStack(made, 4), "CnnPolicy"
 
 
