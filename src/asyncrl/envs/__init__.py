@@ -1,4 +1,4 @@
-"""Environments: makes vectors of any Gymnasium id, and registers the built-in game Catch."""
+"""Environments: makes vectors of any Gymnasium id, and registers the built-in game Catch and the labyrinths."""
 
 from gymnasium.envs.registration import register
 
@@ -8,4 +8,17 @@ for _id, _memory in (("Catch-v0", False), ("CatchMemory-v0", True)):
         entry_point="asyncrl.envs.catch:CatchEnv",
         vector_entry_point="asyncrl.envs.catch:CatchVectorEnv",
         kwargs={"memory": _memory},
+    )
+
+for _id, _knobs in (
+    ("Labyrinth-v0", {}),
+    ("LabyrinthStatic-v0", {"maze": 1}),
+    ("LabyrinthRoom-v0", {"layout": "room", "size": 9, "apples": 8, "portal": False, "textures": 1, "seconds": 20.0}),
+    ("LabyrinthTMaze-v0", {"layout": "t-maze", "size": 9, "apples": 0, "portal": False, "seconds": 15.0}),
+):
+    register(
+        id=_id,
+        entry_point="asyncrl.envs.labyrinth.env:LabyrinthEnv",
+        vector_entry_point="asyncrl.envs.labyrinth.env:LabyrinthVectorEnv",
+        kwargs=_knobs,
     )
