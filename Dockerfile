@@ -10,7 +10,7 @@ FROM python:3.12-slim
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src ./src
-RUN pip install --no-cache-dir --constraint constraints.txt ".[classic-control,mujoco,minatar,fast,analysis,export]"
+RUN pip install --no-cache-dir --constraint constraints.txt ".[classic-control,mujoco,minatar,labyrinth,fast,analysis,export]"
 
 RUN useradd --create-home asyncrl && mkdir -p /work/runs && chown -R asyncrl /work
 USER asyncrl

@@ -10,7 +10,7 @@ from scipy.ndimage import label
 pytest.importorskip("numba")
 
 from asyncrl.envs.labyrinth.env import LabyrinthVectorEnv
-from asyncrl.envs.labyrinth.state import APPLE, LEFT_CUE, PORTAL, RIGHT_CUE, RIGHT_END, WRONG_END
+from asyncrl.envs.labyrinth.state import APPLE, CORRECT_END, LEFT_CUE, PORTAL, RIGHT_CUE, WRONG_END
 
 
 def edges(is_open: NDArray[np.bool_]) -> int:
@@ -71,12 +71,12 @@ def test_a_room_has_no_inner_walls() -> None:
     assert (env.worlds.walls > 0).sum() == 2 * 32
 
 
-def test_the_cue_of_a_t_maze_says_which_end_is_right() -> None:
+def test_the_cue_of_a_t_maze_says_which_end_is_correct() -> None:
     env = LabyrinthVectorEnv(100, layout="t-maze", size=9, apples=0, portal=False)
     env.reset(seed=0)
     kinds = env.worlds.kinds
     is_left = kinds[:, 0] == LEFT_CUE
     assert 30 < is_left.sum() < 70
-    assert (kinds[is_left] == [LEFT_CUE, RIGHT_END, WRONG_END]).all()
-    assert (kinds[~is_left] == [RIGHT_CUE, WRONG_END, RIGHT_END]).all()
+    assert (kinds[is_left] == [LEFT_CUE, CORRECT_END, WRONG_END]).all()
+    assert (kinds[~is_left] == [RIGHT_CUE, WRONG_END, CORRECT_END]).all()
     assert (env.worlds.places[:, 1, 0] < env.worlds.places[:, 2, 0]).all()

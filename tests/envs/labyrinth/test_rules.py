@@ -107,12 +107,12 @@ def test_with_a_portal_no_apples_are_left_and_the_episode_goes_on() -> None:
 def test_an_end_of_a_t_maze_gives_1_or_minus_1_and_terminates(arm: int) -> None:
     env = LabyrinthVectorEnv(20, layout="t-maze", size=9, apples=0, portal=False)
     env.reset(seed=0)
-    right = env.worlds.kinds[:, arm] == env.worlds.kinds[:, [1, 2]].min(1)  # the right end has the lower number
+    correct = env.worlds.kinds[:, arm] == env.worlds.kinds[:, [1, 2]].min(1)  # the correct end has the lower number
     for b in range(20):
         place(env, *env.worlds.places[b, arm], b=b)
     _, rewards, terminated, _, _ = act(env, LEFT)
     assert terminated.all()
-    assert np.array_equal(rewards, np.where(right, 1, -1))
+    assert np.array_equal(rewards, np.where(correct, 1, -1))
 
 
 def test_the_cue_of_a_t_maze_is_gone_once_the_agent_has_walked_on() -> None:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from asyncrl.envs.labyrinth.state import (
     APPLE,
+    CORRECT_END,
     COSINES,
     LEFT_CUE,
     PORTAL,
     RIGHT_CUE,
-    RIGHT_END,
     SINES,
     WRONG_END,
     Worlds,
@@ -23,7 +23,7 @@ COLORS = {
     PORTAL: (176, 50, 210),
     LEFT_CUE: (235, 80, 60),
     RIGHT_CUE: (50, 90, 240),
-    RIGHT_END: (250, 190, 30),
+    CORRECT_END: (250, 190, 30),
     WRONG_END: (130, 130, 130),
 }
 """Colour of each kind of object."""

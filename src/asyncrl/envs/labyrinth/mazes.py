@@ -14,7 +14,7 @@ _30, _27, _31, _32 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(32)
 
 WALL_TEXTURES, FLOOR_TEXTURES = 8, 3
 APPLE, PORTAL, LEFT_CUE, RIGHT_CUE = state.APPLE, state.PORTAL, state.LEFT_CUE, state.RIGHT_CUE
-RIGHT_END, WRONG_END = state.RIGHT_END, state.WRONG_END
+CORRECT_END, WRONG_END = state.CORRECT_END, state.WRONG_END
 
 
 @inner
@@ -146,11 +146,11 @@ def build(worlds: Worlds, rules: Rules, b: int) -> None:
 
 @inner
 def put_t_maze(worlds: Worlds, b: int) -> None:
-    """Puts the agent at the foot of the T, a cue before it and an end on each side. The cue says which end is right."""
+    """Puts the agent at the foot of the T, a cue before it and an end on each side. The cue says which is correct."""
     size = worlds.walls.shape[1]
     middle, left = size // 2 + 0.5, draw(worlds.random, b, 2) == 0
     put(worlds, b, 0, LEFT_CUE if left else RIGHT_CUE, middle, size - 3.5)
-    put(worlds, b, 1, RIGHT_END if left else WRONG_END, 1.5, 1.5)
-    put(worlds, b, 2, WRONG_END if left else RIGHT_END, size - 1.5, 1.5)
+    put(worlds, b, 1, CORRECT_END if left else WRONG_END, 1.5, 1.5)
+    put(worlds, b, 2, WRONG_END if left else CORRECT_END, size - 1.5, 1.5)
     worlds.position[b, 0], worlds.position[b, 1] = middle, size - 1.5
     worlds.heading[b] = 270  # north

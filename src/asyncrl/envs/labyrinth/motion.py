@@ -10,7 +10,7 @@ from asyncrl.envs.labyrinth.compiled import inner
 from asyncrl.envs.labyrinth.mazes import put_agent_anywhere
 from asyncrl.envs.labyrinth.state import BODY, COSINES, FULL_TURN, MOVES, REACH, REWARDS, SINES, TURNS, Rules, Worlds
 
-APPLE, PORTAL, RIGHT_END = state.APPLE, state.PORTAL, state.RIGHT_END
+APPLE, PORTAL, CORRECT_END = state.APPLE, state.PORTAL, state.CORRECT_END
 _MARGIN = 1e-9
 
 
@@ -84,7 +84,7 @@ def play(worlds: Worlds, rules: Rules, b: int, action: int) -> tuple[float, bool
             put_agent_anywhere(worlds, b)
         else:
             worlds.present[b, i] = False
-            terminated = kind >= RIGHT_END or (kind == APPLE and not rules.portal and not apples_left(worlds, b))
+            terminated = kind >= CORRECT_END or (kind == APPLE and not rules.portal and not apples_left(worlds, b))
     truncated = not terminated and worlds.time[b] >= rules.steps
     worlds.ended[b] = terminated or truncated
     return reward, terminated, truncated

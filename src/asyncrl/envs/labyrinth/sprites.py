@@ -17,9 +17,9 @@ OUTLINES = np.array(
     [
         [0.40, 0.12, 0.52],  # apple
         [0.70, 0.02, 0.92],  # portal
-        [0.44, 0.20, 0.64],  # cue for the left end
-        [0.44, 0.20, 0.64],  # cue for the right end
-        [0.50, 0.15, 0.65],  # right end
+        [0.44, 0.20, 0.64],  # cue for the end on the left
+        [0.44, 0.20, 0.64],  # cue for the end on the right
+        [0.50, 0.15, 0.65],  # correct end
         [0.50, 0.15, 0.65],  # wrong end
     ]
 )
