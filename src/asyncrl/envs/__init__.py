@@ -14,7 +14,7 @@ for _id, _knobs in (
     ("Labyrinth-v0", {}),
     ("LabyrinthStatic-v0", {"maze": 1}),
     ("LabyrinthRoom-v0", {"layout": "room", "size": 7, "apples": 8, "portal": False, "textures": 1, "seconds": 20.0}),
-    ("LabyrinthTMaze-v0", {"layout": "t-maze", "size": 9, "apples": 0, "portal": False, "seconds": 15.0}),
+    ("LabyrinthTMaze-v0", {"layout": "t-maze", "size": 7, "apples": 0, "portal": False}),
 ):
     register(
         id=_id,

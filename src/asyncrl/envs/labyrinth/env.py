@@ -43,7 +43,7 @@ class LabyrinthVectorEnv(VectorEnv[Frames, NDArray[np.int64], NDArray[Any]]):
     Args:
         num_envs: Number of labyrinths [B].
         layout: "maze", a spanning tree of corridors; "room", a square without inner walls; or "t-maze", where a cue at
-            the foot of the T says which of its two ends is correct and gives +1. The wrong end gives -1, and both
+            the foot of the T says which of its two ends is correct and gives +1. The wrong end gives nothing. Both
             terminate. A red ball is the cue for the end on the left and a blue one for the end on the right. It is gone
             once the agent walks on.
         size: Cells along each side with the outer walls, an odd number.

@@ -70,7 +70,7 @@ def carve(walls: NDArray[np.uint8], layout: int, random: NDArray[np.uint64], b: 
         walls[1 : size - 1, 1 : size - 1] = 0
     else:
         walls[1, 1 : size - 1] = 0
-        walls[1 : size - 1, size // 2] = 0
+        walls[1 : size // 2 + 2, size // 2] = 0
 
 
 @inner
@@ -148,9 +148,9 @@ def build(worlds: Worlds, rules: Rules, b: int) -> None:
 def put_t_maze(worlds: Worlds, b: int) -> None:
     """Puts the agent at the foot of the T, a cue before it and an end on each side. The cue says which is correct."""
     size = worlds.walls.shape[1]
-    middle, left = size // 2 + 0.5, draw(worlds.random, b, 2) == 0
-    put(worlds, b, 0, LEFT_CUE if left else RIGHT_CUE, middle, size - 3.5)
+    middle, foot, left = size // 2 + 0.5, size // 2 + 1.5, draw(worlds.random, b, 2) == 0
+    put(worlds, b, 0, LEFT_CUE if left else RIGHT_CUE, middle, foot - 1)
     put(worlds, b, 1, CORRECT_END if left else WRONG_END, 1.5, 1.5)
     put(worlds, b, 2, WRONG_END if left else CORRECT_END, size - 1.5, 1.5)
-    worlds.position[b, 0], worlds.position[b, 1] = middle, size - 1.5
+    worlds.position[b, 0], worlds.position[b, 1] = middle, foot
     worlds.heading[b] = 270  # north

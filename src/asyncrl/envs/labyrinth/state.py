@@ -47,7 +47,7 @@ MAZE, ROOM, T_MAZE = 0, 1, 2
 """Layouts."""
 APPLE, PORTAL, LEFT_CUE, RIGHT_CUE, CORRECT_END, WRONG_END = range(6)
 """Kinds of objects."""
-REWARDS = np.array([1.0, 10.0, 0.0, 0.0, 1.0, -1.0])
+REWARDS = np.array([1.0, 10.0, 0.0, 0.0, 1.0, 0.0])
 """The reward of touching each kind of object."""
 
 ANGLES = np.deg2rad(np.arange(FULL_TURN))
