@@ -15,7 +15,7 @@ from asyncrl.algorithms.base import Algorithm
 from asyncrl.building import build
 from asyncrl.errors import UserError
 from asyncrl.hints import right_name
-from asyncrl.importing import given_in, modules_in
+from asyncrl.importing import given_in, modules_in, texts_in
 from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings, require
 
 LARGEST_SEED = 2**30
@@ -201,9 +201,8 @@ def _named_objects(data: Mapping[str, Any]) -> list[str]:
         group if isinstance(group := data.get(name), Mapping) else {} for name in ("algorithm", "network", "optimizer")
     )
     paths = network.get("torso"), optimizer.get("optimizer"), data.get("environment")
-    own = (value for value in algorithm.values() if isinstance(value, str))  # its name, and any of its settings
-    wrappers = data.get("wrappers")
-    return [str(path) for path in (*own, *paths, *(wrappers if isinstance(wrappers, list) else ()))]
+    own = algorithm.values()  # its name, and any of its settings
+    return texts_in([*own, *paths, data.get("wrappers")])
 
 
 def _received(data: Mapping[str, Any], packed: bytes) -> Experiment:

@@ -91,7 +91,7 @@ class ExportedPolicy(nn.Module):
 
     def output_names(self) -> list[str]:
         """Returns the names of the outputs, in the order of `forward`."""
-        return [ACTION, *self.network.heads, *(f"next_{STATE}/{number}" for number in range(self.states))]
+        return [ACTION, *self.network.main_heads, *(f"next_{STATE}/{number}" for number in range(self.states))]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Computes action, heads and next state from the inputs, which are in the order of `example_inputs`."""
@@ -103,7 +103,7 @@ class ExportedPolicy(nn.Module):
             rows = {key: tensor.unsqueeze(0) for key, tensor in zip(keys, observations, strict=True)}
         outputs, state = self.network(rows, state, first.unsqueeze(0))
         action = self._for_environment(self.algorithm.act_greedily(self.network, outputs)[0])
-        return action, *(outputs[name][0] for name in self.network.heads), *state
+        return action, *(outputs[name][0] for name in self.network.main_heads), *state
 
     def _for_environment(self, actions: Tensor) -> Tensor:
         """Does what `ActionCodec.to_environment` does, in torch."""

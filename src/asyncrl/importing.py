@@ -13,6 +13,12 @@ from asyncrl import given, main_script
 from asyncrl.errors import UserError
 
 
+def texts_in(values: Iterable[Any]) -> list[str]:
+    """The texts among the values of settings, and those in lists among them."""
+    parts = [part for value in values for part in (value if isinstance(value, list | tuple) else [value])]
+    return [part for part in parts if isinstance(part, str)]
+
+
 def modules_in(names: Iterable[str | None]) -> set[str]:
     """The modules that using these names would import: names of the form `module:name` are import paths."""
     return {name.rpartition(":")[0] for name in names if name and ":" in name} - {given.MODULE}

@@ -12,7 +12,7 @@ from asyncrl.algorithms import algorithm_name
 from asyncrl.config import Experiment, given_objects, setting, to_dict
 from asyncrl.envs.make import describe
 from asyncrl.errors import UserError
-from asyncrl.importing import modules_in
+from asyncrl.importing import modules_in, texts_in
 from asyncrl.main_script import check_workers_can_import_it
 from asyncrl.reporting.trackers import check_installed
 from asyncrl.resolution import full_id, resolve, starting_point
@@ -52,7 +52,7 @@ class Request:
         """
         if not self.environment:
             raise UserError("which environment? for example: asyncrl train CartPole-v1")
-        texts = [value for value in self.settings.values() if isinstance(value, str)]
+        texts = texts_in(self.settings.values())
         named = {*self.modules, *modules_in([self.environment, *texts])}  # whoever names a module trusts it
         start = starting_point(
             self.environment,
@@ -111,9 +111,8 @@ def _check_start(experiment: Experiment) -> None:
 
 def _resumed(request: Request) -> tuple[Experiment, RunFolder]:
     folder = find_run(request.environment, request.algorithm, request.run_dir)
-    texts = [value for value in request.settings.values() if isinstance(value, str)]
-    wrappers = request.settings.get("wrappers", ())
-    named = modules_in([request.environment, request.algorithm, *texts, *wrappers])  # whoever names a module trusts it
+    texts = texts_in(request.settings.values())
+    named = modules_in([request.environment, request.algorithm, *texts])  # whoever names a module trusts it
     saved = folder.read_experiment((*request.modules, *named))
     experiment = resolve(saved, request.settings)
     _check_start(experiment)

@@ -14,6 +14,7 @@ from asyncrl.algorithms.pgq import PGQ
 from asyncrl.algorithms.ppo import PPO
 from asyncrl.algorithms.pqn import PQN
 from asyncrl.algorithms.sarsa import Sarsa
+from asyncrl.algorithms.unreal import Unreal
 from asyncrl.algorithms.value_based import ValueBased
 from asyncrl.errors import UserError
 from asyncrl.importing import import_object, path_of
@@ -22,6 +23,7 @@ VALUE_BASED: dict[str, type[ValueBased]] = {"nstep-q": NStepQ, "onestep-q": OneS
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "a3c": A3C,
+    "unreal": Unreal,
     **VALUE_BASED,
     "dqn": DQN,
     "acer": ACER,

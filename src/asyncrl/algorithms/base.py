@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncrl.networks.assemble import Network, Networks
     from asyncrl.networks.heads import Head
-    from asyncrl.types import Loss, Outputs, Progress, WorkerInfo
+    from asyncrl.types import EnvironmentInfo, Loss, Outputs, Progress, WorkerInfo
 
 DISCOUNTS = OneOf((0.9, 0.95, 0.98, 0.99, 0.995, 0.999))
 """Discounts that `asyncrl tune` tries."""
@@ -98,6 +98,14 @@ class Algorithm(Protocol):
             UserError: The algorithm cannot act in such a space.
         """
         ...
+
+    def auxiliary_heads(self, info: EnvironmentInfo) -> Mapping[str, Head]:
+        """Further heads by name, which depend on more than the actions; each has `auxiliary=True`.
+
+        Raises:
+            UserError: They make no sense in such an environment.
+        """
+        return {}
 
     def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
         """How one worker with B environments acts while it learns."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncrl.functional import (
+        auxiliary,
         categorical,
         exploration,
         gaussian,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "auxiliary",
     "categorical",
     "exploration",
     "gaussian",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from asyncrl.networks.recurrent import make_core
 from asyncrl.networks.side_by_side import SideBySide
 from asyncrl.networks.torso import DictTorso, ImageTorso, make_torso
 from asyncrl.settings import NetworkSettings
-from asyncrl.tree import tree_map
+from asyncrl.tree import pack, tree_map
 from asyncrl.types import Activations, Rollout, State
 
 
@@ -32,7 +32,10 @@ class Body(nn.Module):
         super().__init__()
         make = partial(make_torso, space, settings)
         self.torso = make() if torsos == 1 else SideBySide(make, torsos)
-        self.core = make_core(settings.memory, int(self.torso.output_size), settings.memory_size)  # type: ignore[arg-type]
+        size = int(self.torso.output_size)  # type: ignore[arg-type]
+        self.core = make_core(settings.memory, size, settings.memory_size)
+        self.unchanged = self.torso.unchanged if isinstance(self.torso, DictTorso) else 0  # features for the core alone
+        self.sizes = {"torso": size - self.unchanged, "core": self.core.output_size}  # of what heads are fed
 
     def activations(self, observations: Any) -> Layers:
         """What the layers of compiled torsos give for observations [N, ...]; empty for other torsos."""
@@ -45,17 +48,24 @@ class Body(nn.Module):
         given = (known,) if any(known) else ()
         torso = self.torso(observations, *given).unflatten(0, first.shape)
         core, state = self.core(torso, state, first)
-        return {"torso": torso, "core": core}, state
+        return {"torso": torso[..., self.unchanged :], "core": core}, state
+
+    def see(self, observations: Any) -> Tensor:
+        """Observations [N, ...] give the features [N, F] of the torso that heads are fed."""
+        features: Tensor = self.torso(observations)
+        return features[..., self.unchanged :]
 
 
 class Network(nn.Module):
     """Normaliser → torso → core → heads. Acting is a rollout of one step, so acting and learning share every line.
 
     With `settings.separate` each head has a torso and a core of its own, and so has a head that asks for several
-    torsos. A mask of actions in the observations goes to the heads that are masked, past the torso.
+    torsos. A mask of actions in the observations goes to the heads that are masked, past the torso. Auxiliary heads are
+    computed only where they are asked for by name.
 
     Raises:
-        UserError: Observations hold a mask and no head is masked, or a head cannot have a recurrent core.
+        UserError: Observations hold a mask and no head is masked, a head cannot have a recurrent core, or an auxiliary
+            head would have a torso of its own.
     """
 
     def __init__(self, space: Space[Any], settings: NetworkSettings, heads: Mapping[str, Head]) -> None:
@@ -68,6 +78,11 @@ class Network(nn.Module):
             )
         if settings.memory != "none" and any(head.stateless for head in heads.values()):
             raise UserError(f"this algorithm does not learn recurrent networks: leave out --memory {settings.memory}")
+        if settings.separate and any(head.auxiliary for head in heads.values()):
+            raise UserError(
+                "auxiliary tasks teach the policy and the value through the network that they share: leave out "
+                "--separate (or add --no-separate)"
+            )
         normalizer = Normalizer(seen)
         self.normalizer = normalizer if settings.normalize_observations and normalizer.size else None
         apart = [name for name, head in heads.items() if settings.separate or head.torsos > 1]
@@ -75,12 +90,13 @@ class Network(nn.Module):
         self.bodies = nn.ModuleList(Body(seen, settings, count) for count in torsos)
         self.heads = nn.ModuleDict()
         self.fed_by = {name: head.fed_by for name, head in heads.items()}
-        self.acting_heads = {name for name, head in heads.items() if head.acting}
+        self.main_heads = [name for name, head in heads.items() if not head.auxiliary]
+        self.acting_heads = [name for name in self.main_heads if heads[name].acting]
         self.body_of: dict[str, int] = {}
         for name, head in heads.items():
             self.body_of[name] = apart.index(name) if name in apart else len(apart)
-            feeding: Any = getattr(self.bodies[self.body_of[name]], head.fed_by)
-            self.heads[name] = head.make(feeding.output_size)
+            feeding: Any = self.bodies[self.body_of[name]]
+            self.heads[name] = head.make(feeding.sizes[head.fed_by])
         widths = [len(body.core.initial_state(1)) for body in self.bodies]  # type: ignore[operator,union-attr]
         self.state_parts = [
             slice(end - width, end) for width, end in zip(widths, itertools.accumulate(widths), strict=True)
@@ -119,10 +135,10 @@ class Network(nn.Module):
                 layers = tuple(body.activations(flat) for body in self.bodies)  # type: ignore[operator]
                 activations = Activations(self.version, layers)
             known = () if activations is None else (activations,)
-            outputs, state = self._forward(observations, state, first, known, acting=True)
+            outputs, state = self._forward(observations, state, first, self.acting_heads, known)
         return outputs, state, activations
 
-    def unroll(self, rollout: Rollout, final: bool = True) -> dict[str, Tensor]:
+    def unroll(self, rollout: Rollout, final: bool = True, heads: Collection[str] | None = None) -> dict[str, Tensor]:
         """Heads along a rollout.
 
         What acting computed is used again where the parameters are still the same; the result does not depend on it.
@@ -130,14 +146,32 @@ class Network(nn.Module):
         Args:
             rollout: T steps of B environments.
             final: Include the observation after the last step.
+            heads: Names of the heads; by default all that are not auxiliary.
 
         Returns:
             Each head's output [T+1, B, ...], or [T, B, ...] without the final observation.
         """
         rows = None if final else -1
         observations = tree_map(lambda every: every[:rows], rollout.observations)
-        outputs, _ = self._forward(observations, rollout.state, rollout.first[:rows], rollout.activations)
+        wanted = self.main_heads if heads is None else heads
+        outputs, _ = self._forward(observations, rollout.state, rollout.first[:rows], wanted, rollout.activations)
         return outputs
+
+    def see(self, observations: Any, heads: Collection[str]) -> dict[str, Tensor]:
+        """Heads that are fed by the torso, for which no recurrent state is needed.
+
+        Args:
+            observations: [T, B, ...], or that for each key.
+            heads: Names of the heads. They are not masked, and share a torso.
+
+        Returns:
+            Each head's output [T, B, ...].
+        """
+        flat, _ = self._prepare(observations)
+        (body,) = {self.body_of[name] for name in heads}
+        features = self.bodies[body].see(flat)  # type: ignore[operator]
+        time = len(next(iter(pack("", observations).values())))
+        return {name: self.heads[name](features.unflatten(0, (time, -1))) for name in heads}
 
     def forward(self, observations: Any, state: State, first: Tensor) -> tuple[dict[str, Tensor], State]:
         """Heads along a sequence of observations.
@@ -148,22 +182,19 @@ class Network(nn.Module):
             first: [T, B] bool, true where an observation is its episode's first: the state is reset before it.
 
         Returns:
-            Each head's output [T, B, ...], and the state after the last observation.
+            The output [T, B, ...] of each head that is not auxiliary, and the state after the last observation.
         """
-        return self._forward(observations, state, first)
+        return self._forward(observations, state, first, self.main_heads)
 
     def _forward(
         self,
         observations: Any,
         state: State,
         first: Tensor,
+        heads: Collection[str],
         known: Sequence[Activations] = (),
-        acting: bool = False,
     ) -> tuple[dict[str, Tensor], State]:
-        observations, mask = split_mask(observations)
-        flat = tree_map(lambda rows: rows.flatten(0, 1), observations)
-        if self.normalizer is not None:
-            flat = self.normalizer(flat)
+        flat, mask = self._prepare(observations)
         version = self.version if known else 0
         steps = list(itertools.takewhile(lambda step: step.version == version, known))
         passed = [
@@ -171,11 +202,17 @@ class Network(nn.Module):
             for number, (body, part) in enumerate(zip(self.bodies, self.state_parts, strict=True))
         ]
         outputs = {}
-        for name, head in self.heads.items():
-            if name in self.acting_heads or not acting:
-                features = passed[self.body_of[name]][0][self.fed_by[name]]
-                outputs[name] = head(features, mask) if name in self.masked_heads else head(features)
+        for name in heads:
+            features = passed[self.body_of[name]][0][self.fed_by[name]]
+            head = self.heads[name]
+            outputs[name] = head(features, mask) if name in self.masked_heads else head(features)
         return outputs, tuple(tensor for _, after in passed for tensor in after)
+
+    def _prepare(self, observations: Any) -> tuple[Any, Tensor | None]:
+        """Observations [T, B, ...] as torsos take them, normalised [T·B, ...], and the mask [T, B, A]."""
+        seen, mask = split_mask(observations)
+        flat = tree_map(lambda rows: rows.flatten(0, 1), seen)
+        return flat if self.normalizer is None else self.normalizer(flat), mask
 
 
 @dataclass(frozen=True, slots=True)

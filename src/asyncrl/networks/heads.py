@@ -26,6 +26,7 @@ class Head:
     masked: bool = False  # takes a mask of the allowed actions [..., A], or None, as its second argument
     stateless: bool = False  # cannot have a recurrent core
     torsos: int = 1  # more than one: it has so many of its own, side by side (`SideBySide`)
+    auxiliary: bool = False  # computed only for losses that ask for it by name; it shapes what other heads are fed
 
 
 SMALLEST_VARIANCE = 1e-4

@@ -163,10 +163,10 @@ class DictTorso(nn.Module):
         self.keys = tuple(space.spaces)
         self.torsos = nn.ModuleList(_torso_of_key(key, part, settings) for key, part in space.spaces.items())
         sizes = {key: int(torso.output_size) for key, torso in self.torsos_by_key()}  # type: ignore[arg-type]
-        unchanged = sum(sizes.pop(key, 0) for key in UNCHANGED)
+        self.unchanged = sum(sizes.pop(key, 0) for key in UNCHANGED)  # the first features, for the core alone
         self.combining = nn.Linear(sum(sizes.values()), max(sizes.values())) if len(sizes) > 1 else None
         self.norm = nn.LayerNorm(max(sizes.values())) if settings.layer_norm and self.combining is not None else None
-        self.output_size = unchanged + max(sizes.values())
+        self.output_size = self.unchanged + max(sizes.values())
 
     def torsos_by_key(self) -> Iterator[tuple[str, nn.Module]]:
         """Each key with its torso."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from asyncrl.algorithms import algorithm_class
 from asyncrl.config import Experiment, replaced
 from asyncrl.errors import UserError
-from asyncrl.importing import modules_in
+from asyncrl.importing import modules_in, texts_in
 from asyncrl.presets import paper, paper_acer, paper_nfq, paper_pgq, paper_pqn, tuned
 from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
@@ -135,5 +135,5 @@ def _preset_in(path: str) -> Preset:
         except UserError as error:
             raise UserError(f"the preset file {path}: {error}") from error
 
-    modules = modules_in([saved.algorithm, *(value for value in saved.settings.values() if isinstance(value, str))])
+    modules = modules_in([saved.algorithm, *texts_in(saved.settings.values())])
     return Preset(path, make, (saved.algorithm,), (), base.name, frozenset(modules), base.by_kind)

@@ -18,7 +18,8 @@ def make_network(experiment: Experiment, info: EnvironmentInfo) -> Network:
     Raises:
         UserError: The algorithm or the torso does not fit the environment.
     """
-    heads = experiment.algorithm.heads(info.action_space)
+    algorithm = experiment.algorithm
+    heads = {**algorithm.heads(info.action_space), **algorithm.auxiliary_heads(info)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(experiment.seed)
         network = Network(info.observation_space, experiment.network, heads)

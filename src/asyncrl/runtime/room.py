@@ -30,7 +30,9 @@ def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder)
     Raises:
         UserError: They do not fit.
     """
-    needed, remedy = memory_bytes(experiment, info), "use a smaller --replay-capacity"
+    needed = memory_bytes(experiment, info)
+    sizes = [name for name in ("replay_capacity", "auxiliary_steps") if hasattr(experiment.algorithm, name)]
+    remedy = f"use a smaller {' or '.join('--' + name.replace('_', '-') for name in sizes)}"
     check_memory(needed, remedy)
     if saves_replay(experiment, info):
         copies = 1 if experiment.runtime == "processes" else experiment.supervision.keep_last + 1

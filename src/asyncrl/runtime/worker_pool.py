@@ -97,10 +97,10 @@ class WorkerPool:
             shutil.rmtree(self.folder.replay, ignore_errors=True)
         if checkpoint is not None and not go_on:
             reason = f"they were saved with {saved_by} workers" if saves and saved_by else "they were not saved"
-            again = "replay" if self.experiment.algorithm.learns_before_replay else "learn"
-            self.notify(
-                f"replay memories begin empty, because {reason}: workers {again} again after --replay-start new steps"
-            )
+            algorithm = self.experiment.algorithm
+            again = "replay" if algorithm.learns_before_replay else "learn"
+            when = " after --replay-start new steps" if hasattr(algorithm, "replay_start") else " from new steps"
+            self.notify(f"replay memories begin empty, because {reason}: workers {again} again{when}")
 
     def setup(self, number: int, session: int | None = None) -> WorkerSetup:
         """Describes a worker's present attempt."""
