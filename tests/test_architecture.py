@@ -17,6 +17,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("functional", "kernels"),
     ("networks", "optim"),
     ("memory",),
+    ("auxiliary",),
     ("algorithms",),
     ("config",),
     ("envs", "presets"),

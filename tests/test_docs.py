@@ -178,7 +178,7 @@ def options() -> set[str]:
     with redirect_stdout(text):
         for name in COMMANDS:
             _code([name, "--help"])
-        for algorithm in ("a3c", "nstep-q", "dqn", "acer", "pgq", "pqn", "ppo", "impala", "nfq"):
+        for algorithm in ("a3c", "unreal", "nstep-q", "dqn", "acer", "pgq", "pqn", "ppo", "impala", "nfq"):
             _code(["train", "Catch", "--algorithm", algorithm, "--help"])
     return set(re.findall(r"--[a-z][a-z-]+", text.getvalue()))
 
@@ -254,7 +254,7 @@ def test_formulas_can_be_typeset() -> None:
         found = [(page, formula) for page in PAGES for formula in formulas(page)]
         assert {page for page, _ in found} >= {
             f"docs/{name}.md"
-            for name in ("a3c", "acer", "dqn", "impala", "nstep_q", "onestep_q", "pgq", "ppo", "sarsa")
+            for name in ("a3c", "acer", "dqn", "impala", "nstep_q", "onestep_q", "pgq", "ppo", "sarsa", "unreal")
         }
         for page, formula in found:
             assert tab.evaluate(f"formula => {{ {wrong} }}", formula) == "", f"{page}: {formula}"

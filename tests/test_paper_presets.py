@@ -9,6 +9,7 @@ from asyncrl.algorithms.dqn import DQN
 from asyncrl.algorithms.nfq import NFQ
 from asyncrl.algorithms.pgq import PGQ
 from asyncrl.algorithms.pqn import PQN
+from asyncrl.algorithms.unreal import Unreal
 from asyncrl.envs import atari
 from asyncrl.envs.ids import find_spec
 from asyncrl.envs.make import describe
@@ -17,7 +18,7 @@ from asyncrl.types import WorkerInfo
 
 DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized"]
 A3CS = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm"]
-ATARI = [*A3CS, *DQNS, "paper/acer-atari", "paper/pgq-atari"]
+ATARI = [*A3CS, *DQNS, "paper/acer-atari", "paper/pgq-atari", "paper/unreal"]
 
 
 @pytest.mark.parametrize("name", ATARI)
@@ -62,6 +63,18 @@ def test_pgq_is_a3c_with_one_minibatch_after_each_rollout() -> None:
     assert algorithm.replay_capacity == 100_000 * experiment.worker_count
     a3c = find_preset("paper/atari-57-ff").settings("ALE/Pong-v5", None)
     assert experiment.optimizer == a3c.optimizer
+    assert not experiment.episode_rollouts
+
+
+def test_unreal_is_a3c_with_an_lstm_that_sees_its_last_action_and_reward() -> None:
+    experiment = find_preset("paper/unreal").settings("ALE/Pong-v5", None)
+    algorithm = experiment.algorithm
+    assert isinstance(algorithm, Unreal)
+    assert set(algorithm.tasks) == {"pixel_control", "reward_prediction", "value_replay"}
+    assert algorithm.auxiliary_steps == 2_000
+    assert experiment.network.memory == "lstm"
+    assert experiment.network.last_action_reward
+    assert (experiment.worker_count, experiment.environment_count) == (32, 1)
     assert not experiment.episode_rollouts
 
 
@@ -129,6 +142,7 @@ def test_runs_are_as_long_as_the_published_ones(name: str, steps: int) -> None:
         "paper/acer-continuous",
         "paper/pgq-atari",
         "paper/pqn-atari",
+        "paper/unreal",
     ],
 )
 def test_deviations_begin_a_line(name: str) -> None:

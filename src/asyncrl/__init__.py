@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncrl.algorithms.ppo import PPO
     from asyncrl.algorithms.pqn import PQN
     from asyncrl.algorithms.sarsa import Sarsa
+    from asyncrl.algorithms.unreal import Unreal
     from asyncrl.api import train
     from asyncrl.callbacks import Callback
     from asyncrl.config import Experiment
@@ -38,6 +39,7 @@ _HOMES = {
     "PQN": "algorithms.pqn",
     "PPO": "algorithms.ppo",
     "Sarsa": "algorithms.sarsa",
+    "Unreal": "algorithms.unreal",
     "Agent": "runtime.agent",
     "Callback": "callbacks",
     "Experiment": "config",

@@ -18,6 +18,7 @@ from asyncrl.algorithms.nstep_q import NStepQ
 from asyncrl.envs.actions import action_codec
 from asyncrl.errors import UserError
 from asyncrl.memory.trajectories import Trajectories
+from asyncrl.memory.with_auxiliary_replay import Supplemented
 from asyncrl.networks.assemble import Networks
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.networks import make_network
@@ -43,6 +44,7 @@ REPLAY: Settings = {
 }
 """Settings with which one minibatch is drawn after a single rollout of the tests."""
 SETTINGS: dict[str, Settings] = {
+    "unreal": {"rollout_length": T, "pixel_control": 0.0, "reward_prediction": 0.5},
     "dqn": REPLAY,
     "acer": {"rollout_length": T},
     "pgq": {"rollout_length": T},
@@ -54,6 +56,7 @@ SETTINGS: dict[str, Settings] = {
 """Settings that algorithms need here."""
 SPACES: dict[str, tuple[str, ...]] = {
     "a3c": tuple(ACTIONS),
+    "unreal": tuple(ACTIONS),
     "acer": ("discrete", "box"),
     "ppo": tuple(ACTIONS),
     "impala": tuple(ACTIONS),
@@ -222,6 +225,8 @@ def test_permuting_environments_leaves_the_loss_unchanged(
     experience, other = drawn(algorithm, networks, data), drawn(algorithm, networks, shuffled)
     if isinstance(experience, Trajectories):  # the noise belongs to the environments too
         other = dataclasses.replace(experience, rollout=other.rollout, noise=experience.noise[:, :, order])
+    if isinstance(experience, Supplemented):  # what is drawn from a replay is drawn by chance
+        other = dataclasses.replace(experience, main=other.main)
     one, two = learned_from(algorithm, networks, experience), learned_from(algorithm, networks, other)
     assert one[0] == pytest.approx(two[0], rel=1e-5)
     torch.testing.assert_close(one[1], two[1], rtol=1e-4, atol=1e-6)

@@ -26,6 +26,7 @@ SIZES = {"discrete": (4,), "multi-discrete": (3, 2)}
 METHODS: list[tuple[str, str, dict[str, Any]]] = [
     ("a3c", "discrete", {}),
     ("a3c", "multi-discrete", {}),
+    ("unreal", "discrete", {"rollout_length": T, "pixel_control": 0.0}),
     ("acer", "discrete", {"rollout_length": T}),
     ("ppo", "multi-discrete", {"epochs": 1, "minibatches": 1}),
     ("impala", "discrete", {"epochs": 1}),

@@ -119,6 +119,8 @@ CASES: dict[str, dict[str, Any]] = {
         "steps": 1500,
     },
     "repeated rollouts": {"algorithm": "impala"},
+    "auxiliary tasks": {"algorithm": "unreal", "auxiliary_steps": 40},
+    "auxiliary tasks and sequences": {"algorithm": "unreal", "memory": "lstm", "last_action_reward": True},
     "on policy alone": {"algorithm": "acer", "replay_ratio": 0.0},
     "shuffled rollouts": {"algorithm": "pqn", "optimizer": "shared-radam", "exploration_persistence": 0.5},
     "shuffled sequences": {"algorithm": "pqn", "memory": "lstm", "epochs": 2, "minibatches": 2},

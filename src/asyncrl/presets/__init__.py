@@ -11,7 +11,7 @@ from asyncrl.algorithms import algorithm_class
 from asyncrl.config import Experiment, replaced
 from asyncrl.errors import UserError
 from asyncrl.importing import modules_in, texts_in
-from asyncrl.presets import paper, paper_acer, paper_nfq, paper_pgq, paper_pqn, tuned
+from asyncrl.presets import paper, paper_acer, paper_nfq, paper_pgq, paper_pqn, paper_unreal, tuned
 from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
 
@@ -87,6 +87,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset("paper/acer-atari", paper_acer.acer_atari, ("acer",), ()),
     Preset("paper/acer-continuous", paper_acer.acer_continuous, ("acer",), ()),
     Preset("paper/pgq-atari", paper_pgq.pgq_atari, ("pgq",), ()),
+    Preset("paper/unreal", paper_unreal.unreal, ("unreal",), ()),
     Preset("paper/pqn-atari", paper_pqn.pqn_atari, ("pqn",), ()),
     Preset("paper/pqn-minatar", paper_pqn.pqn_minatar, ("pqn",), ()),
     Preset("paper/nfq", paper_nfq.nfq, ("nfq",), ()),

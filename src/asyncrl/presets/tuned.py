@@ -12,7 +12,17 @@ from asyncrl.algorithms import VALUE_BASED
 from asyncrl.algorithms.actor_critic import ActorCritic
 from asyncrl.algorithms.impala import IMPALA
 from asyncrl.config import Experiment
-from asyncrl.presets import tuned_a3c, tuned_acer, tuned_dqn, tuned_nfq, tuned_pgq, tuned_ppo, tuned_pqn, tuned_q
+from asyncrl.presets import (
+    tuned_a3c,
+    tuned_acer,
+    tuned_dqn,
+    tuned_nfq,
+    tuned_pgq,
+    tuned_ppo,
+    tuned_pqn,
+    tuned_q,
+    tuned_unreal,
+)
 from asyncrl.types import Kind
 
 MUJOCO = tuple(
@@ -62,7 +72,7 @@ def _methods(task: str, otherwise: str = "") -> dict[str, Make]:
     if value_based is not None:
         makes |= {name: partial(value_based, algorithm=name) for name in VALUE_BASED}
     makes |= {name: found(family) for name, family in FAMILIES.items() if found(family) is not None}
-    return {**makes, "impala": partial(_impala, a3c)}
+    return {**makes, "impala": partial(_impala, a3c), "unreal": partial(tuned_unreal.on_top_of, a3c, task)}
 
 
 def _impala(a3c: Make, environment: str) -> Experiment:
