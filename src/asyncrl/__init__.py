@@ -67,6 +67,7 @@ __all__ = [
     "Result",
     "RunError",
     "Sarsa",
+    "Unreal",
     "UserError",
     "__version__",
     "load",
