@@ -119,6 +119,7 @@ def parameters_after(experiment: Experiment, folder: Path) -> Tensor:
 @pytest.mark.parametrize("memory", ["lstm", "none"])
 def test_with_all_weights_0_it_is_a3c_to_the_last_bit(tmp_path: Path, memory: str) -> None:
     settings: dict[str, Any] = {"memory": memory, "last_action_reward": True, "workers": 2, "steps": 600}
+    settings["max_gradient_norm"] = 0.5  # the tuned presets differ in it
     a3c = parameters_after(small("Catch-v0", "a3c", **settings), tmp_path / "a3c")
     unreal = parameters_after(small("Catch-v0", "unreal", **settings, **OFF), tmp_path / "unreal")
     assert torch.equal(a3c, unreal)
