@@ -207,7 +207,7 @@ class Compiled:
             TypeError: A tensor has another type, is not contiguous, or is not on the CPU.
         """
         for tensor, type_ in zip(tensors, self._types, strict=True):
-            if tensor.dtype != type_ or not tensor.is_contiguous() or tensor.device.type != "cpu":
+            if tensor.dtype is not type_ or not tensor.is_cpu or not tensor.is_contiguous():
                 raise TypeError(f"a contiguous tensor of {type_} on the CPU is needed, not {tensor.dtype}")
         if count:
             self._call(*(tensor.data_ptr() for tensor in tensors), count)
