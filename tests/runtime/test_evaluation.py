@@ -130,7 +130,8 @@ def test_the_final_agent_is_evaluated(tmp_path: Path, ended_by: str, settings: d
     again = load(tmp_path / "run", checkpoint="last").evaluate(30, seed=supervisor.experiment.seed)
     assert again.return_mean == found["return_mean"] == outcome.summary["evaluation_return_mean"]
     assert return_of(outcome.summary) == f"mean return of 30 evaluation episodes: {again.return_mean:.2f}"
-    assert not load_chosen(tmp_path / "run" / "checkpoints", "best")[0].state.score_is_evaluated
+    best = supervisor.folder.checkpoints / "best"  # half a second may be too short for 100 training episodes
+    assert not best.exists() or not load_chosen(best.parent, "best")[0].state.score_is_evaluated
 
 
 def test_a_goal_that_is_reached_needs_no_final_evaluation(tmp_path: Path) -> None:
