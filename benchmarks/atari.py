@@ -27,15 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from atari_results import Results, Run, draw, table
-from child import output_of
+from child import output_of, run_script
 from peers import StableBaselines, say
 from stable_baselines_atari import ENVIRONMENTS, EVALUATION_SEED, POINTS
 
 from asyncrl import metrics
 from asyncrl.agent_folder import spread
-from asyncrl.cli.bench import interrupted_by_sigterm
 from asyncrl.config import available_cores
-from asyncrl.errors import RunError, UserError
+from asyncrl.errors import UserError
 from asyncrl.run_folder import RunFolder
 
 GAMES = ("Pong", "Breakout", "SpaceInvaders", "BeamRider", "Qbert", "Seaquest")
@@ -147,10 +146,4 @@ def our_version() -> str:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted_by_sigterm():
-            main(sys.argv[1:])
-    except (RunError, UserError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_script(main)

@@ -1,13 +1,26 @@
-"""Programs that a measurement runs one after another."""
+"""How the scripts of measurements run, and the programs that they run one after another."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 
 import psutil
 
-from asyncrl.errors import RunError
+from asyncrl.cli.bench import interrupted_by_sigterm
+from asyncrl.errors import RunError, UserError
+
+
+def run_script(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs a script with its arguments. Errors are one line, and a signal ends it with all that it started."""
+    try:
+        with interrupted_by_sigterm():
+            main(sys.argv[1:])
+    except (RunError, UserError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def output_of(command: Sequence[str], what: str) -> str:

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Protocol
 
 import plain_loop
-from child import output_of
+from child import output_of, run_script
 
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.bench.case import Case
-from asyncrl.cli.bench import interrupted_by_sigterm, make_case
+from asyncrl.cli.bench import make_case
 from asyncrl.config import available_cores
-from asyncrl.errors import RunError, UserError
+from asyncrl.errors import UserError
 
 STABLE_BASELINES = "stable-baselines3"
 ALGORITHMS = ("a2c", "ppo")
@@ -161,10 +161,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        with interrupted_by_sigterm():
-            main(sys.argv[1:])
-    except (RunError, UserError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_script(main)
