@@ -29,8 +29,7 @@ class Histories(NamedTuple):
 class AuxiliaryReplay:
     """The newest steps of each of a worker's environments.
 
-    What is drawn comes from all of the worker's environments alike, with replacement: by default as many items as the
-    worker has environments.
+    What is drawn comes from all of the worker's environments alike, with replacement.
 
     Args:
         capacity: Steps that are kept of each environment.
@@ -65,28 +64,29 @@ class AuxiliaryReplay:
         """
         self.steps.append(rollout)
 
-    def sequences(self, random: torch.Generator, count: int | None = None) -> Rollout | None:
+    def sequences(self, random: torch.Generator) -> Rollout | None:
         """Sequences of T steps as they were acted, all alike in probability.
 
         Those of a recurrent network begin where rollouts began, because the recurrent state was kept there.
 
         Args:
             random: Generator of all random choices.
-            count: Number of sequences [N].
 
         Returns:
-            T steps of N sequences, or None as long as there is no whole one.
+            T steps of as many sequences as there are environments, or None as long as there is no whole one.
         """
+        import torch
+
         every = self.length if self.steps.states else 1
         begins = range(-(-self.steps.oldest // every), (self.steps.written - 1 - self.length) // every + 1)
         if not begins:
             return None
-        drawn = self._draw(len(begins) * self.environments, count or self.environments, random)
+        drawn = torch.randint(len(begins) * self.environments, (self.environments,), generator=random).numpy()
         numbers, environments = np.divmod(drawn, self.environments)
         return self.steps.sequences((begins.start + numbers) * every, environments, self.length)
 
     def histories(
-        self, random: torch.Generator, length: int, rewarded: float | None = None, count: int | None = None
+        self, random: torch.Generator, length: int, rewarded: float, count: int | None = None
     ) -> Histories | None:
         """Single steps with the observations that led to them, all of one episode.
 
@@ -94,8 +94,8 @@ class AuxiliaryReplay:
             random: Generator of all random choices.
             length: Observations before each reward [L].
             rewarded: Probability that a step with a reward other than 0 is drawn, as far as there are steps of both
-                kinds. None: all steps are alike.
-            count: Number of steps [N].
+                kinds.
+            count: Number of steps [N]; by default as many as there are environments.
 
         Returns:
             N steps, or None as long as there is none with so long a history.
@@ -106,18 +106,15 @@ class AuxiliaryReplay:
         if not len(rows):
             return None
         count = count or self.environments
-        if rewarded is None:
-            chosen = self._draw(len(rows), count, random)
-        else:
-            has_reward = self.steps.rewards[rows % self.steps.rows, environments] != 0
-            kinds = [np.flatnonzero(~has_reward), np.flatnonzero(has_reward)]
-            wanted = (torch.rand(count, generator=random) < rewarded).numpy()
-            shares = torch.rand(count, generator=random).numpy()
-            chosen = np.empty(count, np.int64)
-            for kind, items in enumerate(kinds):
-                from_here = wanted == bool(kind) if len(kinds[1 - kind]) else np.ones(count, np.bool_)
-                if len(items):
-                    chosen[from_here] = items[(shares[from_here] * len(items)).astype(np.int64)]
+        has_reward = self.steps.rewards[rows % self.steps.rows, environments] != 0
+        kinds = [np.flatnonzero(~has_reward), np.flatnonzero(has_reward)]
+        wanted = (torch.rand(count, generator=random) < rewarded).numpy()
+        shares = torch.rand(count, generator=random).numpy()
+        chosen = np.empty(count, np.int64)
+        for kind, items in enumerate(kinds):
+            from_here = wanted == bool(kind) if len(kinds[1 - kind]) else np.ones(count, np.bool_)
+            if len(items):
+                chosen[from_here] = items[(shares[from_here] * len(items)).astype(np.int64)]
         rows, environments = rows[chosen], environments[chosen]
         before = (rows - np.arange(length - 1, -1, -1)[:, None]).reshape(-1)
         seen = self.steps.observations(before, np.tile(environments, length))
@@ -136,10 +133,3 @@ class AuxiliaryReplay:
             enough = enough & ~steps.first[places - back]
         rows, environments = np.nonzero(enough)
         return rows + begin, environments
-
-    @staticmethod
-    def _draw(among: int, count: int, random: torch.Generator) -> Rows:
-        import torch
-
-        drawn: Rows = torch.randint(among, (count,), generator=random).numpy()
-        return drawn
