@@ -67,6 +67,5 @@ def make_outcome(
         steps, evaluation = evaluated
         summary[metrics.EVALUATION_RETURN_MEAN] = evaluation.return_mean
         summary[metrics.EVALUATION_STEPS] = steps
-        summary["evaluation_return_std"] = evaluation.return_std
         summary["evaluation_episodes"] = evaluation.episodes
     return Outcome(ending.status, ending.exit_code, summary, ending.error)

@@ -51,7 +51,6 @@ class TrainingEvaluations:
         self.copied_at = self.periodic_at = shared.counter.steps  # global steps of the last copy, and periodic copy
         self.for_goal = False  # why the last copy was made
         self.goal_is_near = False  # a periodic evaluation has reached the goal, or a short one
-        self.is_short = False  # whether the last one had too few episodes to decide on the goal
         self.unreported: tuple[int, Evaluation] | None = None  # not in a line of metrics yet
         self.latest: tuple[int, Evaluation] | None = None  # with the global step of the agent
 
@@ -135,7 +134,7 @@ class TrainingEvaluations:
             return False
         if self.goal_is_near or self.goal.is_due(training_mean, steps):
             request = Request(needed if self.goal_is_near else self.goal.episodes(training_mean, needed))
-            self.for_goal, self.goal_is_near, self.is_short = True, False, request.episodes < needed
+            self.for_goal, self.goal_is_near = True, False
         elif every is not None and steps // every != self.periodic_at // every:
             self.for_goal, self.periodic_at = False, steps
             request = Request(self.settings.eval_episodes, self.settings.eval_video)
@@ -169,7 +168,8 @@ class TrainingEvaluations:
         line = {"steps": steps, "for_goal": self.for_goal, **evaluation.to_dict()}
         self.listeners.write(self.file, partial(self.file.write, line))
         is_met = self.goal.is_met_by(evaluation.return_mean)
-        if self.for_goal and not (self.is_short and is_met):
+        decides = self.for_goal and evaluation.episodes >= self.settings.goal_episodes
+        if decides or (self.for_goal and not is_met):
             self.goal.check(steps, evaluation)
         elif is_met and self.goal.is_due(evaluation.return_mean, steps):
             self.goal_is_near = True
