@@ -380,6 +380,36 @@ class Denormal(Clock):
         return observation, float(kept), *rest  # type: ignore[return-value]
 
 
+class Deep(gymnasium.Env[NDArray[np.float32], np.int64]):
+    """A row of states of which only the last one pays: one action leads on, which of the two depends on the state.
+
+    The other action leads back to the first state. An episode has as many steps as there are states.
+    """
+
+    action_space = Discrete(2)
+
+    def __init__(self, states: int = 12) -> None:
+        self.observation_space = Box(0, 1, (states,), np.float32)
+        self.states, self.state, self.steps = states, 0, 0
+        self.onward = np.random.default_rng(0).integers(0, 2, states)
+
+    def _observe(self) -> NDArray[np.float32]:
+        return np.eye(self.states, dtype=np.float32)[self.state]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = self.steps = 0
+        return self._observe(), {}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        self.state = min(self.state + 1, self.states - 1) if action == self.onward[self.state] else 0
+        found = self.state == self.states - 1
+        return self._observe(), float(found), found, not found and self.steps >= self.states, {}
+
+
 for _name in (
     "Clock",
     "Bytes",
@@ -399,5 +429,6 @@ for _name in (
     "Reach",
     "Drawn",
     "Denormal",
+    "Deep",
 ):
     gymnasium.register(id=f"test/{_name}-v0", entry_point=f"tests.environments:{_name}")

@@ -57,6 +57,13 @@ class Experiment:
     normalize_rewards: bool = False
     """Divide rewards, after clipping, by the running standard deviation of the discounted return over all workers, for
     learning only. Takes the place of --reward-scale."""
+    exploration_bonus: Literal["none", "hash"] = "none"
+    """Reward for reaching states that were seldom reached, for learning only, added to the clipped and scaled reward.
+    hash: all workers count hashed observations together (Tang et al. 2017)."""
+    bonus_scale: float = 0.01
+    """The bonus for the first visit of a state [β]. For the n-th visit it is β / √n."""
+    hash_bits: int = 256
+    """Bits of an observation's hash [k]. With more bits, more observations count as different states."""
     zero_discount_on_life_loss: bool = False
     """Learn as if a lost life ended the episode (discount 0). The game and its reported return go on."""
     steps: int = 1_000_000
@@ -112,6 +119,8 @@ class Experiment:
             f"--normalize-rewards takes the place of --reward-scale {self.reward_scale:g}: add --reward-scale 1, or "
             "leave out --normalize-rewards",
         )
+        require(0 < self.bonus_scale < math.inf, "--bonus-scale must be positive and finite")
+        require(0 < self.hash_bits <= 4096, f"--hash-bits must lie between 1 and 4096, not {self.hash_bits}")
         check_seed(self.seed)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -190,7 +190,7 @@ def test_the_image_of_a_dictionary_and_intensities_between_0_and_1() -> None:
         "seen": Box(-2, 2, (8, 8, 3)),
     }
     cells = Cells.of(dataclasses.replace(INFO, observation_space=Dict(spaces)), "--pixel-control")
-    assert cells.key == "seen"
+    assert cells.frame.key == "seen"
     observations = {"seen": torch.full((1, 1, 8, 8, 3), 1.0)}
     assert cells.images(observations).unique().tolist() == [0.75]
 

@@ -76,6 +76,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sarsa looks ahead": {"algorithm": "sarsa", "memory": "lstm", "target_interval": 300},
     "cartpole, normalised": {"environment": "CartPole-v1", "normalize_observations": True},
     "normalised rewards": {"environment": "CartPole-v1", "normalize_rewards": True, "reward_scale": 1.0},
+    "exploration bonus": {"environment": "CartPole-v1", "exploration_bonus": "hash", "hash_bits": 16},
     "continuous actions, correlated noise": {"environment": "Pendulum-v1", "exploration_persistence": 0.7},
     "dictionaries": {"environment": "test/Rooms-v0", "last_action_reward": True, "memory": "gru"},
     "action masks": {"environment": "test/Menu-v0", "algorithm": "nstep-q", "target_interval": 300},

@@ -46,7 +46,7 @@ class InputReconstruction(AuxiliaryTask):
         cells = Cells.of(info, "--input-reconstruction")
 
         def make(features: int) -> MapsHead:
-            return MapsHead(features, cells.rows, cells.columns, cells.channels)
+            return MapsHead(features, cells.rows, cells.columns, cells.frame.channels)
 
         return {self.name: Head(make, fed_by="torso", auxiliary=True)}
 

@@ -145,6 +145,32 @@ class SharedMoments:
         return _moments(self._slots[slot])
 
 
+class SharedVisits:
+    """How often each of C cells was visited by all workers, counted without a lock.
+
+    If two workers count the same cell in the same instant, one of the two visits may be lost.
+    """
+
+    def __init__(self, cells: int, context: BaseContext) -> None:
+        self._array: Any = context.RawArray(ctypes.c_int32, cells)
+
+    @property
+    def counts(self) -> Tensor:
+        """The number of visits of each cell [C], int32, not a copy."""
+        return torch.from_numpy(np.frombuffer(self._array, np.int32))
+
+    @property
+    def visited(self) -> int:
+        """Number of cells that were visited at least once."""
+        return int(self.counts.count_nonzero())
+
+    def add(self, cells: Tensor) -> Tensor:
+        """Adds a visit for each of the cells [N], and returns the number of visits of each [N], with these."""
+        counts, indices = self.counts.numpy(), cells.numpy()
+        np.add.at(counts, indices, 1)
+        return torch.from_numpy(counts[indices])
+
+
 def combine(slots: Tensor) -> Moments:
     """The moments of all slots [W+1, 2D+1] together."""
     total = _moments(slots[0])

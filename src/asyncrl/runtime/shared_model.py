@@ -17,9 +17,10 @@ from asyncrl.machine import check_shared_memory
 from asyncrl.networks.assemble import flatten_parameters
 from asyncrl.optim.hogwild import statistic_names
 from asyncrl.runtime.checkpoint import PARAMETERS, Checkpoint, load_parameters
+from asyncrl.runtime.exploration_bonus import CELLS, VISITS
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.reward_normalizer import RETURN_MOMENTS
-from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector
+from asyncrl.runtime.shared import Counter, Counts, SharedMoments, SharedVector, SharedVisits
 from asyncrl.runtime.store import SharedState
 from asyncrl.tree import pack
 from asyncrl.types import EnvironmentInfo
@@ -50,13 +51,16 @@ class SharedModel:
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
         names = statistic_names(self.optimizer, workers)
         has_target = experiment.algorithm.target_update is not None
-        check_shared_memory([4 * size] * (1 + len(names) + has_target + is_evaluated(experiment)))
+        has_bonus = experiment.exploration_bonus != "none"
+        vectors = 1 + len(names) + has_target + is_evaluated(experiment)
+        check_shared_memory([4 * size] * vectors + [4 * CELLS] * has_bonus)
         self.shared = SharedState(
             parameters=SharedVector(size, context),
             target=SharedVector(size, context) if has_target else None,
             statistics={name: SharedVector(size, context) for name in names},
             moments=None if normalizer is None else SharedMoments(workers, normalizer.size, context),
             return_moments=SharedMoments(workers, 1, context) if experiment.normalize_rewards else None,
+            visits=SharedVisits(CELLS, context) if has_bonus else None,
             counter=Counter(workers, context),
             lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
             refresh_lock=context.Lock() if has_target else None,
@@ -93,6 +97,8 @@ class SharedModel:
         if shared.moments is not None:
             tensors["moments"] = shared.moments.slots
         tensors |= self.return_tensors()
+        if shared.visits is not None:
+            tensors[VISITS] = shared.visits.counts.clone()
         if shared.target is not None:
             tensors["target"] = shared.target.tensor.clone()
         statistics = {name: vector.tensor.clone() for name, vector in shared.statistics.items()}
@@ -127,6 +133,8 @@ class SharedModel:
                 shared.moments.resume(saved["moments"])
             if shared.return_moments is not None:
                 shared.return_moments.resume(saved[RETURN_MOMENTS])
+            if shared.visits is not None:
+                shared.visits.counts.copy_(saved[VISITS])
         except (KeyError, RuntimeError) as error:
             raise UserError("the checkpoint does not fit the run's settings: was experiment.yaml changed?") from error
 

@@ -24,7 +24,7 @@ from asyncrl.optim.rprop import Restartable
 from asyncrl.runtime.guard import UpdateGuard
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.phases import PhaseClock
-from asyncrl.runtime.shared import Counter, SharedMoments, SharedVector
+from asyncrl.runtime.shared import Counter, SharedMoments, SharedVector, SharedVisits
 from asyncrl.tree import tree_map
 from asyncrl.types import EnvironmentInfo, Episode, Loss, Progress, Report, Rollout
 
@@ -69,6 +69,13 @@ class Store(Protocol):
         """
         ...
 
+    def visits_with(self, cells: Tensor) -> Tensor:
+        """Adds visits of cells [N] to those of all workers, and gives the number of visits of each cell [N].
+
+        For runs with an exploration bonus.
+        """
+        ...
+
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
         """Counts a rollout that was collected and learned from, and reports what was done since the last one."""
         ...
@@ -105,6 +112,7 @@ class SharedState:
     statistics: Mapping[str, SharedVector]  # the optimiser's, each [P]
     moments: SharedMoments | None  # of observations, where they are normalised
     return_moments: SharedMoments | None  # of discounted returns, where rewards are normalised
+    visits: SharedVisits | None  # of hashed observations, where there is an exploration bonus
     counter: Counter
     lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock
     refresh_lock: Any  # held by who copies θ to θ⁻; workers that find it taken go on without waiting
@@ -192,6 +200,11 @@ class SharedMemoryStore:
         if len(returns):
             moments.observe(self.worker, returns.unsqueeze(-1))
         return moments.combined.variance.squeeze()
+
+    def visits_with(self, cells: Tensor) -> Tensor:
+        """Adds this worker's visits to the shared ones; see `Store.visits_with`."""
+        assert self.shared.visits is not None
+        return self.shared.visits.add(cells)
 
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
         """Counts a rollout, refreshes θ⁻ where it is due, and reports what was done since the last rollout."""

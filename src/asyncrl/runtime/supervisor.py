@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+from asyncrl import metrics
 from asyncrl.callbacks import Callback
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
@@ -218,6 +219,8 @@ class Supervisor:
         counts, evaluation = self.shared.counter.counts, self.evaluations and self.evaluations.pop_unreported()
         self.last_line = self.telemetry.line(counts, learning_rate(self.experiment, counts.steps), self.pool.running)
         self.last_line |= evaluation or {}
+        if self.shared.visits is not None:
+            self.last_line[metrics.STATES_SEEN] = self.shared.visits.visited
         self.listeners.metrics(self.last_line)
 
     def _save(self, at_last: bool = False) -> bool:

@@ -23,6 +23,7 @@ from asyncrl.networks.assemble import Network
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.denormals import flushed_denormals
+from asyncrl.runtime.exploration_bonus import ExplorationBonus
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.reward_normalizer import RewardNormalizer
 from asyncrl.runtime.rollout_buffer import RolloutRules
@@ -83,6 +84,7 @@ class Worker:
             WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
         )
         self.rewards = RewardNormalizer(environments, self.algorithm.discount) if experiment.normalize_rewards else None
+        self.bonus = ExplorationBonus.of(experiment, setup.info)
         self.policy = ExploringPolicy(self.algorithm, self.networks.online, environments, self.store, self.random)
         self.collector = Collector(
             self._make_environments(),
@@ -114,6 +116,8 @@ class Worker:
         self.clock.restart()
         store.pull(networks)  # θ' ← θ
         rollout = self.collector.collect(self.policy)  # T × B steps
+        if self.bonus is not None:
+            self.bonus.add(rollout, store.visits_with)
         if self.rewards is not None:
             self.rewards.normalize(rollout, store.variance_with)
         with flushed_denormals():
