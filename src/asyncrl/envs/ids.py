@@ -20,7 +20,7 @@ ADDED_BY = {
     "minatar": ("minatar.gym", "asyncrl[minatar]"),
     "minigrid": ("minigrid", "asyncrl[minigrid]"),
     "babyai": ("minigrid", "asyncrl[minigrid]"),
-    "vizdoom": ("vizdoom.gymnasium_wrapper", "vizdoom"),
+    "vizdoom": ("vizdoom.gymnasium_wrapper", "asyncrl[vizdoom]"),
 }
 """Modules that register environments when imported, by lower-case prefix of the ids, and what to install for them."""
 

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import AddRenderObservation
 
 from asyncrl.config import Experiment
+from asyncrl.envs import vizdoom
 from asyncrl.envs.actions import action_codec
 from asyncrl.envs.box2d import unbounded
 from asyncrl.envs.ids import find_spec
@@ -145,10 +146,12 @@ def steps_many_at_once(experiment: Experiment) -> bool:
 
 
 def frames_per_step(environment: str, options: dict[str, Any]) -> int:
-    """Emulator frames per step: the frame skip of Atari games, 1 elsewhere."""
+    """Emulator frames per step: the frame skip of Atari games and of ViZDoom, 1 elsewhere."""
     from asyncrl.envs import atari
 
     spec = find_spec(environment)
+    if vizdoom.is_vizdoom(spec):
+        return vizdoom.frame_skip(spec, options)
     return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
 
 
@@ -243,6 +246,8 @@ def _make_one(spec: EnvSpec, options: dict[str, Any], render: bool) -> gymnasium
         env = gymnasium.make(spec, disable_env_checker=True, **keywords)  # the checker would warn in each worker
     if size is not None:
         return AddRenderObservation(env, render_only=True)
+    if vizdoom.is_vizdoom(spec):
+        return vizdoom.Episodes(env)
     return unbounded(env, spec)
 
 

@@ -72,6 +72,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset("tuned/pendulum", tuned.pendulum, tuple(tuned.PENDULUM), ("Pendulum-*",)),
     Preset("tuned/mujoco", tuned.mujoco, tuple(tuned.MUJOCO_TASKS), tuned.MUJOCO),
     Preset("tuned/atari", tuned.atari, tuple(tuned.ATARI), ("ALE/*", "*NoFrameskip-v*")),
+    Preset("tuned/vizdoom", tuned.vizdoom, tuple(tuned.IMAGES), ("Vizdoom*",)),
     Preset("tuned/default", tuned.default, tuple(tuned.VECTORS), ("*",), by_kind=True),
     Preset("paper/atari-57-ff", paper.atari_57_ff, ("a3c",), ()),
     Preset("paper/atari-57-lstm", paper.atari_57_lstm, ("a3c",), ()),

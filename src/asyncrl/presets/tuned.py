@@ -144,6 +144,19 @@ def atari(environment: str, algorithm: str) -> Experiment:
     return ATARI[algorithm](environment)
 
 
+def vizdoom(environment: str, algorithm: str) -> Experiment:
+    """ViZDoom's scenarios: colour pictures of 60 x 80 pixels, and actions that last for four frames."""
+    experiment = IMAGES[algorithm](environment)
+    return replace(
+        experiment,
+        network=replace(experiment.network, normalize_observations=True),  # such as ammunition and health
+        environment_options={"frame_skip": 4, "screen_resolution": "RES_160X120"},
+        resize=(60, 80),
+        reward_scale=1.0,
+        normalize_rewards=True,
+    )
+
+
 def default(environment: str, algorithm: str | None, kind: Kind) -> Experiment:
     """Settings by the kind of environment, for every environment without a preset of its own.
 
