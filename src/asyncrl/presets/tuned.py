@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from asyncrl.algorithms import VALUE_BASED
-from asyncrl.algorithms.actor_critic import ActorCritic
 from asyncrl.algorithms.impala import IMPALA
 from asyncrl.config import Experiment
 from asyncrl.presets import (
@@ -77,9 +76,7 @@ def _methods(task: str, otherwise: str = "") -> dict[str, Make]:
 
 def _impala(a3c: Make, environment: str) -> Experiment:
     """A3C's settings, with each rollout learned as often as IMPALA does."""
-    experiment = a3c(environment)
-    shared = {field.name: getattr(experiment.algorithm, field.name) for field in fields(ActorCritic)}
-    return replace(experiment, algorithm=IMPALA(**shared))
+    return tuned_a3c.with_algorithm(a3c(environment), IMPALA)
 
 
 CATCH = _methods("catch")

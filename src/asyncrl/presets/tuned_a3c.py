@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 from asyncrl.algorithms.a3c import A3C
+from asyncrl.algorithms.actor_critic import ActorCritic
 from asyncrl.config import Experiment
 from asyncrl.settings import NetworkSettings, OptimizerSettings
 
@@ -166,3 +168,16 @@ def _vectors(
         optimizer=OptimizerSettings(learning_rate=learning_rate, max_gradient_norm=5.0),
         **{"envs_per_worker": 16, **settings},
     )
+
+
+def with_algorithm(experiment: Experiment, algorithm: type[ActorCritic], **settings: Any) -> Experiment:
+    """The experiment with another algorithm, which takes over the settings that both have.
+
+    Args:
+        experiment: Any experiment.
+        algorithm: Class of the other algorithm.
+        settings: Settings that only the other algorithm has.
+    """
+    names = {field.name for field in fields(experiment.algorithm)} & {field.name for field in fields(algorithm)}
+    shared = {name: getattr(experiment.algorithm, name) for name in names}
+    return replace(experiment, algorithm=algorithm(**shared, **settings))
