@@ -178,6 +178,6 @@ def with_algorithm(experiment: Experiment, algorithm: type[ActorCritic], **setti
         algorithm: Class of the other algorithm.
         settings: Settings that only the other algorithm has.
     """
-    names = {field.name for field in fields(experiment.algorithm)} & {field.name for field in fields(algorithm)}
-    shared = {name: getattr(experiment.algorithm, name) for name in names}
+    own = experiment.algorithm
+    shared = {field.name: getattr(own, field.name) for field in fields(algorithm) if hasattr(own, field.name)}
     return replace(experiment, algorithm=algorithm(**shared, **settings))
