@@ -22,3 +22,9 @@ for _id, _knobs in (
         vector_entry_point="asyncrl.envs.labyrinth.env:LabyrinthVectorEnv",
         kwargs=_knobs,
     )
+
+register(
+    id="VizdoomLabyrinth-v0",
+    entry_point="asyncrl.envs.doom_labyrinth.env:DoomLabyrinthEnv",
+    kwargs={"frame_skip": 4},
+)

@@ -150,9 +150,9 @@ def frames_per_step(environment: str, options: dict[str, Any]) -> int:
     from asyncrl.envs import atari
 
     spec = find_spec(environment)
-    if vizdoom.is_vizdoom(spec):
-        return vizdoom.frame_skip(spec, options)
-    return int(atari.settings(spec, options)["frameskip"]) if atari.is_atari(spec) else 1
+    if atari.is_atari(spec):
+        return int(atari.settings(spec, options)["frameskip"])
+    return vizdoom.frame_skip(spec, options)
 
 
 def frame_stack(experiment: Experiment) -> int:

@@ -36,7 +36,9 @@ def is_vizdoom(spec: EnvSpec) -> bool:
 
 
 def frame_skip(spec: EnvSpec, options: dict[str, Any]) -> int:
-    """Frames of the game for which an action lasts."""
+    """Frames of the game for which an action lasts in ViZDoom's own environments and in VizdoomLabyrinth; else 1."""
+    if not spec.id.startswith("Vizdoom"):
+        return 1
     return int(options.get("frame_skip", spec.kwargs.get("frame_skip", 1)))
 
 
@@ -46,17 +48,12 @@ class Episodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     ViZDoom calls an episode that was cut off by its time limit both terminated and truncated, and gives a black picture
     after every end. Here it is truncated alone, and the last picture comes again, so that its value can be estimated.
 
-    The engine is a process of its own. On Linux it ends with the process that plays, even if that is killed, and writes
-    its files to a folder for temporary files.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
         self.latest: Any = None
-        if sys.platform == "linux":
-            remove_leftovers()
-            game: Any = env.unwrapped.game  # type: ignore[attr-defined]
-            game.set_vizdoom_path(str(_launcher()))
+        end_with_this_process(env.unwrapped.game)  # type: ignore[attr-defined]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts an episode."""
@@ -69,6 +66,19 @@ class Episodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         if not (terminated or truncated):
             self.latest = observations
         return self.latest, float(reward), terminated and not truncated, truncated, info
+
+
+def end_with_this_process(game: Any) -> None:
+    """Lets an engine that has not been started end with this process, even if that is killed; on Linux.
+
+    The engine is a process of its own. It will write its files to a folder for temporary files.
+
+    Args:
+        game: A DoomGame.
+    """
+    if sys.platform == "linux":
+        remove_leftovers()
+        game.set_vizdoom_path(str(_launcher()))
 
 
 @cache
