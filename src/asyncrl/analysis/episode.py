@@ -48,6 +48,8 @@ class Step:
     decision: Decision
     terminated: bool = False  # the episode ended in a terminal state, whose value is 0
     truncated: bool = False  # a time limit cut the episode off
+    above: Frame | None = None  # the environment from above, at an episode's first observation, if it can be drawn
+    place: tuple[float, float] | None = None  # of the agent in that picture, in pixels to the right and down
 
     @property
     def last(self) -> bool:
@@ -106,19 +108,21 @@ class EpisodePlayer:
         """
         agent, environments = self.agent, self.environments
         agent.random.manual_seed(seed)
-        observations, _ = environments.reset(seed=seed)
+        observations, info = environments.reset(seed=seed)
         codec = action_codec(agent.info.action_space)
         for _ in range(episodes):
             state, first = agent.network.initial_state(1), torch.ones(1, 1, dtype=torch.bool)
             reward, total, terminated, truncated = 0.0, 0.0, False, False
+            above, cell = self._from_above()
             while not (terminated or truncated):
                 rows = self._rows(observations)
                 outputs, actions, next_state = agent.decide(rows, state, first, deterministic)
                 decision = Decision(rows, state, first, outputs, actions[0, 0].numpy())
-                yield Step(self._frame(rows), reward, total, decision)
+                yield Step(self._frame(rows), reward, total, decision, above=above, place=_place(info, cell))
                 chosen = codec.to_environment(actions[0].numpy())
-                observations, rewards, *ends, _ = environments.step(chosen)
+                observations, rewards, *ends, info = environments.step(chosen)
                 terminated, truncated = (bool(end[0]) for end in ends)
+                above = None
                 state, first, reward = next_state, torch.zeros(1, 1, dtype=torch.bool), float(rewards[0])
                 total += reward
             rows = self._rows(observations)
@@ -126,7 +130,13 @@ class EpisodePlayer:
                 outputs, _ = agent.network(rows, state, first)
             decision = Decision(rows, state, first, outputs, None)
             yield Step(self._frame(rows), reward, total, decision, terminated, truncated and not terminated)
-            observations = environments.step(chosen)[0]  # environments reset themselves on the step after an end
+            observations, *_, info = environments.step(chosen)  # environments reset themselves on the step after an end
+
+    def _from_above(self) -> tuple[Frame | None, int]:
+        """The environment from above and the pixels of a cell, if it can be drawn so."""
+        base: Any = self.environments.unwrapped
+        draw = getattr(base.envs[0].unwrapped, "from_above", None) if hasattr(base, "envs") else None
+        return (None, 0) if draw is None else draw()
 
     def _rows(self, observations: Any) -> Any:
         empty = empty_observations(self.agent.info.observation_space)
@@ -134,6 +144,14 @@ class EpisodePlayer:
 
     def _frame(self, rows: Any) -> Frame:
         return _observation_image(rows) if self.render_problem else _rendered(self.environments)
+
+
+def _place(info: dict[str, Any], cell: int) -> tuple[float, float] | None:
+    """Where the agent is in a picture with cells of so many pixels, if the environment says so."""
+    if not cell or "position" not in info:
+        return None
+    x, y = (cell * float(part) for part in info["position"][0])
+    return x, y
 
 
 def _rendered(environments: Any) -> Frame:

@@ -45,6 +45,7 @@ class RecordedStep:
     decision: Decision
     features: Numbers  # [F], the last hidden layer before the policy or the action values
     reward: float  # unclipped
+    place: tuple[float, float] | None = None  # of the agent in the picture from above, in pixels
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class RecordedEpisode:
     steps: tuple[RecordedStep, ...]
     is_whole: bool  # False if the recording stopped before the episode ended
     bootstrap: float  # value of the state after the last step: 0 after a terminal state, else the network's value
+    above: Frame | None = None  # the environment from above at the start, if it can be drawn
 
     @property
     def total_reward(self) -> float:
@@ -164,6 +166,10 @@ class Recording:
         chosen = [self.steps[number].decision.observation for number in np.arange(len(self))[numbers]]
         return tree_map(lambda *rows: torch.cat(rows, 1)[0], *chosen)
 
+    def episode_observations(self, numbers: slice) -> Any:
+        """The observations of successive states [n, 1, ...], or that for each key."""
+        return tree_map(lambda rows: rows.unsqueeze(1), self.observations(numbers))
+
     def recurrent_state(self, number: int, copies: int) -> State:
         """The recurrent state before a step, repeated [copies, H] for each tensor."""
         return tuple(tensor.expand(copies, -1) for tensor in self.steps[number].decision.state)
@@ -227,17 +233,19 @@ def record(
     episodes: list[RecordedEpisode] = []
     steps: list[RecordedStep] = []  # of the episode that is being played
     count, started = 0, time.monotonic()
+    above: Frame | None = None  # at the start of that episode
     previous: tuple[Step, Numbers] | None = None  # a step whose reward comes with the next one, and its features
     with EpisodePlayer(agent) as player, _head_inputs(agent) as features:
         for step in player.play(states, deterministic, seed):
             elapsed = (time.monotonic() - started) / seconds
+            above = step.above if step.above is not None else above
             if previous is not None:
                 steps.append(_recorded(*previous, reward=step.reward))
                 count += 1
             is_enough = count >= states or (elapsed >= 1 and count > 0)
             if steps and (step.last or is_enough):
                 bootstrap = 0.0 if step.terminated else _value(readout, step)
-                episodes.append(RecordedEpisode(tuple(steps), step.last, bootstrap))
+                episodes.append(RecordedEpisode(tuple(steps), step.last, bootstrap, above))
                 steps = []
             if is_enough:
                 break
@@ -262,7 +270,7 @@ def _head_inputs(agent: Agent) -> Iterator[list[Numbers]]:
 def _recorded(step: Step, features: Numbers, reward: float) -> RecordedStep:
     file = io.BytesIO()
     Image.fromarray(step.frame).save(file, "JPEG", quality=92)
-    return RecordedStep(file.getvalue(), step.decision, features, reward)
+    return RecordedStep(file.getvalue(), step.decision, features, reward, step.place)
 
 
 def _value(readout: Readout, step: Step) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from asyncrl.algorithms import algorithm_name
 from asyncrl.analysis.advice import advise
 from asyncrl.analysis.drawing import gradient, to_png, to_svg
+from asyncrl.analysis.inspection.auxiliary_chapter import show_auxiliary
 from asyncrl.analysis.inspection.chapter import Chapter, NotShownError, Subject
 from asyncrl.analysis.inspection.embedding import show_embedding
 from asyncrl.analysis.inspection.episode_chapter import show_episode
@@ -18,6 +19,7 @@ from asyncrl.analysis.inspection.filters import show_filters
 from asyncrl.analysis.inspection.first_policy import show_first_policy
 from asyncrl.analysis.inspection.notable_states import show_notable_states
 from asyncrl.analysis.inspection.optimum import show_optimum
+from asyncrl.analysis.inspection.paths import show_paths
 from asyncrl.analysis.inspection.recording import record
 from asyncrl.analysis.inspection.saliency_chapter import show_saliency
 from asyncrl.analysis.inspection.streams import show_streams
@@ -34,7 +36,19 @@ from asyncrl.runtime.agent import Agent
 
 REPORT = "report.html"
 PICTURES = (
-    *("episode", "notable_states_*", "saliency_*", "streams", "value_and_policy", "optimum*", "embedding", "filters_*"),
+    *(
+        "episode",
+        "notable_states_*",
+        "saliency_*",
+        "streams",
+        "paths",
+        "pixel_control",
+        "reward_prediction",
+        "value_and_policy",
+        "optimum*",
+        "embedding",
+        "filters_*",
+    ),
     *("training", "first_policy"),
 )
 """Names of the pictures that an older report may have left in the folder."""
@@ -135,6 +149,8 @@ def _chapters(output: Path) -> list[tuple[str, Callable[[Subject], Chapter]]]:
         ("States that stand out", show_notable_states),
         ("What the agent looks at", show_saliency),
         ("Value and advantage streams", show_streams),
+        ("Paths seen from above", show_paths),
+        ("Auxiliary tasks", show_auxiliary),
         ("Value and policy over two dimensions", show_map),
         ("Comparison with the exact optimum", show_optimum),
         ("States the agent treats alike", show_embedding),

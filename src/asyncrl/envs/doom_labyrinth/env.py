@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from asyncrl.envs.doom_labyrinth.wad import APPLE, CELL, PLAYER, PORTAL, Thing, archive, text_map
 from asyncrl.envs.labyrinth import state
-from asyncrl.envs.labyrinth.env import LabyrinthVectorEnv
+from asyncrl.envs.labyrinth.env import LARGE_CELL, LabyrinthVectorEnv
 from asyncrl.envs.labyrinth.maps import draw_map
 from asyncrl.envs.labyrinth.screen import HEIGHT, side_by_side
 from asyncrl.envs.labyrinth.state import ACTIONS, FULL_TURN, TURNS
@@ -138,6 +138,10 @@ class DoomLabyrinthEnv(gymnasium.Env[Frame, np.int64]):
         height, width, _ = frame.shape
         middle = frame[:, (width - height) // 2 : (width + height) // 2]
         return side_by_side(middle, draw_map(self.mazes.worlds, self.number, HEIGHT // self.mazes.knobs.size))
+
+    def from_above(self) -> tuple[Frame, int]:
+        """Draws the labyrinth from above, and says how many pixels wide a cell is."""
+        return draw_map(self.mazes.worlds, self.number, LARGE_CELL), LARGE_CELL
 
     def close(self) -> None:
         """Ends the engine."""

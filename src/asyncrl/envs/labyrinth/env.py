@@ -24,6 +24,8 @@ Batch = tuple[Frames, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_],
 
 MAP_CELL = 8
 """Pixels of a cell on the maps in `info`."""
+LARGE_CELL = 32
+"""Pixels of a cell on the maps of reports."""
 
 
 class LabyrinthVectorEnv(VectorEnv[Frames, NDArray[np.int64], NDArray[Any]]):
@@ -162,6 +164,10 @@ class LabyrinthEnv(gymnasium.Env[Frames, np.int64]):
     def render(self) -> Frames | None:
         """Returns the view with the map beside it [336, 672, 3]; the window shows itself."""
         return None if self._screen is not None else self.labyrinths.render()[0]
+
+    def from_above(self) -> tuple[Frames, int]:
+        """Draws the labyrinth from above, and says how many pixels wide a cell is."""
+        return draw_map(self.labyrinths.worlds, 0, LARGE_CELL), LARGE_CELL
 
     def close(self) -> None:
         """Closes the window."""
