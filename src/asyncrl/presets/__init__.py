@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -62,13 +62,18 @@ class Preset:
         return experiment
 
 
+def _first(default: str, algorithms: Iterable[str]) -> tuple[str, ...]:
+    """The algorithms with the default one in front."""
+    return (default, *(name for name in algorithms if name != default))
+
+
 PRESETS: tuple[Preset, ...] = (
     Preset("tuned/catch", tuned.catch, tuple(tuned.CATCH), ("Catch-*",)),
     Preset("tuned/catch-memory", tuned.catch_memory, tuple(tuned.CATCH_MEMORY), ("CatchMemory-*",)),
     Preset("tuned/cartpole", tuned.cartpole, tuple(tuned.CARTPOLE), ("CartPole-*",)),
     Preset("tuned/acrobot", tuned.acrobot, tuple(tuned.ACROBOT), ("Acrobot-*",)),
     Preset("tuned/lunarlander", tuned.lunarlander, tuple(tuned.LUNARLANDER), ("LunarLander-*",)),
-    Preset("tuned/minatar", tuned.minatar, tuple(tuned.MINATAR), ("MinAtar/*",)),
+    Preset("tuned/minatar", tuned.minatar, _first("pqn", tuned.MINATAR), ("MinAtar/*",)),
     Preset("tuned/pendulum", tuned.pendulum, tuple(tuned.PENDULUM), ("Pendulum-*",)),
     Preset("tuned/mujoco", tuned.mujoco, tuple(tuned.MUJOCO_TASKS), tuned.MUJOCO),
     Preset("tuned/atari", tuned.atari, tuple(tuned.ATARI), ("ALE/*", "*NoFrameskip-v*")),
