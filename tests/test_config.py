@@ -62,6 +62,11 @@ def test_the_default_preset(environment: str, preset: str) -> None:
     assert default_preset(environment).name == preset
 
 
+def test_minatar_trains_with_pqn_unless_another_algorithm_is_named() -> None:
+    assert algorithm_name(starting_point("MinAtar/Freeway-v1").algorithm) == "pqn"
+    assert algorithm_name(starting_point("MinAtar/Freeway-v1", None, "a3c").algorithm) == "a3c"
+
+
 def test_pqn_has_normalised_layers_wherever_actions_are_discrete() -> None:
     environments = ["Catch", "CatchMemory", "CartPole-v1", "Acrobot-v1", "LunarLander-v3", "MinAtar/Breakout-v1"]
     for environment in [*environments, "ALE/Pong-v5", "FrozenLake-v1", "MountainCar-v0"]:

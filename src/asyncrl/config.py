@@ -61,7 +61,7 @@ class Experiment:
     """Reward for reaching states that were seldom reached, for learning only, added to the clipped and scaled reward.
     hash: all workers count hashed observations together (Tang et al. 2017)."""
     bonus_scale: float = 0.01
-    """The bonus for the first visit of a state [β]. For the n-th visit it is β / √n."""
+    """Size of the bonus [β]: a state that was reached n times by now gives β / √n."""
     hash_bits: int = 256
     """Bits of an observation's hash [k]. With more bits, more observations count as different states."""
     zero_discount_on_life_loss: bool = False
@@ -119,9 +119,21 @@ class Experiment:
             f"--normalize-rewards takes the place of --reward-scale {self.reward_scale:g}: add --reward-scale 1, or "
             "leave out --normalize-rewards",
         )
+        self._check_bonus()
+        check_seed(self.seed)
+
+    def _check_bonus(self) -> None:
         require(0 < self.bonus_scale < math.inf, "--bonus-scale must be positive and finite")
         require(0 < self.hash_bits <= 4096, f"--hash-bits must lie between 1 and 4096, not {self.hash_bits}")
-        check_seed(self.seed)
+        if self.exploration_bonus == "none":
+            for name in ("bonus_scale", "hash_bits"):
+                option = f"--{name.replace('_', '-')} {getattr(self, name):g}"
+                require(getattr(self, name) == getattr(Experiment, name), f"{option} needs --exploration-bonus hash")
+        require(
+            self.exploration_bonus == "none" or not getattr(self.algorithm, "reward_prediction", 0.0),
+            "reward prediction would take bonuses for rewards: add --reward-prediction 0, or leave out "
+            "--exploration-bonus",
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Goes to other processes as plain data, together with the objects that it names and nobody can import."""

@@ -24,7 +24,11 @@ FIXED: dict[str, Callable[[Experiment], object]] = {
     "images": lambda experiment: (experiment.grayscale, experiment.image_size, experiment.frame_stack),
     "algorithm": lambda experiment: type(experiment.algorithm),
     "network": lambda experiment: experiment.network,
-    "exploration bonus": lambda experiment: (experiment.exploration_bonus, experiment.hash_bits),
+    "exploration bonus": lambda experiment: (
+        experiment.exploration_bonus,
+        experiment.hash_bits,
+        experiment.exploration_bonus != "none" and experiment.seed,  # which decides on the hashes
+    ),
     "optimizer": lambda experiment: experiment.optimizer.optimizer,
 }
 """What a resumed run cannot change, because its checkpoint depends on it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,12 @@ def test_predictions_of_rewards_see_three_observations_of_one_episode() -> None:
 def test_only_tasks_that_the_agent_has_are_shown(kind: str, names: list[str]) -> None:
     chapter = show_auxiliary(subject(recording_of(kind)))
     assert [picture.name for picture in chapter.pictures] == names
+
+
+def test_episodes_of_one_step_have_no_changes() -> None:
+    recording = recording_of("boards")
+    short = replace(recording, episodes=(replace(recording.episodes[0], steps=recording.episodes[0].steps[:1]),))
+    assert [picture.name for picture in show_auxiliary(subject(short)).pictures] == ["reward_prediction"]
 
 
 def test_agents_without_these_tasks_have_no_such_chapter() -> None:

@@ -137,8 +137,12 @@ def test_each_episode_has_a_new_maze_and_equal_seeds_have_equal_ones(make: Any) 
 def test_a_numbered_maze_stays(make: Any) -> None:
     env = make(maze=3)
     env.reset(seed=1)
-    walls = env.mazes.worlds.walls.copy()
+    walls, game = env.mazes.worlds.walls.copy(), env.game
+    started = []
+    env.game = type("Game", (), {"__getattr__": lambda _, name: started.append(name) or getattr(game, name)})()
     env.reset()
+    assert "init" not in started  # the engine goes on
+    env.game = game
     assert np.array_equal(walls, env.mazes.worlds.walls)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from asyncrl.api import train
 from asyncrl.config import Experiment
 from asyncrl.envs import vizdoom
 from asyncrl.envs.make import describe, make_environments, make_vector
@@ -81,7 +82,8 @@ def test_the_preset_fits_pictures_and_variables() -> None:
 
 
 PLAY = """
-import os, sys, time
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 from asyncrl.envs.make import make_vector
 vector = make_vector("VizdoomBasic-v1", {"frame_skip": 4, "screen_resolution": "RES_160X120"}, 2)
 vector.reset(seed=1)
@@ -96,11 +98,15 @@ def engines(player: int) -> list[psutil.Process]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process together with its parent")
 def test_engines_end_with_a_player_that_is_killed_and_write_nothing_beside_it(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", PLAY], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as player:
+    command = [sys.executable, "-c", PLAY]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True) as player:
         assert player.stdout is not None
         assert player.stdout.readline() == "ready\n"
         started = engines(player.pid)
         assert len(started) == 2
+        os.killpg(player.pid, signal.SIGINT)  # as Ctrl-C does
+        time.sleep(0.5)
+        assert all(engine.is_running() for engine in started)
         player.send_signal(signal.SIGKILL)
     wait_for(lambda: not any(engine.is_running() for engine in started), 10, "the end of the engines")
     assert list(tmp_path.iterdir()) == []
@@ -117,6 +123,20 @@ def test_shared_memory_of_dead_engines_is_removed(tmp_path: Path, monkeypatch: p
         vizdoom.remove_leftovers()
         live.kill()
     assert sorted(tmp_path.iterdir()) == sorted([young, running, other])
+
+
+def test_a_run_with_processes(tmp_path: Path) -> None:
+    result = train(
+        "VizdoomBasic",
+        memory="lstm",
+        workers=1,
+        envs_per_worker=2,
+        rollout_length=5,
+        steps=100,
+        quiet=True,
+        run_dir=tmp_path / "run",
+    )
+    assert result.load().evaluate(1).return_mean < 101
 
 
 def test_other_environments_are_left_alone() -> None:

@@ -125,8 +125,9 @@ def test_vectors_count_by_their_bounds_and_not_by_their_direction() -> None:
     slow, fast, further = torch.tensor([[-0.5, 0.0], [-0.5, 0.05], [0.5, 0.0]]).split(1)
     assert len({int(bonus.cells(state)) for state in (slow, fast, further)}) == 3
     assert int(bonus.cells(slow)) == int(bonus.cells(slow + 1e-7))
-    unbounded = bonus_for(Box(-np.inf, np.inf, (1,), np.float32))
-    assert len(unbounded.cells(torch.tensor([[0.5], [1.0], [2.0]])).unique()) == 3
+    largest = np.iinfo(np.int32).max
+    for unbounded in (Box(-np.inf, np.inf, (1,), np.float32), Box(-largest, largest, (1,), np.int32)):
+        assert len(bonus_for(unbounded).cells(torch.tensor([[0.5], [1.0], [2.0]])).unique()) == 3
 
 
 def test_dictionaries_of_vectors_count_without_the_last_action() -> None:
@@ -139,7 +140,13 @@ def test_dictionaries_of_vectors_count_without_the_last_action() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"bonus_scale": 0.0}, "--bonus-scale must be positive"), ({"hash_bits": 0}, "--hash-bits must lie between")],
+    [
+        ({"bonus_scale": 0.0}, "--bonus-scale must be positive"),
+        ({"hash_bits": 0}, "--hash-bits must lie between"),
+        ({"exploration_bonus": "none"}, "--bonus-scale 0.5 needs --exploration-bonus hash"),
+        ({"exploration_bonus": "none", "bonus_scale": 0.01, "hash_bits": 9}, "--hash-bits 9 needs"),
+        ({"algorithm": "unreal", "pixel_control": 0.0}, "add --reward-prediction 0"),
+    ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

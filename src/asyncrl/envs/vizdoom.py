@@ -17,6 +17,8 @@ import gymnasium
 import psutil
 from gymnasium.envs.registration import EnvSpec
 
+from asyncrl.errors import UserError
+
 SHARED_MEMORY = Path("/dev/shm")
 _LEFT = re.compile(r"ViZDoom(?:MQCtr|MQDoom|SM)(\w+)")
 _YOUNG = 60.0
@@ -25,6 +27,7 @@ _YOUNG = 60.0
 _LAUNCH = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)  # the system kills this process once the thread that started it has ended
+os.setsid()  # Ctrl-C does not reach it: its worker stops first
 os.chdir(sys.argv[1])
 os.execv(sys.argv[2], sys.argv[2:])
 """
@@ -89,14 +92,17 @@ def _launcher() -> Path:
     folder = Path(tempfile.gettempdir()) / f"asyncrl-vizdoom-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to another user: remove it, or set TMPDIR to another folder")
+        raise UserError(f"{folder} belongs to another user: set TMPDIR to another folder")
     engine = Path(vizdoom.__file__).parent / "vizdoom"
     words = [sys.executable, "-ISc", _LAUNCH, str(folder), str(engine)]
     text = f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'
     script = folder / f"launch-{os.getpid()}"
     script.write_text(text, "utf-8")
     script.chmod(0o700)
-    return script.replace(folder / f"launch-with-{zlib.crc32(text.encode()):08x}")
+    launcher = script.replace(folder / f"launch-with-{zlib.crc32(text.encode()):08x}")
+    if not os.access(launcher, os.X_OK):
+        raise UserError(f"no program can be started from {folder}: set TMPDIR to a folder from which ViZDoom's can")
+    return launcher
 
 
 def remove_leftovers() -> None:

@@ -25,18 +25,21 @@ VISITS = "visits"
 SIDE = 52
 """Pixels along each side to which larger images are averaged, as in the paper's experiments on Atari."""
 
-LARGEST = 1e30
-"""A bound beyond it counts as none, because environments write "unbounded" as the largest float too."""
+LARGEST = 2e9
+"""A bound beyond it counts as none, because environments write "unbounded" as the largest number of a type too."""
 
 
 class ExplorationBonus:
     """Adds β / √n(φ(s)) to the reward for the step that leads to s (Tang et al. 2017, equation 1).
 
-    φ is SimHash with k bits. Visits are counted over all workers of a run, and those of a rollout are counted before
-    their bonuses are computed.
+    φ is SimHash with k bits. Visits are counted over all workers of a run. All of a rollout's steps are counted before
+    their bonuses are computed, and hardly any worker sees a count of 1.
 
-    Deviations: n is kept in one table of 2^22 cells, where the paper takes the smallest of six counts. Hashes that
-    share a cell share their count, which makes the bonus smaller and never larger.
+    Deviation: n is kept in one table of 2^22 cells, where the paper takes the smallest of six counts. Hashes that share
+    a cell share their count.
+
+    Deviation: the bonus belongs to the step that leads to s, so that it depends on the action. An episode's first state
+    is never counted.
 
     Args:
         features: Makes observations of the environment into vectors.
@@ -90,7 +93,10 @@ class Features(Protocol):
 
 
 class SmallImages:
-    """The intensities of the newest frame, which is made grey and small if it is larger than 52 pixels."""
+    """The intensities of the newest frame, which is made grey and small if it is larger than 52 pixels.
+
+    Other parts of a Dict observation do not count.
+    """
 
     def __init__(self, frame: NewestFrame) -> None:
         self.frame = frame

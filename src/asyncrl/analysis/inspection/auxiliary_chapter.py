@@ -32,8 +32,11 @@ def show_auxiliary(subject: Subject) -> Chapter:
         NotShownError: The algorithm has neither of these tasks.
     """
     tasks = getattr(subject.agent.experiment.algorithm, "tasks", {})
-    chapters = {"pixel_control": _pixel_control, "reward_prediction": _reward_prediction}
-    shown = [make(subject.recording) for name, make in chapters.items() if name in tasks]
+    recording, shown = subject.recording, []
+    if "pixel_control" in tasks and (recording.lengths > 1).any():
+        shown.append(_pixel_control(recording))
+    if "reward_prediction" in tasks:
+        shown.append(_reward_prediction(recording))
     if not shown:
         raise NotShownError("its algorithm has neither pixel control nor reward prediction (--algorithm unreal has)")
     return Chapter(" ".join(text for text, _ in shown), tuple(picture for _, picture in shown))
@@ -45,7 +48,13 @@ def _pixel_control(recording: Recording) -> tuple[str, Picture]:
         np.concatenate(parts) for parts in zip(*_changes(recording), strict=True)
     )
     chosen = np.sort(largest(changes.mean((1, 2)), MOST_STATES))
-    agreement = np.corrcoef(following.ravel(), taken.ravel())[0, 1]
+    agreement = ""
+    if following.std() > 0 and taken.std() > 0:
+        correlation = np.corrcoef(following.ravel(), taken.ravel())[0, 1]
+        agreement = (
+            " Its values of the actions that were taken and the discounted changes that followed have a correlation of "
+            f"{correlation:.2f} over all cells and steps."
+        )
     titles = "state", "change by the next step", f"changes that followed (γ = {DISCOUNT:g})", "highest action value"
     with drawing(9, 2.4 * len(chosen), len(chosen), len(titles)) as (figure, grid):
         highest = max(float(following[chosen].max()), float(values[chosen].max()), 1e-9)
@@ -60,8 +69,7 @@ def _pixel_control(recording: Recording) -> tuple[str, Picture]:
         figure.colorbar(last, ax=grid[:, 3].tolist(), shrink=0.8)
     text = (
         f"Pixel control predicts how much each of {changes.shape[1]} × {changes.shape[2]} cells of the image will "
-        "change. Its values of the actions that were taken and the discounted changes that followed have a correlation "
-        f"of {agreement:.2f} over all cells and steps. The states with the largest changes are shown."
+        f"change.{agreement} The states with the largest changes are shown."
     )
     return text, Picture("pixel_control", figure)
 

@@ -107,6 +107,8 @@ def table_of(subject: Subject) -> Table:
     experiment = subject.agent.experiment
     if experiment.network.last_action_reward:
         raise NotShownError("it also observes its last action and reward, which are not part of a table of states")
+    if experiment.exploration_bonus != "none":
+        raise NotShownError("its values include exploration bonuses, which a table of states does not know")
     if subject.agent.info.masked:
         raise NotShownError("its actions are masked, which a table of states does not say")
     rule = subject.agent.reward_rule

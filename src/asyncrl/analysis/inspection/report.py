@@ -217,6 +217,8 @@ def _facts(subject: Subject) -> dict[str, str]:
     if experiment.normalize_rewards:
         deviation = subject.agent.return_deviation
         facts["training units"] = f"rewards divided by {deviation:.4g}, the deviation of returns (--normalize-rewards)"
+    if experiment.exploration_bonus != "none":
+        facts["exploration bonus"] = "values include the bonuses of --exploration-bonus, and returns do not"
     if recording.render_problem:
         facts["pictures"] = "observations, because the environment cannot draw itself"
     return facts

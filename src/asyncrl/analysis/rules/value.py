@@ -74,12 +74,12 @@ def diverged(history: History) -> Iterator[Check]:
 def _largest_value(history: History) -> float | None:
     """Estimates the largest mean value that the rewards so far allow; None if there were none.
 
-    It is None for normalised rewards too: the metrics do not say by what these were divided.
+    It is None for normalised rewards and with exploration bonuses too: the metrics do not say what was learned from.
 
     A value is at most the scaled return of a whole episode. If time limits cut episodes short, values go on beyond the
     limit, and the bound is the mean reward of a step times the discount's horizon.
     """
-    if history.setting("normalize_rewards"):
+    if history.setting("normalize_rewards") or history.setting("exploration_bonus") == "hash":
         return None
     returns = np.abs(history.series(metrics.RETURN_MEAN).values)
     lengths = history.series(metrics.LENGTH_MEAN).values

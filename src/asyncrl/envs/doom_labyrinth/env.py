@@ -108,7 +108,7 @@ class DoomLabyrinthEnv(gymnasium.Env[Frame, np.int64]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Frame, dict[str, Any]]:
         """Begins an episode in the next maze."""
         super().reset(seed=seed)
-        self.number += 1
+        self.number += self.mazes.knobs.maze is None
         if seed is not None or not self.game.is_running() or self.number == self.mazes.num_envs:
             self._write_mazes()
         self.game.set_doom_map(f"map{self.number + 1:02d}")
@@ -152,12 +152,12 @@ class DoomLabyrinthEnv(gymnasium.Env[Frame, np.int64]):
         self.mazes.reset(seed=int(self.np_random.integers(2**31)))
         self.game.close()
         self.game.set_seed(int(self.np_random.integers(2**31)))
-        with tempfile.TemporaryDirectory(prefix="asyncrl-") as folder:
+        with tempfile.TemporaryDirectory(prefix="asyncrl-", ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "mazes.wad"
             path.write_bytes(archive(self._map(number) for number in range(self.mazes.num_envs)))
             self.game.set_doom_scenario_path(str(path))
             self.game.set_doom_map("map01")
-            self.game.init()  # the engine keeps the file open
+            self.game.init()  # the engine keeps the file open, so Windows keeps it in the folder for temporary files
         self.number = 0
 
     def _map(self, number: int) -> str:
