@@ -56,7 +56,7 @@ Make = Callable[[str], Experiment]
 
 
 def _methods(task: str, otherwise: str = "") -> dict[str, Make]:
-    """What makes the experiment of each algorithm that has settings for a task, by its name; A3C is the default.
+    """What makes the experiment of each algorithm that has settings for a task, by its name; A3C comes first.
 
     Args:
         task: Name of the functions in the families' files.
