@@ -36,7 +36,7 @@ check: install
 	$(BIN)/ruff format --check src tests benchmarks agents docs/hooks.py
 	$(BIN)/ruff check src tests benchmarks agents docs/hooks.py
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 test-long: install
 	$(BIN)/pytest -m long

@@ -42,6 +42,8 @@ collect_ignore = POSIX if sys.platform == "win32" else []
 
 SHARING = ("cli/test_inspect.py", "reporting/test_trackers.py", "serve/", "test_bench.py")
 """Tests that share a run that was started once, or that measure speed: one test process takes all of each."""
+LABYRINTHS = ("envs/labyrinth/", "envs/test_doom_labyrinth.py", "analysis/test_auxiliary_chapter.py")
+"""Tests that need what is compiled for labyrinths: one process takes them all, so that it is compiled once."""
 SLOWEST = (
     "learning/",
     "runtime/",
@@ -55,11 +57,11 @@ SLOWEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spreads tests evenly over several test processes (`pytest -n 3 --dist loadgroup`)."""
+    """Spreads tests evenly over several test processes (`pytest -n 2 --dist loadgroup`)."""
     here = Path(__file__).parent
     names = {item: item.path.relative_to(here).as_posix() for item in items}
     for item, name in names.items():
-        for group in SHARING:
+        for group in (*SHARING, LABYRINTHS):
             if name.startswith(group):
-                item.add_marker(pytest.mark.xdist_group(group))
+                item.add_marker(pytest.mark.xdist_group(str(group)))
     items.sort(key=lambda item: not names[item].startswith(SLOWEST))

@@ -16,7 +16,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
 from asyncrl.agent import load
-from asyncrl.algorithms import ALGORITHMS, VALUE_BASED
+from asyncrl.algorithms import ALGORITHMS
 from asyncrl.api import train
 from asyncrl.envs.make import describe
 from asyncrl.run_folder import RunFolder
@@ -163,14 +163,18 @@ def test_action_values_reach_those_of_dynamic_programming(
 MAX_ERROR = 0.05
 
 
-CATCH = [(name, memory) for name in ("a3c", *VALUE_BASED) for memory in ("none", "lstm", "gru")]
-"""The methods of 2016 with every memory, and all others feed-forward and, where they replay or shuffle sequences, with
-one kind of memory."""
-CATCH += [(name, "none") for name in ALGORITHMS if (name, "none") not in CATCH]
-CATCH += [("dqn", "lstm"), ("pqn", "gru"), ("ppo", "lstm")]
+CATCH = [
+    *((name, "none") for name in ALGORITHMS),
+    *(("a3c", "lstm"), ("nstep-q", "gru"), ("onestep-q", "lstm"), ("sarsa", "gru")),
+    *(("dqn", "lstm"), ("pqn", "gru"), ("ppo", "lstm")),
+]
+"""Every algorithm feed-forward, and those of 2016 and those that replay or shuffle sequences with one kind of memory."""
+OTHER_MEMORY = [("a3c", "gru"), ("nstep-q", "lstm"), ("onestep-q", "gru"), ("sarsa", "lstm")]
 
 
-@pytest.mark.parametrize(("algorithm", "memory"), CATCH)
+@pytest.mark.parametrize(
+    ("algorithm", "memory"), [*CATCH, *(pytest.param(*case, marks=pytest.mark.long) for case in OTHER_MEMORY)]
+)
 def test_catch_with_real_workers(in_tmp: Path, algorithm: str, memory: Literal["none", "lstm", "gru"]) -> None:
     result = train("Catch", algorithm=algorithm, memory=memory, workers=2, run_dir="run")
     assert result.summary["steps"] < 500_000
