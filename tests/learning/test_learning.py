@@ -168,7 +168,7 @@ CATCH = [
     *(("a3c", "lstm"), ("nstep-q", "gru"), ("onestep-q", "lstm"), ("sarsa", "gru")),
     *(("dqn", "lstm"), ("pqn", "gru"), ("ppo", "lstm")),
 ]
-"""Every algorithm feed-forward, and those of 2016 and those that replay or shuffle sequences with one kind of memory."""
+"""Every algorithm without memory. Those of 2016, and those that replay or shuffle sequences, also with one kind."""
 OTHER_MEMORY = [("a3c", "gru"), ("nstep-q", "lstm"), ("onestep-q", "gru"), ("sarsa", "lstm")]
 
 
