@@ -40,10 +40,15 @@ POSIX = [
 """Tests that send signals, open terminals, limit resources or read /proc, which Windows does not have."""
 collect_ignore = POSIX if sys.platform == "win32" else []
 
-SHARING = ("cli/test_inspect.py", "reporting/test_trackers.py", "serve/", "test_bench.py")
-"""Tests that share a run that was started once, or that measure speed: one test process takes all of each."""
-LABYRINTHS = ("envs/labyrinth/", "envs/test_doom_labyrinth.py", "analysis/test_auxiliary_chapter.py")
-"""Tests that need what is compiled for labyrinths: one process takes them all, so that it is compiled once."""
+SHARING = (
+    ("cli/test_inspect.py",),
+    ("reporting/test_trackers.py",),
+    ("serve/",),
+    ("test_bench.py",),
+    ("envs/labyrinth/", "envs/test_doom_labyrinth.py", "analysis/test_auxiliary_chapter.py"),
+)
+"""Tests that share a run that was started once, that measure speed, or that need what is compiled for labyrinths: one
+test process takes all of each group."""
 SLOWEST = (
     "learning/",
     "runtime/",
@@ -61,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     names = {item: item.path.relative_to(here).as_posix() for item in items}
     for item, name in names.items():
-        for group in (*SHARING, LABYRINTHS):
+        for number, group in enumerate(SHARING):
             if name.startswith(group):
-                item.add_marker(pytest.mark.xdist_group(str(group)))
+                item.add_marker(pytest.mark.xdist_group(f"group-{number}"))
     items.sort(key=lambda item: not names[item].startswith(SLOWEST))
