@@ -21,9 +21,10 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.checkpoint import load_newest
 from asyncrl.runtime.exploration_bonus import ExplorationBonus, SmallImages
 from asyncrl.runtime.supervisor import Supervisor
-from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.runtime.worker import Worker
 from asyncrl.types import EnvironmentInfo, Rollout
 from tests.experiments import small
+from tests.runtime.test_reward_normalizer import workers_of
 
 SCALE = 0.5
 
@@ -31,15 +32,6 @@ SCALE = 0.5
 def experiment(**settings: Any) -> Experiment:
     bonus = {"exploration_bonus": "hash", "bonus_scale": SCALE, "envs_per_worker": 3, "rollout_length": 6}
     return small("test/Deep-v0", **{**bonus, "steps": 10_000, **settings})
-
-
-def workers_of(experiment: Experiment, folder: Path) -> tuple[Supervisor, list[Worker]]:
-    supervisor = Supervisor(experiment, describe(experiment), RunFolder(folder))
-    setups = [
-        WorkerSetup(number, experiment, supervisor.info, supervisor.shared, folder)
-        for number in range(experiment.worker_count)
-    ]
-    return supervisor, [Worker(setup) for setup in setups]
 
 
 def next_rollout(worker: Worker) -> tuple[Rollout, tuple[Any, ...]]:
