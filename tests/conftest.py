@@ -31,6 +31,7 @@ def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 POSIX = [
+    "gorila/test_cluster.py",
     *(f"runtime/test_{name}.py" for name in ("evaluation", "little_room", "processes", "resume", "spawn", "survival")),
     "serve/test_browser.py",
     "test_bench.py",
@@ -45,11 +46,13 @@ SHARING = (
     ("reporting/test_trackers.py",),
     ("serve/",),
     ("test_bench.py",),
+    ("gorila/test_cluster.py",),
     ("envs/labyrinth/", "envs/test_doom_labyrinth.py", "analysis/test_auxiliary_chapter.py"),
 )
 """Tests that share a run that was started once, that measure speed, or that need what is compiled for labyrinths: one
 test process takes all of each group."""
 SLOWEST = (
+    "gorila/test_cluster.py",
     "learning/",
     "runtime/",
     "test_docs.py",

@@ -27,7 +27,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("run_state",),
     ("callbacks",),
     ("runtime",),
-    ("agent",),
+    ("agent", "gorila"),
     ("agent_folder", "analysis", "export"),
     ("resolution",),
     ("request",),

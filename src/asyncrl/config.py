@@ -16,11 +16,11 @@ from asyncrl.building import build
 from asyncrl.errors import UserError
 from asyncrl.hints import right_name
 from asyncrl.importing import given_in, modules_in, texts_in
-from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings, require
+from asyncrl.settings import ClusterSettings, NetworkSettings, OptimizerSettings, SupervisionSettings, require
 
 LARGEST_SEED = 2**30
 
-GROUPS = ("algorithm", "network", "optimizer", "supervision")
+GROUPS = ("algorithm", "network", "optimizer", "supervision", "cluster")
 """Fields of an experiment that hold further settings."""
 
 ARGUMENTS = ("run_dir", "resume", "overwrite", "modules", "callbacks", "quiet")
@@ -38,6 +38,7 @@ class Experiment:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     supervision: SupervisionSettings = field(default_factory=SupervisionSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     environment_options: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     wrappers: tuple[str, ...] = ()
@@ -73,14 +74,16 @@ class Experiment:
     until_seconds: float | None = None
     """Stop early after so many seconds of training, over all sessions of the run."""
     workers: int | Literal["auto"] = "auto"
-    """Number of workers (actor-learners). auto: one for each core that this process may use."""
+    """Number of workers (actor-learners), with --runtime ray on each node. auto: one for each core that this process
+    may use; on a cluster, one for each core of its smallest node."""
     envs_per_worker: int | Literal["auto"] = 16
     """Number of environments in each worker [B]. auto: chosen by the kind of environment. The paper has 1, with
     --episode-rollouts."""
     episode_rollouts: bool = False
     """End a rollout when its episode ends, as the paper does. Needs --envs-per-worker 1."""
-    runtime: Literal["processes", "serial"] = "processes"
-    """How workers run. processes: in parallel. serial: in turn in one process, deterministic for a given seed."""
+    runtime: Literal["processes", "serial", "ray"] = "processes"
+    """How workers run. processes: in parallel. serial: in turn in one process, deterministic for a given seed. ray: in
+    parallel on the nodes of a Ray cluster."""
     seed: int = 1
     """Seed for network initialisation, environments and exploration."""
     preset: str = ""
@@ -120,6 +123,7 @@ class Experiment:
             "leave out --normalize-rewards",
         )
         self._check_bonus()
+        self._check_cluster()
         check_seed(self.seed)
 
     def _check_bonus(self) -> None:
@@ -134,6 +138,16 @@ class Experiment:
             "reward prediction would take bonuses for rewards: add --reward-prediction 0, or leave out "
             "--exploration-bonus",
         )
+
+    def _check_cluster(self) -> None:
+        if self.runtime == "ray":
+            without = "is not available with --runtime ray: leave it out, or train on one machine"
+            require(self.exploration_bonus == "none", f"--exploration-bonus {without}")
+            require(not getattr(self.algorithm, "save_replay", False), f"--save-replay {without}")
+            return
+        for part in dataclasses.fields(self.cluster):
+            option = f"--{part.name.replace('_', '-')}"
+            require(getattr(self.cluster, part.name) == part.default, f"{option} needs --runtime ray")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Goes to other processes as plain data, together with the objects that it names and nobody can import."""
@@ -152,8 +166,14 @@ class Experiment:
 
     @property
     def worker_count(self) -> int:
-        """Number of workers; `auto` is the number of cores available to this process."""
-        return available_cores() if self.workers == "auto" else self.workers
+        """Number of workers, over all nodes; `auto` is the number of cores available to this process."""
+        workers = available_cores() if self.workers == "auto" else self.workers
+        return workers * self.node_count
+
+    @property
+    def node_count(self) -> int:
+        """Number of nodes: 1 without a cluster, and as long as no cluster has been asked how many it has."""
+        return self.cluster.nodes if self.runtime == "ray" and self.cluster.nodes != "auto" else 1
 
     @property
     def environment_count(self) -> int:

@@ -45,6 +45,7 @@ TARGET_MEAN = "target_mean"
 TARGET_SQUARE = "target_square"
 PRIORITY_UNEVENNESS = "priority_unevenness"
 STATES_SEEN = "states_seen"
+STALENESS = "staleness"
 # evaluations beside the training
 EVALUATION_RETURN_MEAN = "evaluation_return_mean"
 EVALUATION_STEPS = "evaluation_steps"
@@ -90,6 +91,7 @@ _ROWS = (
     Metric(GRADIENT_NORM, "learning", "gradient norm", is_curve=True, log=True),
     Metric(PRIORITY_UNEVENNESS, "learning", "how unevenly priorities draw (1: all alike)", is_curve=True, log=True),
     Metric(STATES_SEEN, "learning", "different states seen, by their hashes", is_curve=True),
+    Metric(STALENESS, "learning", "pushes of other nodes that a node's push had not seen", is_curve=True),
     Metric(LEARNING_RATE, "learning", "learning rate", is_curve=True),
     Metric(DROPPED_UPDATES, "learning", "updates dropped because they were not finite"),
     Metric(STEPS, "speed", "steps", is_axis=True),

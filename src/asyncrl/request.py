@@ -109,7 +109,7 @@ def find_run(environment: str, algorithm: str | None, run_dir: Path | None) -> R
 def _check_start(experiment: Experiment) -> None:
     """Finds, before anything is written, what would keep trackers or worker processes from starting."""
     check_installed(experiment.supervision.trackers)
-    if experiment.runtime == "processes":
+    if experiment.runtime != "serial":
         check_workers_can_import_it()
         given.pack(given_objects(to_dict(experiment)))
 

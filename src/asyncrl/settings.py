@@ -1,4 +1,4 @@
-"""Groups of settings that an `Experiment` holds: network, optimizer and supervision.
+"""Groups of settings that an `Experiment` holds: network, optimizer, supervision and cluster.
 
 The docstrings of settings are also their help texts on the command line.
 """
@@ -52,8 +52,9 @@ class OptimizerSettings:
     """The asynchronous optimiser, applied by every worker to the shared parameters without a lock."""
 
     optimizer: str = "shared-adam"
-    """shared-adam, shared-radam, shared-rmsprop, centred-rmsprop, rmsprop, momentum-sgd, rprop (for nfq), or an import
-    path module:Class. Workers share the statistics of the first four; the others keep statistics for each worker."""
+    """shared-adam, shared-radam, shared-rmsprop, shared-adagrad, centred-rmsprop, rmsprop, momentum-sgd, rprop (for
+    nfq), or an import path module:Class. Workers share the statistics of the first five; the others keep statistics for
+    each worker."""
     learning_rate: float = searched(1e-3, Around(10))
     """Learning rate at the start of the run [η]."""
     learning_rate_range: tuple[float, float] | None = None
@@ -120,6 +121,37 @@ class SupervisionSettings:
         require(self.final_episodes >= 0, f"--final-episodes must be 0 or more, not {self.final_episodes}")
         require(not self.eval_video or self.eval_every is not None, "--eval-video needs --eval-every")
         require(len(set(self.trackers)) == len(self.trackers), "--trackers takes each name once")
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How a run is spread over the nodes of a Ray cluster. All of this needs --runtime ray."""
+
+    nodes: int | Literal["auto"] = "auto"
+    """Number of nodes, each with --workers workers. auto: all nodes that the cluster has when the run starts. If there
+    are fewer, the run starts with these, and the others join later."""
+    address: str | None = None
+    """Address of a Ray cluster, such as 10.0.0.1:6379. None: the cluster that this machine belongs to; without one, Ray
+    is started on this machine."""
+    exchange: Literal["changes", "gradients"] = "changes"
+    """What a node sends to the parameter server. changes: what its workers added to the node's parameters. gradients:
+    the sum of its workers' gradients, to which the server applies the optimiser (Nair et al. 2015, Gorila)."""
+    exchange_seconds: float = 0.2
+    """Shortest time between two pushes of a node."""
+    pushes_in_flight: int = 2
+    """Number of a node's pushes that may be on their way at once."""
+    shards: int = 1
+    """Number of parts of the parameter server. Each part is a process that holds some of the parameters."""
+    max_staleness: int | None = None
+    """The server rejects a push if other nodes made more pushes than this since the node's parameters were read. None:
+    it takes every push."""
+
+    def __post_init__(self) -> None:
+        require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")
+        require(0 <= self.exchange_seconds < math.inf, "--exchange-seconds must not be negative")
+        require(self.pushes_in_flight >= 1, f"--pushes-in-flight must be at least 1, not {self.pushes_in_flight}")
+        require(self.shards >= 1, f"--shards must be at least 1, not {self.shards}")
+        require(self.max_staleness is None or self.max_staleness >= 0, "--max-staleness must not be negative")
 
 
 def require(condition: bool, message: str) -> None:

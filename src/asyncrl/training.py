@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from asyncrl.reporting.log import RunLog
     from asyncrl.reporting.sink import Sink
     from asyncrl.runtime.agent import Agent
+    from asyncrl.runtime.workers import MakeWorkers
     from asyncrl.types import EnvironmentInfo, Video
 
 
@@ -81,11 +82,20 @@ def run(
         RunError: A worker or a callback failed. What the agent had learned is saved.
     """
     try:
-        with locked(folder.path):
+        with locked(folder.path), _cluster(experiment):
             return _run(experiment, folder, resume, console, callbacks, quiet)
     except BaseException:  # also Ctrl-C before there are files of the run
         folder.remove_if_empty()
         raise
+
+
+def _cluster(experiment: Experiment) -> AbstractContextManager[None]:
+    """The cluster that the run uses, if it uses one."""
+    if experiment.runtime != "ray":
+        return nullcontext()
+    from asyncrl.gorila.cluster import connected
+
+    return connected(experiment.cluster.address)
 
 
 def _run(
@@ -106,7 +116,8 @@ def _run(
     clean_up(folder.checkpoints)
     checkpoint, warnings = load_newest(folder.checkpoints) if resume else (None, [])
     info = describe(experiment)
-    supervisor = Supervisor(experiment, info, folder, checkpoint, lambda text: tell(text), record_video)
+    supervised, make_workers = _on_cluster(experiment, folder, lambda text: tell(text))
+    supervisor = Supervisor(supervised, info, folder, checkpoint, lambda text: tell(text), record_video, make_workers)
     if resume and supervisor.reason_to_end and (summary := _readable_summary(folder)) is not None:
         more = "give more --steps, a higher --until-return or more --until-seconds"
         text = f"{supervisor.reason_to_end}: nothing is left to do ({more})"
@@ -148,6 +159,19 @@ def _run(
     return Result(folder.path, outcome.summary, outcome.exit_code, experiment)
 
 
+def _on_cluster(
+    experiment: Experiment, folder: RunFolder, notify: Callable[[str], None]
+) -> tuple[Experiment, MakeWorkers | None]:
+    """The experiment as it runs, and what makes its workers: on a cluster, with the number of nodes that it has."""
+    if experiment.runtime != "ray":
+        return experiment, None
+    from asyncrl.gorila.cluster import placed
+    from asyncrl.gorila.workers import RayWorkers
+
+    experiment = placed(experiment)
+    return experiment, lambda info, shared: RayWorkers(experiment, info, shared, folder.path, notify)
+
+
 def _notes(experiment: Experiment, info: EnvironmentInfo) -> Iterator[str]:
     """What the user of a run should know when it starts."""
     for path in observation_codec(info.given_space).left_out:
@@ -172,7 +196,7 @@ def _prepare_processes(experiment: Experiment) -> None:
     from asyncrl.machine import allow_open_files
     from asyncrl.runtime.fork_server import start_fork_server
 
-    if experiment.runtime == "processes":
+    if experiment.runtime != "serial":
         allow_open_files(experiment.worker_count)
         start_fork_server()
 

@@ -139,7 +139,7 @@ def make_case(train: Sequence[str]) -> Case:
 
     experiment = experiment_from(train)
     if experiment.runtime != "processes":
-        raise UserError("the benchmark measures workers that are processes: leave out --runtime serial")
+        raise UserError("the benchmark measures workers that are processes: leave out --runtime")
     return Case(train, experiment, describe(experiment))
 
 

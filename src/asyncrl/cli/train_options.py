@@ -18,7 +18,7 @@ from asyncrl.config import GROUPS, Experiment, setting
 from asyncrl.errors import UserError
 from asyncrl.hints import OTHER_NAMES
 from asyncrl.presets import find_preset
-from asyncrl.settings import NetworkSettings, OptimizerSettings, SupervisionSettings
+from asyncrl.settings import ClusterSettings, NetworkSettings, OptimizerSettings, SupervisionSettings
 
 DEFAULT_ALGORITHM = "a3c"
 """First algorithm of every preset that is the default of an environment and does not choose by its kind."""
@@ -79,7 +79,13 @@ def _options(algorithm: type[Algorithm]) -> type[dict[str, Any]]:
     environment, wrappers = own["environment"], own["wrappers"]
     settings = {name: kind for name, kind in own.items() if name not in NOT_SETTINGS}
     sections = {"experiment_options": option_group("experiment", Experiment.__doc__, settings)}
-    classes: tuple[type[Any], ...] = (algorithm, NetworkSettings, OptimizerSettings, SupervisionSettings)
+    classes: tuple[type[Any], ...] = (
+        algorithm,
+        NetworkSettings,
+        OptimizerSettings,
+        SupervisionSettings,
+        ClusterSettings,
+    )
     for group, cls in zip(GROUPS, classes, strict=True):
         sections[f"{group}_options"] = option_group(group, cls.__doc__, setting_types(cls))
     switch = tyro.conf.FlagCreatePairsOff[bool]

@@ -200,6 +200,47 @@ class SharedRAdam(SharedAdam):
         self.parameters.add_(self.average, alpha=-learning_rate / (1 - beta1**count))
 
 
+class SharedAdaGrad:
+    """AdaGrad (Duchi et al. 2011) with a sum of squares shared by all workers, as Gorila has it (Nair et al. 2015).
+
+    g ← g + d²;  θ ← θ - η d / √(g + ε).
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ("square_sum",)
+    private: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        settings: OptimizerSettings,
+        parameters: Tensor,
+        statistics: Mapping[str, Tensor],
+        updates: Callable[[], int],
+    ) -> None:
+        self.parameters, self.square_sum, self.epsilon = parameters, statistics["square_sum"], settings.epsilon
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """One update from a flat gradient [P]."""
+        vectors = gradient, self.parameters, self.square_sum
+        d, theta, g = _compiled_part("rmsprop", vectors, 1.0, 1.0, self.epsilon, -learning_rate)
+        g.addcmul_(d, d)
+        theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
+
+
+class GradientSum:
+    """In the place of an optimiser: adds gradients to a shared vector, for whoever applies their sum.
+
+    Args:
+        total: The sum [P], which all workers of this machine add to without a lock.
+    """
+
+    def __init__(self, total: Tensor) -> None:
+        self.total = total
+
+    def apply(self, gradient: Tensor, learning_rate: float) -> None:
+        """Adds a flat gradient [P]; the learning rate is left to whoever applies the sum."""
+        self.total.add_(gradient)
+
+
 OPTIMIZERS: dict[str, type[HogwildOptimizer]] = {
     "shared-rmsprop": SharedRMSProp,
     "rmsprop": RMSProp,
@@ -207,6 +248,7 @@ OPTIMIZERS: dict[str, type[HogwildOptimizer]] = {
     "momentum-sgd": MomentumSGD,
     "shared-adam": SharedAdam,
     "shared-radam": SharedRAdam,
+    "shared-adagrad": SharedAdaGrad,
     "rprop": Rprop,
 }
 """The optimisers by their names on the command line."""

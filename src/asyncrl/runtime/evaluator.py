@@ -200,7 +200,7 @@ def make_evaluator(
 ) -> Evaluator:
     """Allocates a snapshot, and returns its evaluator: a process, or inline in a serial run."""
     setup = EvaluatorSetup(experiment, model.info, ParameterSnapshot.allocate(model, context), record_video)
-    return EvaluatorProcess(setup, context) if experiment.runtime == "processes" else InlineEvaluator(setup)
+    return InlineEvaluator(setup) if experiment.runtime == "serial" else EvaluatorProcess(setup, context)
 
 
 def run_request(setup: EvaluatorSetup, request: Request) -> Iterator[Result]:

@@ -95,7 +95,7 @@ class Restarts:
             details = f"\n{failure.traceback.rstrip()}"
         text = f"worker {failure.worker} {failure.reason}"
         self.last_failure = self.failures[failure.worker] = failure
-        self._free_locks()
+        free_locks(self.experiment, self.shared)
         if self.shared.counter.reached(self.experiment.steps):
             self.notify(f"warning: {text}; the run's steps are done without it{details}")
             return
@@ -125,10 +125,11 @@ class Restarts:
             self.silent.add(number)
         return ready
 
-    def _free_locks(self) -> None:
-        """Releases the locks of shared parameters and of the target's refresh if a worker died while it held one."""
-        for lock in (self.shared.lock if self.experiment.optimizer.lock else None, self.shared.refresh_lock):
-            if lock is not None:
-                held: Any = lock
-                held.acquire(timeout=LOCK_SECONDS)
-                held.release()
+
+def free_locks(experiment: Experiment, shared: SharedState) -> None:
+    """Releases the locks of shared parameters and of the target's refresh if a worker died while it held one."""
+    for lock in (shared.lock if experiment.optimizer.lock else None, shared.refresh_lock):
+        if lock is not None:
+            held: Any = lock
+            held.acquire(timeout=LOCK_SECONDS)
+            held.release()

@@ -35,5 +35,5 @@ def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder)
     remedy = f"use a smaller {' or '.join('--' + name.replace('_', '-') for name in sizes)}"
     check_memory(needed, remedy)
     if saves_replay(experiment, info):
-        copies = 1 if experiment.runtime == "processes" else experiment.supervision.keep_last + 1
+        copies = 1 if experiment.runtime != "serial" else experiment.supervision.keep_last + 1
         check_disk(folder.path, copies * needed, f"{remedy}, or leave out --save-replay")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple
 
@@ -57,6 +58,21 @@ class Counter:
     def counts(self) -> Counts:
         """Over all workers and all sessions of the run."""
         return Counts(*(int(total) for total in self._slots[:, :3].sum(0)))
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Steps, updates and episodes [W+1, 3] of each worker and of earlier sessions, a copy."""
+        return self._slots[:, :3].copy()
+
+    def set_rows(self, numbers: Sequence[int], rows: NDArray[np.int64]) -> None:
+        """Takes over some of the rows [W+1, 3] that another machine has counted.
+
+        Args:
+            numbers: Which rows: workers that do not run on this machine, or the row after the workers'.
+            rows: All rows, as `rows` gives them.
+        """
+        chosen = list(numbers)
+        self._slots[chosen, :3] = rows[chosen]
 
     def slot(self, worker: int) -> Counts:
         """What one worker did in this session."""
@@ -128,6 +144,11 @@ class SharedMoments:
     def slots(self) -> Tensor:
         """All slots [W+1, 2D+1], a copy: count, mean and squares of each."""
         return self._slots.clone()
+
+    def set_slots(self, numbers: Sequence[int], slots: Tensor) -> None:
+        """Takes over some of the slots [W+1, 2D+1] that another machine has filled; see `Counter.set_rows`."""
+        chosen = list(numbers)
+        self._slots[chosen] = slots[chosen]
 
     def resume(self, slots: Tensor) -> None:
         """Starts from the slots [V+1, 2D+1] of a checkpoint; those of another number of workers are put together."""

@@ -52,7 +52,8 @@ class SharedModel:
         names = statistic_names(self.optimizer, workers)
         has_target = experiment.algorithm.target_update is not None
         has_bonus = experiment.exploration_bonus != "none"
-        vectors = 1 + len(names) + has_target + is_evaluated(experiment)
+        sums_gradients = experiment.runtime == "ray" and experiment.cluster.exchange == "gradients"
+        vectors = 1 + len(names) + has_target + is_evaluated(experiment) + sums_gradients
         check_shared_memory([4 * size] * vectors + [4 * CELLS] * has_bonus)
         self.shared = SharedState(
             parameters=SharedVector(size, context),
@@ -64,6 +65,7 @@ class SharedModel:
             counter=Counter(workers, context),
             lock=context.Lock() if experiment.optimizer.lock else nullcontext(),
             refresh_lock=context.Lock() if has_target else None,
+            gradients=SharedVector(size, context) if sums_gradients else None,
         )
         self._share()
 

@@ -19,7 +19,7 @@ from asyncrl.config import Experiment
 from asyncrl.functional import schedules
 from asyncrl.networks.assemble import Networks, flatten_parameters
 from asyncrl.networks.masks import split_mask
-from asyncrl.optim.hogwild import clip, make_optimizer
+from asyncrl.optim.hogwild import GradientSum, HogwildOptimizer, clip, make_optimizer
 from asyncrl.optim.rprop import Restartable
 from asyncrl.runtime.guard import UpdateGuard
 from asyncrl.runtime.networks import make_network
@@ -116,6 +116,9 @@ class SharedState:
     counter: Counter
     lock: AbstractContextManager[Any]  # around every worker's use of θ, or nothing: by default there is no lock
     refresh_lock: Any  # held by who copies θ to θ⁻; workers that find it taken go on without waiting
+    gradients: SharedVector | None = (
+        None  # sum of gradients [P] for a parameter server, which then applies the optimiser
+    )
 
     def pulse(self, worker: int) -> NDArray[np.int64]:
         """A number [1] that the worker counts up while it works."""
@@ -147,8 +150,12 @@ class SharedMemoryStore:
         self.target = None if shared.target is None else shared.target.tensor
         self.target_update = experiment.algorithm.target_update
         statistics = {name: vector.tensor for name, vector in shared.statistics.items()}
-        self.optimizer = make_optimizer(
-            experiment.optimizer, self.parameters, statistics, worker, updates=lambda: self.counter.updates
+        self.optimizer: HogwildOptimizer | GradientSum = (
+            make_optimizer(
+                experiment.optimizer, self.parameters, statistics, worker, updates=lambda: self.counter.updates
+            )
+            if shared.gradients is None
+            else GradientSum(shared.gradients.tensor)
         )
         self.guard = UpdateGuard(worker, folder)
         self.updates, self.totals = 0, defaultdict[str, float](float)  # since the last report

@@ -31,6 +31,7 @@ from asyncrl.runtime.telemetry import Metrics, Telemetry
 from asyncrl.runtime.training_evaluations import TrainingEvaluations
 from asyncrl.runtime.worker_pool import WorkerPool
 from asyncrl.runtime.worker_states import WorkerStates
+from asyncrl.runtime.workers import MakeWorkers
 from asyncrl.signals import collected_signals, name_of
 from asyncrl.types import EnvironmentInfo, Evaluation, Report
 
@@ -51,6 +52,7 @@ class Supervisor:
         checkpoint: Checkpoint to go on from; None for a new run.
         notify: Takes messages for people.
         record_video: Records the videos of evaluations; None for a run without videos.
+        make_workers: Makes workers that run elsewhere; None for those of this machine.
 
     Raises:
         UserError: The checkpoint does not fit the experiment, or there is no room for replay memories.
@@ -64,10 +66,12 @@ class Supervisor:
         checkpoint: Checkpoint | None = None,
         notify: Notify = print,
         record_video: RecordVideo | None = None,
+        make_workers: MakeWorkers | None = None,
     ) -> None:
         self.experiment, self.info, self.folder, self.notify = experiment, info, folder, notify
         context, settings = process_context(), experiment.supervision
-        check_room(experiment, info, folder)
+        if make_workers is None:
+            check_room(experiment, info, folder)
         self.model = SharedModel(experiment, info, context)
         self.checkpoint, state = checkpoint, None if checkpoint is None else checkpoint.state
         if checkpoint is not None:
@@ -77,7 +81,7 @@ class Supervisor:
         self.disk = DiskWatch(notify)
         self.listeners = Listeners(self.disk, notify)
         self.saver = Saver(folder.checkpoints, settings, self.disk, steps)
-        self.pool = WorkerPool(experiment, info, self.shared, folder, self.session, context, notify)
+        self.pool = WorkerPool(experiment, info, self.shared, folder, self.session, context, notify, make_workers)
         self.states = WorkerStates(folder.workers_file, self.pool.workers, self.pool.restarts, self.shared.counter)
         explores = getattr(experiment.algorithm, "explores", False)
         self.goal = Goal(experiment.until_return, explores, 0 if state is None else state.goal_wait_until)

@@ -23,6 +23,7 @@ from asyncrl.runtime.room import memory_bytes, saves_replay
 from asyncrl.runtime.serial import SerialWorkers, memory_file
 from asyncrl.runtime.store import SharedState
 from asyncrl.runtime.worker import Restored, WorkerSetup
+from asyncrl.runtime.workers import MakeWorkers, Workers
 from asyncrl.tree import pack, unpack
 from asyncrl.types import EnvironmentInfo, Report
 
@@ -38,6 +39,7 @@ class WorkerPool:
         session: Number of the session, counted from 1.
         context: Start method of processes.
         notify: Takes messages for people.
+        make_workers: Makes workers that run elsewhere; None for those of this machine.
     """
 
     def __init__(
@@ -49,16 +51,19 @@ class WorkerPool:
         session: int,
         context: BaseContext,
         notify: Notify,
+        make_workers: MakeWorkers | None = None,
     ) -> None:
         self.experiment, self.info, self.shared, self.folder = experiment, info, shared, folder
         self.session, self.notify = session, notify
         self.replays = memory_bytes(experiment, info) > 0
         self.restarts = Restarts(experiment, shared, notify, self.replays)
-        self.workers: SerialWorkers | ProcessWorkers = (
-            ProcessWorkers(shared.counter, context, experiment.supervision.stall_timeout, notify)
-            if experiment.runtime == "processes"
-            else SerialWorkers()
-        )
+        self.workers: Workers
+        if make_workers is not None:
+            self.workers = make_workers(info, shared)
+        elif experiment.runtime == "serial":
+            self.workers = SerialWorkers()
+        else:
+            self.workers = ProcessWorkers(shared.counter, context, experiment.supervision.stall_timeout, notify)
 
     @contextmanager
     def working(self, checkpoint: Checkpoint | None) -> Iterator[None]:

@@ -1,0 +1,143 @@
+"""Runs on a cluster of several nodes, which fail in all the ways that nodes fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.runtime.processes import PYTHONPATH, log, metrics, summary, training, wait_for
+
+pytest.importorskip("ray")
+
+from ray.cluster_utils import Cluster
+
+pytestmark = pytest.mark.timeout(300)
+
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes, each a raylet with one core."""
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  Ray's default starves workers beside other tests
+    started = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    started.add_node(**NODE)
+    yield started
+    started.shutdown()
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(cluster: Any, tmp_path: Path) -> Iterator[Start]:
+    """Starts `asyncrl train Catch` on the cluster, for ever if nothing else is said."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def started(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "ray", "--address", cluster.address]
+        settings = ["--until-return", "None", "--workers", "1", "--run-dir", "run", "--checkpoint-seconds", "1"]
+        with (tmp_path / "output.txt").open("a") as output:
+            process = subprocess.Popen(
+                [*command, *settings, *arguments],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": PYTHONPATH},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        processes.append(process)
+        return process
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def actors(name: str) -> list[psutil.Process]:
+    """Processes of the cluster that run an actor of that class."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if " ".join(process.info["cmdline"] or ()).startswith(f"ray::{name}"):
+            found.append(process)
+    return found
+
+
+def worker_states(folder: Path) -> list[dict[str, Any]]:
+    states: list[dict[str, Any]] = json.loads((folder / "workers.json").read_text())["workers"]
+    return states
+
+
+def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    process = start("--nodes", "2", "--steps", "1G", "--keep-last", "2")
+
+    def works(workers: int) -> bool:
+        assert process.poll() is None, (tmp_path / "output.txt").read_text()
+        return [state["state"] for state in worker_states(folder)].count("working") == workers
+
+    def steps() -> int:
+        return int(metrics(folder)[-1]["steps"])
+
+    def goes_on() -> None:
+        before = steps()
+        wait_for(lambda: steps() > before + 5_000, 60, "more steps")
+
+    training(process, folder)
+    wait_for(lambda: works(2), 60, "work on both nodes")
+    goes_on()
+
+    worker = worker_states(folder)[1]["process"]
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: f"worker 1 (process {worker}) was killed by SIGKILL" in log(folder), 30, "the note of its death")
+    wait_for(lambda: works(2), 60, "the restart of a worker")
+    goes_on()
+
+    [shard] = actors("ShardActor")
+    before = steps()
+    shard.kill()
+    wait_for(lambda: "shard 0 of the parameter server was started again" in log(folder), 60, "the shard's restart")
+    assert steps() >= before
+    goes_on()
+    assert metrics(folder)[-1]["return_mean"] > 0.5  # what was learned is still there
+
+    [_, other] = cluster.list_all_nodes()
+    cluster.remove_node(other, allow_graceful=False)
+    wait_for(lambda: "worker 1 was lost with node 1" in log(folder), 90, "the note of the node's loss")
+    goes_on()
+    cluster.add_node(**NODE)
+    wait_for(lambda: works(2), 60, "work on the new node")
+    goes_on()
+
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    wait_for(lambda: not actors("Node") and not actors("ShardActor"), 30, "the end of all processes on the cluster")
+    ended = summary(folder)
+    assert ended["status"] == "stopped"
+
+    resumed = start("--resume", "--nodes", "1", "--steps", str(ended["steps"] + 20_000))
+    assert resumed.wait(90) == 0, (tmp_path / "output.txt").read_text()
+    assert summary(folder)["status"] == "done"
+    assert summary(folder)["steps"] >= ended["steps"] + 20_000
+    assert summary(folder)["return_mean"] > 0.8
+
+
+def test_nothing_is_left_of_a_run_whose_supervisor_is_killed(start: Start, tmp_path: Path) -> None:
+    process = start("--steps", "1G")
+    training(process, tmp_path / "run")
+    workers = [psutil.Process(state["process"]) for state in worker_states(tmp_path / "run") if state["process"]]
+    assert workers
+    process.kill()
+    everything = lambda: [*actors("Node"), *actors("ShardActor"), *(w for w in workers if w.is_running())]  # noqa: E731
+    wait_for(lambda: not everything(), 60, "the end of everything on the cluster")
