@@ -18,6 +18,7 @@ from asyncrl import kernels
 from asyncrl.check import Check
 from asyncrl.config import available_cores
 from asyncrl.errors import UserError
+from asyncrl.formatting import counted
 from asyncrl.installing import install_command
 from asyncrl.run_folder import locked
 
@@ -54,7 +55,7 @@ def _kernels() -> Check:
 
 def _cores() -> Check:
     cores, total = available_cores(), os.cpu_count() or 1
-    text = f"{cores} of {total} can be used: --workers auto starts {cores} worker{'s' if cores > 1 else ''}"
+    text = f"{cores} of {total} can be used: --workers auto starts {counted(cores, 'worker')}"
     return Check("cores", "note" if cores == 1 else "good", text)
 
 

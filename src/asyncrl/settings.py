@@ -130,9 +130,9 @@ class ClusterSettings:
     nodes: int | Literal["auto"] = "auto"
     """Number of nodes, each with --workers workers. auto: all nodes that the cluster has when the run starts. If there
     are fewer, the run starts with these, and the others join later."""
-    address: str | None = None
-    """Address of a Ray cluster, such as 10.0.0.1:6379. None: the cluster that this machine belongs to; without one, Ray
-    is started on this machine."""
+    address: str = "auto"
+    """Address of a Ray cluster, such as 10.0.0.1:6379. auto: the cluster that this machine belongs to; without one, Ray
+    is started on this machine alone."""
     exchange: Literal["changes", "gradients"] = "changes"
     """What a node sends to the parameter server. changes: what its workers added to the node's parameters. gradients:
     the sum of its workers' gradients, to which the server applies the optimiser (Nair et al. 2015, Gorila)."""
@@ -150,6 +150,11 @@ class ClusterSettings:
         require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")
         require(0 <= self.exchange_seconds < math.inf, "--exchange-seconds must not be negative")
         require(self.pushes_in_flight >= 1, f"--pushes-in-flight must be at least 1, not {self.pushes_in_flight}")
+        host, colon, port = self.address.rpartition(":")
+        require(
+            self.address == "auto" or bool(host and colon and port.isdecimal()),
+            f"--address takes HOST:PORT, such as 10.0.0.1:6379, or auto, not {self.address!r}",
+        )
         require(self.shards >= 1, f"--shards must be at least 1, not {self.shards}")
         require(self.max_staleness is None or self.max_staleness >= 0, "--max-staleness must not be negative")
 

@@ -16,6 +16,7 @@ from asyncrl.algorithms import algorithm_name
 from asyncrl.cli.arguments import parse_options
 from asyncrl.cli.train_options import parse_given
 from asyncrl.config import Experiment, named_modules, to_dict
+from asyncrl.formatting import counted
 from asyncrl.importing import import_option
 from asyncrl.reporting.ending import end_of, return_of
 from asyncrl.reporting.progress import TrainingConsole
@@ -90,10 +91,14 @@ def make_request(given: Mapping[str, Any]) -> Request:
 
 def _headline(experiment: Experiment) -> str:
     workers, environments = experiment.worker_count, experiment.environment_count
+    where = ""
+    if experiment.runtime == "ray":  # the cluster has not been asked yet
+        nodes, workers = experiment.cluster.nodes, 0 if experiment.workers == "auto" else experiment.workers
+        where = "all nodes × " if nodes == "auto" else f"{counted(nodes, 'node')} × "
     return (
         f"{algorithm_name(experiment.algorithm)} on {experiment.environment} · preset {experiment.preset} · "
-        f"{workers} worker{'s' if workers > 1 else ''} × {environments} "
-        f"environment{'s' if environments > 1 else ''} · seed {experiment.seed}"
+        f"{where}{counted(workers, 'worker') if workers else 'a worker on each core'} × "
+        f"{counted(environments, 'environment')} · seed {experiment.seed}"
     )
 
 

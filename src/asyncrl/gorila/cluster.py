@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ except ImportError as error:  # also a Ray that is broken
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 """Arguments of `ray.init`: what nodes have to say comes as messages of workers."""
 
+CONNECT_SECONDS = 5.0
+"""How long a cluster may take to accept a connection."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -39,13 +43,13 @@ class Machine:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str) -> Iterator[None]:
     """Connects to a cluster, or starts Ray on this machine if there is none, and leaves it at the end.
 
     A connection that the program has already is used and left open.
 
     Args:
-        address: Address of the cluster; None for the one that this machine belongs to, if there is one.
+        address: Address of the cluster, HOST:PORT; auto for the one that this machine belongs to, if there is one.
 
     Raises:
         UserError: There is no cluster at that address.
@@ -56,18 +60,33 @@ def connected(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's default, 15, starves workers beside any other program
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != "auto":
+        _check_listening(address)
     try:
-        ray.init(address=address or "auto", **QUIET)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address is not None:
-            raise UserError(
-                f"no Ray cluster answers at {address}: start one with 'ray start --head', or leave out --address"
-            ) from error
+        ray.init(address=address, **QUIET)
+    except (ConnectionError, RuntimeError) as error:
+        if address != "auto":
+            raise UserError(f"{address} is not the address of a Ray cluster of the same version ({error})") from error
         ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **QUIET)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Makes sure that something listens there. Ray itself waits for a minute and gives several lines.
+
+    Raises:
+        UserError: Nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster answers at {address}: start one with 'ray start --head', or leave out --address"
+        ) from error
 
 
 def machines() -> list[Machine]:

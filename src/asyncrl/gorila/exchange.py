@@ -87,12 +87,15 @@ class Exchanger:
         """
         if len(self.pending) < self.in_flight:
             self._push()
-        self._take(patience if len(self.pending) >= self.in_flight else 0.0, at_most=len(self.pending))
+        self.receive(patience if len(self.pending) >= self.in_flight else 0.0)
 
     def finish(self, patience: float) -> bool:
         """Pushes what is left and waits for all answers, `patience` seconds for each; returns whether they came."""
         self._push()
-        self._take(patience, at_most=len(self.pending))
+        left = len(self.pending) + 1
+        while self.pending and len(self.pending) < left:
+            left = len(self.pending)
+            self.receive(patience)
         return not self.pending and self.connected
 
     def _push(self) -> None:
@@ -111,8 +114,9 @@ class Exchanger:
         self.reference += values
         return values
 
-    def _take(self, patience: float, at_most: int) -> None:
-        for _ in range(at_most):
+    def receive(self, patience: float = 0.0) -> None:
+        """Takes in the answers that have come, waiting up to `patience` seconds for the first."""
+        while self.pending:
             try:
                 answers = self.pending[0][0].answers(patience)
             except ServerLostError:
@@ -124,6 +128,7 @@ class Exchanger:
                 return
             _, values = self.pending.popleft()
             self._apply(answers, values)
+            patience = 0.0
 
     def _apply(self, answers: list[Answer], values: Tensor | None) -> None:
         theirs = torch.cat([torch.from_numpy(answer.parameters) for answer in answers])

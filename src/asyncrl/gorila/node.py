@@ -168,6 +168,13 @@ class Node:
                 f"node {setup.number} ({platform.node()}) has asyncrl {here}, and the supervisor {setup.version}: "
                 "install the same version on all nodes"
             )
+        if hasattr(os, "getpriority") and (niceness := os.getpriority(os.PRIO_PROCESS, 0)) > 0:
+            self.messages.append(
+                Note(
+                    f"note: Ray runs node {setup.number} ({platform.node()}) with niceness {niceness}, so other "
+                    "programs come first: set RAY_worker_niceness=0 where 'ray start' is called"
+                )
+            )
         share = memory_bytes(experiment, setup.info) // experiment.node_count
         check_memory(share, f"on {platform.node()}: use a smaller --replay-capacity")
         allow_open_files(len(setup.workers))

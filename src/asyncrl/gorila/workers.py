@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayError
 
 from asyncrl.config import Experiment
+from asyncrl.formatting import counted
 from asyncrl.gorila.cluster import Machine, RayServer, machines, on
 from asyncrl.gorila.node import FLUSH_SECONDS, Node, NodeReport, NodeSetup, Shared, Vectors
 from asyncrl.gorila.shard import ShardState
@@ -105,7 +106,7 @@ class RayWorkers:
         self.server: RayServer | None = None
         self.copies: list[Any] = []  # references of what `_copy` waits for
         self.copied_at = self.placed_at = -np.inf
-        self.told_missing = False
+        self.told = ""  # latest message about nodes
 
     def start(self, setup: WorkerSetup) -> None:
         """Starts a worker, as soon as there is a machine for its node."""
@@ -179,11 +180,18 @@ class RayWorkers:
             vectors = Vectors.of(self.shared, names, with_target=True, with_parameters=True)
             node.launch(machine, self.server, vectors, Shared.of(self.shared))
             node.start_waiting()
-        still = len(missing) - len(free)
-        if still > 0 and not self.told_missing:
-            there = len(self.nodes) - still
-            self.notify(f"{there} of {len(self.nodes)} nodes are there; the run uses the others as soon as they join")
-        self.told_missing = still > 0
+        self._tell_nodes()
+
+    def _tell_nodes(self) -> None:
+        """Says on which machines the run is, if that has changed."""
+        hosts = [node.machine.host for node in self.nodes if node.machine is not None]
+        workers = counted(len(self.nodes[0].setup.workers), "worker")
+        text = f"{counted(len(hosts), 'node')} with {workers} each: {', '.join(hosts) or 'none yet'}"
+        if len(hosts) < len(self.nodes):
+            text += f"; {counted(len(self.nodes) - len(hosts), 'more node')} may join"
+        if text != self.told:
+            self.notify(text)
+        self.told = text
 
     @property
     def running(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from asyncrl.config import Experiment
 from asyncrl.errors import RunError, UserError
+from asyncrl.formatting import counted
 from asyncrl.runtime.disk_watch import Notify
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.store import SharedState
@@ -104,7 +105,7 @@ class Restarts:
         if spent is None:
             self.gone.add(failure.worker)
             if left := running + len(self.due):
-                others = f"{left} worker{'s' if left > 1 else ''}"
+                others = counted(left, "worker")
                 self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}{details}")
             return
         delay = RESTART_SECONDS[min(self.without_report[failure.worker], len(RESTART_SECONDS) - 1)]

@@ -67,7 +67,7 @@ def _less_often(history: History, phase: str) -> Iterator[Advice]:
 def more_workers_than_cores(history: History) -> Iterator[Check]:
     """There are more workers, each a process with one thread, than cores to run them."""
     workers, cores = int(history.number("workers", 1)), available_cores()
-    if workers <= cores or history.setting("runtime") == "serial":
+    if workers <= cores or history.setting("runtime") != "processes":
         return
     text = (
         f"{workers} of them share the {cores} core{'s' if cores > 1 else ''} of this machine: they take turns, and the "
