@@ -143,7 +143,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--steps", type=int, default=300_000)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/staleness.csv"))
     given = parser.parse_args(arguments)
-    start = resolve(starting_point("Catch", None, "a3c"), {"steps": given.steps, "until_return": None, "runtime": "ray"})
+    settings = {"steps": given.steps, "until_return": None, "runtime": "ray"}
+    start = resolve(starting_point("Catch", None, "a3c"), settings)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for nodes, delay, seed in itertools.product(NODES, DELAYS, given.seeds):

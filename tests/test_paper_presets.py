@@ -16,7 +16,7 @@ from asyncrl.envs.make import describe
 from asyncrl.presets import find_preset
 from asyncrl.types import WorkerInfo
 
-DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized"]
+DQNS = ["paper/dqn-2013", "paper/dqn-2015", "paper/double-dqn", "paper/dueling", "paper/prioritized", "paper/gorila"]
 A3CS = ["paper/atari-57-ff", "paper/atari-57-lstm", "paper/atari-study-ff", "paper/atari-study-lstm"]
 ATARI = [*A3CS, *DQNS, "paper/acer-atari", "paper/pgq-atari", "paper/unreal"]
 
@@ -41,7 +41,14 @@ def test_dqn_learns_32_steps_after_every_4_in_one_environment(name: str) -> None
     assert isinstance(algorithm, DQN)
     assert (algorithm.rollout_length * algorithm.replay_ratio, algorithm.batch_size) == (32, 32)
     assert (experiment.worker_count, experiment.environment_count) == (1, 1)
-    assert algorithm.double == (name not in ("paper/dqn-2013", "paper/dqn-2015"))
+    assert algorithm.double == (name not in ("paper/dqn-2013", "paper/dqn-2015", "paper/gorila"))
+
+
+def test_gorila_pushes_every_gradient_to_a_server_with_adagrad() -> None:
+    experiment = find_preset("paper/gorila").settings("ALE/Pong-v5", None)
+    assert (experiment.runtime, experiment.worker_count) == ("ray", 1)  # on each node
+    assert (experiment.cluster.exchange, experiment.cluster.exchange_seconds) == ("gradients", 0.0)
+    assert experiment.optimizer.optimizer == "shared-adagrad"
 
 
 def test_acer_replays_from_all_that_its_16_workers_keep() -> None:

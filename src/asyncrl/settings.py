@@ -146,7 +146,13 @@ class ClusterSettings:
     """The server rejects a push if other nodes made more pushes than this since the node's parameters were read. None:
     it takes every push."""
 
+    outlier_deviations: float | None = None
+    """Workers drop an update if its loss exceeds the running mean of their losses by so many standard deviations. None:
+    they keep every update."""
+
     def __post_init__(self) -> None:
+        outliers = self.outlier_deviations
+        require(outliers is None or outliers > 0, f"--outlier-deviations must be positive, or None, not {outliers}")
         require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")
         require(0 <= self.exchange_seconds < math.inf, "--exchange-seconds must not be negative")
         require(self.pushes_in_flight >= 1, f"--pushes-in-flight must be at least 1, not {self.pushes_in_flight}")

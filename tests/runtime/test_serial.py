@@ -212,6 +212,20 @@ def test_boolean_observations_are_dumped_too(tmp_path: Path) -> None:
     assert guard.passes(Loss(torch.tensor(1.0), {}), 1.0, rollout)
 
 
+def test_outliers_are_dropped_and_do_not_move_the_limit(tmp_path: Path) -> None:
+    guard = UpdateGuard(0, tmp_path, outlier_deviations=3.0)
+    sizes = [1.0, 1.2] * 100
+
+    def passes(size: float) -> bool:
+        return guard.passes(Loss(torch.tensor(size), {}), 1.0, None)
+
+    assert all(passes(size) for size in sizes)
+    assert not any(passes(size) for size in (2.0, -2.0, 100.0))
+    assert passes(1.3)  # mean 1.1, deviation 0.1
+    assert guard.pop() == 3
+    assert UpdateGuard(0, tmp_path).passes(Loss(torch.tensor(1e9), {}), 1.0, None)
+
+
 def test_environments_that_cannot_be_made_again_cost_their_worker_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

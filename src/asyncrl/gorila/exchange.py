@@ -105,14 +105,15 @@ class Exchanger:
         trade = self.server.push(values, self.learning_rate(), self.version, len(self.pending))
         self.pending.append((trade, values))
 
-    def _unpushed(self) -> Tensor:
+    def _unpushed(self) -> Tensor | None:
+        """What has come together since the last push; None if nothing has, so that the push only asks."""
         if self.gradients is not None:
             values = self.gradients.clone()
             self.gradients.sub_(values)  # not zeroed: workers may have added to it meanwhile
-            return values
-        values = self.parameters - self.reference
-        self.reference += values
-        return values
+        else:
+            values = self.parameters - self.reference
+            self.reference += values
+        return values if bool(values.any()) else None
 
     def receive(self, patience: float = 0.0) -> None:
         """Takes in the answers that have come, waiting up to `patience` seconds for the first."""

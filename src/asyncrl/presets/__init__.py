@@ -11,7 +11,7 @@ from asyncrl.algorithms import algorithm_class
 from asyncrl.config import Experiment, replaced
 from asyncrl.errors import UserError
 from asyncrl.importing import modules_in, texts_in
-from asyncrl.presets import paper, paper_acer, paper_nfq, paper_pgq, paper_pqn, paper_unreal, tuned
+from asyncrl.presets import paper, paper_acer, paper_gorila, paper_nfq, paper_pgq, paper_pqn, paper_unreal, tuned
 from asyncrl.presets.file import SUFFIXES, read_preset
 from asyncrl.types import Kind
 
@@ -90,6 +90,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset("paper/double-dqn", paper.double_dqn, ("dqn",), ()),
     Preset("paper/dueling", paper.dueling, ("dqn",), ()),
     Preset("paper/prioritized", paper.prioritized, ("dqn",), ()),
+    Preset("paper/gorila", paper_gorila.gorila, ("dqn",), ()),
     Preset("paper/acer-atari", paper_acer.acer_atari, ("acer",), ()),
     Preset("paper/acer-continuous", paper_acer.acer_continuous, ("acer",), ()),
     Preset("paper/pgq-atari", paper_pgq.pgq_atari, ("pgq",), ()),

@@ -1,4 +1,4 @@
-"""Keeps what is not finite away from the shared parameters."""
+"""Keeps what is not finite, and on request outliers, away from the shared parameters."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from asyncrl.types import Activations, Loss
 
 DROPPED_IN_A_ROW = 10
 """Updates of one worker that may be dropped one after another before the run is given up."""
+OUTLIER_DECAY = 0.99
+"""Decay rate of the running mean and variance of losses that outliers are compared with."""
+OUTLIER_START = 100
+"""Number of losses that are seen before one can be an outlier."""
 LARGE = 1e4
 """Observations and rewards beyond this are named as the likely cause."""
 
@@ -28,10 +32,12 @@ class UpdateGuard:
     Args:
         worker: Its number.
         folder: Of the run, for the rollout that could not be learned from.
+        outlier_deviations: Also drops updates whose loss exceeds the running mean by so many standard deviations.
     """
 
-    def __init__(self, worker: int, folder: Path) -> None:
-        self.worker, self.folder = worker, folder
+    def __init__(self, worker: int, folder: Path, outlier_deviations: float | None = None) -> None:
+        self.worker, self.folder, self.outlier_deviations = worker, folder, outlier_deviations
+        self.seen, self.mean, self.variance = 0, 0.0, 0.0  # of losses
         self.dropped = 0  # since the last call of `pop`
         self.in_a_row = 0
 
@@ -46,13 +52,29 @@ class UpdateGuard:
         Raises:
             RunError: It is the tenth update in a row that may not; the experience has been written to the run folder.
         """
-        if math.isfinite(norm) and math.isfinite(float(loss.total.detach())):
+        size = float(loss.total.detach())
+        if math.isfinite(norm) and math.isfinite(size):
             self.in_a_row = 0
-            return True
+            if self.outlier_deviations is None or not self._is_outlier(abs(size)):
+                return True
+            self.dropped += 1
+            return False
         self.dropped += 1
         self.in_a_row += 1
         if self.in_a_row == DROPPED_IN_A_ROW:
             raise RunError(self._explain(loss, norm, experience))
+        return False
+
+    def _is_outlier(self, size: float) -> bool:
+        """Whether a loss is one; others change the running mean and variance (Nair et al. 2015, §5, Stability)."""
+        assert self.outlier_deviations is not None
+        limit = self.mean + self.outlier_deviations * math.sqrt(self.variance)
+        if self.seen >= OUTLIER_START and size > limit:
+            return True
+        self.seen += 1
+        rate = max(1 - OUTLIER_DECAY, 1 / self.seen)
+        self.mean += rate * (size - self.mean)
+        self.variance += rate * ((size - self.mean) ** 2 - self.variance)
         return False
 
     def pop(self) -> int:

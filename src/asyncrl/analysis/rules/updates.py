@@ -69,7 +69,7 @@ def gradients_vanished(history: History) -> Iterator[Check]:
 def dropped(history: History) -> Iterator[Check]:
     """Updates were dropped because they were not finite."""
     count, updates = history.count(metrics.DROPPED_UPDATES), history.count(metrics.UPDATES)
-    if not count:
+    if not count or history.setting("outlier_deviations") is not None:  # outliers were to be dropped
         return
     text = (
         f"{count:,} of {updates + count:,} updates were not finite and were dropped. Check that the environment gives "
