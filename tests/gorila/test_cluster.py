@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
     wait_for(lambda: works(2), 60, "the restart of a worker")
     goes_on()
 
+    wait_for(lambda: metrics(folder)[-1]["return_mean"] > 0.8, 90, "a good agent")
     [shard] = actors("ShardActor")
     before = steps()
     shard.kill()
@@ -113,6 +115,14 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
     assert metrics(folder)[-1]["return_mean"] > 0.5  # what was learned is still there
 
     [_, other] = cluster.list_all_nodes()
+    raylet = other.all_processes["raylet"][0].process
+    raylet.send_signal(signal.SIGSTOP)  # as if its network paused
+    time.sleep(3)
+    raylet.send_signal(signal.SIGCONT)
+    wait_for(lambda: works(2), 60, "work on both nodes after the pause")
+    goes_on()
+    assert "was lost" not in log(folder)
+
     cluster.remove_node(other, allow_graceful=False)
     wait_for(lambda: "worker 1 was lost with node 1" in log(folder), 90, "the note of the node's loss")
     goes_on()

@@ -47,6 +47,7 @@ class NodeSetup:
     folder: Path  # of the run, on the supervisor's machine
     host: str  # the supervisor's machine
     version: str  # of the supervisor's asyncrl
+    niceness: int  # of the supervisor
 
     @property
     def workers(self) -> range:
@@ -168,7 +169,7 @@ class Node:
                 f"node {setup.number} ({platform.node()}) has asyncrl {here}, and the supervisor {setup.version}: "
                 "install the same version on all nodes"
             )
-        if hasattr(os, "getpriority") and (niceness := os.getpriority(os.PRIO_PROCESS, 0)) > 0:
+        if (niceness := own_niceness()) > setup.niceness:
             self.messages.append(
                 Note(
                     f"note: Ray runs node {setup.number} ({platform.node()}) with niceness {niceness}, so other "
@@ -288,3 +289,8 @@ class Node:
     def process_id(self) -> int:
         """The process id of the node itself."""
         return os.getpid()
+
+
+def own_niceness() -> int:
+    """How far this process stands back behind others; 0 where the system does not say."""
+    return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 from asyncrl.config import Experiment
 from asyncrl.formatting import counted
 from asyncrl.gorila.cluster import Machine, RayServer, machines, on
-from asyncrl.gorila.node import FLUSH_SECONDS, Node, NodeReport, NodeSetup, Shared, Vectors
+from asyncrl.gorila.node import FLUSH_SECONDS, Node, NodeReport, NodeSetup, Shared, Vectors, own_niceness
 from asyncrl.gorila.shard import ShardState
 from asyncrl.optim.hogwild import optimizer_class
 from asyncrl.runtime.disk_watch import Notify
@@ -99,7 +99,7 @@ class RayWorkers:
         self.experiment, self.shared, self.notify = experiment, shared, notify
         host = platform.node()
         setups = [
-            NodeSetup(number, experiment, info, folder, host, version("asyncrl"))
+            NodeSetup(number, experiment, info, folder, host, version("asyncrl"), own_niceness())
             for number in range(experiment.node_count)
         ]
         self.nodes = [RemoteNode(setup) for setup in setups]
