@@ -35,7 +35,7 @@ test: check
 check: install
 	$(BIN)/ruff format --check src tests benchmarks agents docs/hooks.py
 	$(BIN)/ruff check src tests benchmarks agents docs/hooks.py
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 test-long: install
