@@ -78,9 +78,9 @@ class DelayedServer:
         self.shard, self.clock, self.delay = Shard(), clock, delay
         self.shard.restore(ShardState(theta.numpy().copy()))
 
-    def push(self, values: Tensor | None, learning_rate: float, seen: int, own: int) -> DelayedTrade:
+    def push(self, values: Tensor | None, learning_rate: float, seen: Sequence[int], own: int) -> DelayedTrade:
         trade = DelayedTrade()
-        push = Push(None if values is None else values.numpy().copy(), learning_rate, seen, own)
+        push = Push(None if values is None else values.numpy().copy(), learning_rate, seen[0] if seen else 0, own)
 
         def arrive() -> None:
             answer = self.shard.trade(push)
@@ -122,7 +122,7 @@ def simulated(experiment: Experiment, nodes: int, delay: float, seed: int, folde
         rows[-1] = 0
         rows[-1, 0] = done - counter.slot(number).steps
         counter.set_rows([len(rows) - 1], rows)  # the schedule follows the steps of all nodes
-        traders[number].turn(patience=0.0)
+        traders[number].turn()
         if done < experiment.steps:
             clock.after(chance.uniform(0.8, 1.2), lambda: turn(number))
 

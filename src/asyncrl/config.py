@@ -144,10 +144,15 @@ class Experiment:
             without = "is not available with --runtime ray: leave it out, or train on one machine"
             require(self.exploration_bonus == "none", f"--exploration-bonus {without}")
             require(not getattr(self.algorithm, "save_replay", False), f"--save-replay {without}")
+            require(
+                self.cluster.exchange == "changes" or self.optimizer.optimizer != "rprop",
+                "--exchange gradients does not go with rprop, whose steps begin anew with each fit: take changes",
+            )
             return
         for part in dataclasses.fields(self.cluster):
             option = f"--{part.name.replace('_', '-')}"
-            require(getattr(self.cluster, part.name) == part.default, f"{option} needs --runtime ray")
+            given = getattr(self.cluster, part.name)
+            require(given == part.default, f"{option} {given} needs --runtime ray; {option} {part.default} unsets it")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Goes to other processes as plain data, together with the objects that it names and nobody can import."""

@@ -67,6 +67,9 @@ class OptimizerSettings:
     """Constant that keeps the division finite [ε]. RMSProp adds it inside the square root, Adam outside."""
     max_gradient_norm: float = searched(0.5, Around(10))
     """Largest global norm of a gradient. Larger gradients are scaled down to it."""
+    outlier_deviations: float | None = None
+    """Drop an update if its loss exceeds the running mean of the worker's losses by so many standard deviations (Nair
+    et al. 2015). None: apply every update."""
     lock: bool = False
     """Let only one worker at a time read or change the shared parameters, to measure the cost of a lock. The paper has
     no lock."""
@@ -78,6 +81,8 @@ class OptimizerSettings:
         require(0 <= self.decay < 1, "--decay must lie in [0, 1)")
         require(0 < self.epsilon < math.inf, "--epsilon must be positive and finite")
         require(self.max_gradient_norm > 0, "--max-gradient-norm must be positive (a huge one turns clipping off)")
+        outliers = self.outlier_deviations
+        require(outliers is None or outliers > 0, f"--outlier-deviations must be positive, or None, not {outliers}")
 
 
 @dataclass(frozen=True)
@@ -146,15 +151,9 @@ class ClusterSettings:
     """The server rejects a push if other nodes made more pushes than this since the node's parameters were read. None:
     it takes every push."""
 
-    outlier_deviations: float | None = None
-    """Workers drop an update if its loss exceeds the running mean of their losses by so many standard deviations. None:
-    they keep every update."""
-
     def __post_init__(self) -> None:
-        outliers = self.outlier_deviations
-        require(outliers is None or outliers > 0, f"--outlier-deviations must be positive, or None, not {outliers}")
         require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")
-        require(0 <= self.exchange_seconds < math.inf, "--exchange-seconds must not be negative")
+        require(0 <= self.exchange_seconds < math.inf, "--exchange-seconds must be finite and not negative")
         require(self.pushes_in_flight >= 1, f"--pushes-in-flight must be at least 1, not {self.pushes_in_flight}")
         host, colon, port = self.address.rpartition(":")
         require(

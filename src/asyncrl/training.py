@@ -165,10 +165,10 @@ def _on_cluster(
     """The experiment as it runs, and what makes its workers: on a cluster, with the number of nodes that it has."""
     if experiment.runtime != "ray":
         return experiment, None
-    from asyncrl.gorila.cluster import placed
+    from asyncrl.gorila.cluster import with_numbers
     from asyncrl.gorila.workers import RayWorkers
 
-    experiment = placed(experiment)
+    experiment = with_numbers(experiment)
     return experiment, lambda info, shared: RayWorkers(experiment, info, shared, folder.path, notify)
 
 
@@ -197,7 +197,7 @@ def _prepare_processes(experiment: Experiment) -> None:
     from asyncrl.runtime.fork_server import start_fork_server
 
     if experiment.runtime != "serial":
-        allow_open_files(experiment.worker_count)
+        allow_open_files(experiment.worker_count if experiment.runtime == "processes" else 0)
         start_fork_server()
 
 

@@ -22,10 +22,12 @@ class LocalServer:
     def theta(self) -> list[float]:
         return [float(x) for shard in self.shards for x in shard.state().parameters]
 
-    def push(self, values: Tensor | None, learning_rate: float, seen: int, own: int) -> LateTrade:
+    def push(self, values: Tensor | None, learning_rate: float, seen: Sequence[int], own: int) -> LateTrade:
         parts = [None if values is None else values[part].numpy().copy() for part in self.parts]
+        versions = seen or [0] * len(parts)
         answers = [
-            shard.trade(Push(part, learning_rate, seen, own)) for shard, part in zip(self.shards, parts, strict=True)
+            shard.trade(Push(part, learning_rate, version, own))
+            for shard, part, version in zip(self.shards, parts, versions, strict=True)
         ]
         return LateTrade(answers, self.random.randint(0, self.longest_delay))
 

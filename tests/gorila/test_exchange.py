@@ -13,6 +13,7 @@ from torch import Tensor
 
 from asyncrl.config import Experiment, replaced
 from asyncrl.envs.make import describe
+from asyncrl.errors import UserError
 from asyncrl.gorila.exchange import Exchanger
 from asyncrl.gorila.shard import Push, Shard, ShardState, bounds
 from asyncrl.runtime.fork_server import process_context
@@ -35,7 +36,12 @@ def memory(exchange: str = "changes", **settings: object) -> SharedState:
 
 
 def exchanger(shared: SharedState, server: LocalServer, in_flight: int = 3) -> Exchanger:
-    return Exchanger(shared, server, in_flight, learning_rate=lambda: 0.5)
+    """One that has the server's parameters."""
+    made = Exchanger(shared, server, in_flight, learning_rate=lambda: 0.5)
+    made.turn()
+    made.receive(patience=1.0)
+    assert made.connected
+    return made
 
 
 def test_shards_hold_each_parameter_once() -> None:
@@ -61,7 +67,7 @@ def test_what_nodes_change_adds_up_under_random_delays(seed: int) -> None:
             nodes[number].parameters.tensor.add_(change)
             total += change
         else:
-            exchangers[number].turn(patience=0.0)
+            exchangers[number].turn()
     assert all(each.finish(patience=1.0) for each in exchangers)
     assert server.theta == total.tolist()
     for each in exchangers:  # those that finished first have not seen what the others pushed at last
@@ -85,7 +91,7 @@ def test_gradients_are_summed_and_applied_once(seed: int) -> None:
             nodes[number].gradients.tensor.add_(gradient)
             total -= 0.5 * gradient
         else:
-            exchangers[number].turn(patience=0.0)
+            exchangers[number].turn()
     assert all(each.finish(patience=1.0) for each in exchangers)
     assert server.theta == total.tolist()
     assert torch.equal(nodes[-1].parameters.tensor, total)  # the last to finish
@@ -98,23 +104,62 @@ def test_a_node_goes_on_from_what_the_server_has_after_a_shard_failed() -> None:
     server = LocalServer(torch.zeros(size), shards)
     trader = exchanger(node, server, in_flight=2)
     node.parameters.tensor.add_(1.0)
-    trader.turn(patience=1.0)
+    trader.turn()
+    trader.receive()
     shards[1].parameters = None  # it was started again and is empty
     node.parameters.tensor.add_(1.0)
-    trader.turn(patience=1.0)
+    trader.turn()
+    trader.receive()
     assert not trader.connected
     assert trader.traffic.lost == 1
     node.parameters.tensor.add_(4.0)  # workers go on meanwhile
-    trader.turn(patience=1.0)
+    trader.turn()
+    trader.receive()
     assert not trader.connected
     shards[1].restore(ShardState(torch.ones(size)[server.parts[1]].numpy()))
-    for _ in range(3):
-        trader.turn(patience=1.0)
-    assert trader.connected
+    assert trader.finish(patience=1.0)
     expected = torch.full((size,), 6.0)
     expected[server.parts[1]] = 5.0  # the shard that failed has lost one push
     assert server.theta == expected.tolist()
     assert torch.equal(node.parameters.tensor, expected)
+
+
+def test_a_push_at_the_end_is_made_although_the_server_was_lost() -> None:
+    node = memory()
+    size = node.parameters.tensor.numel()
+    server = LocalServer(torch.zeros(size), [Shard()])
+    trader = exchanger(node, server)
+    trader.connected = False
+    node.parameters.tensor.add_(5.0)
+    assert trader.finish(patience=1.0)
+    assert server.theta == [5.0] * size
+    server.shards[0].parameters = None
+    node.parameters.tensor.add_(1.0)
+    assert not trader.finish(patience=1.0)
+
+
+def test_each_shard_has_versions_of_its_own() -> None:
+    """A shard that was restored from an older copy makes no push stale for the others."""
+    node = memory()
+    size = node.parameters.tensor.numel()
+    shards = [Shard(max_staleness=3), Shard(max_staleness=3)]
+    server = LocalServer(torch.zeros(size), shards)
+    trader = exchanger(node, server)
+    for turn in range(50):
+        if turn == 25:
+            shards[0].restore(ShardState(shards[0].state().parameters, version=5))  # type: ignore[union-attr]
+        node.parameters.tensor.add_(1.0)
+        trader.turn()
+        trader.receive()
+    assert trader.traffic.rejected == 0
+    assert server.theta == [50.0] * size
+
+
+def test_a_shard_whose_optimizer_cannot_be_made_stays_empty() -> None:
+    shard = Shard(OptimizerSettings("nowhere:Optimizer"))
+    with pytest.raises(UserError):
+        shard.restore(ShardState(torch.zeros(4).numpy()))
+    assert shard.trade(Push(torch.ones(4).numpy(), 1.0, 0, 0)) is None
 
 
 def test_staleness_counts_pushes_of_others_and_bounds_what_is_applied() -> None:
@@ -145,7 +190,8 @@ class Updating:
 
         def push_and_trade(*arguments: object) -> bool:
             applied = push(*arguments)
-            trader.turn(patience=1.0)
+            trader.turn()
+            trader.receive(patience=1.0)
             assert not trader.pending
             return applied
 
@@ -161,7 +207,10 @@ def trained(experiment: Experiment, folder: Path, trades: bool) -> Tensor:
         shards = [Shard(experiment.optimizer if shared.gradients is not None else None) for _ in range(2)]
         server = LocalServer(shared.parameters.tensor.clone(), shards)
         counter = shared.counter
-        Updating(worker, Exchanger(shared, server, 1, lambda: learning_rate(experiment, counter.steps)))
+        trader = Exchanger(shared, server, 1, lambda: learning_rate(experiment, counter.steps))
+        trader.turn()
+        trader.receive(patience=1.0)
+        Updating(worker, trader)
     for _ in range(60):
         worker.turn()
     worker.close()

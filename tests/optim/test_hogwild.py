@@ -120,7 +120,7 @@ def test_momentum_sgd_equals_the_papers_formula() -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_statistics_are_shared_or_private_as_the_name_says(name: Any) -> None:
     settings = OptimizerSettings(optimizer=name)
-    statistics = {key: torch.zeros(5) for key in statistic_names(name, workers=2)}
+    statistics = {key: torch.zeros(5) for key in statistic_names(name, workers=range(2))}
     theta = torch.zeros(5)
     one, two = (make_optimizer(settings, theta, statistics, worker, updates=lambda: 0) for worker in (0, 1))
     one.apply(torch.ones(5), 0.1)

@@ -212,7 +212,7 @@ def test_boolean_observations_are_dumped_too(tmp_path: Path) -> None:
     assert guard.passes(Loss(torch.tensor(1.0), {}), 1.0, rollout)
 
 
-def test_outliers_are_dropped_and_do_not_move_the_limit(tmp_path: Path) -> None:
+def test_outliers_are_dropped_until_losses_have_grown(tmp_path: Path) -> None:
     guard = UpdateGuard(0, tmp_path, outlier_deviations=3.0)
     sizes = [1.0, 1.2] * 100
 
@@ -220,9 +220,12 @@ def test_outliers_are_dropped_and_do_not_move_the_limit(tmp_path: Path) -> None:
         return guard.passes(Loss(torch.tensor(size), {}), 1.0, None)
 
     assert all(passes(size) for size in sizes)
-    assert not any(passes(size) for size in (2.0, -2.0, 100.0))
-    assert passes(1.3)  # mean 1.1, deviation 0.1
-    assert guard.pop() == 3
+    assert not any(passes(size) for size in (2.0, -100.0))
+    assert passes(1.3)
+    assert guard.pop() == 2
+    for _ in range(300):  # losses that stay large are none
+        passes(50.0)
+    assert all(passes(50.0) for _ in range(100))
     assert UpdateGuard(0, tmp_path).passes(Loss(torch.tensor(1e9), {}), 1.0, None)
 
 

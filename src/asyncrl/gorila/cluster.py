@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from asyncrl.config import Experiment, available_cores
-from asyncrl.errors import UserError
+from asyncrl.errors import RunError, UserError
 from asyncrl.gorila.exchange import ServerLostError
 from asyncrl.gorila.shard import Answer, Push, Shard, bounds
 from asyncrl.installing import install_command
 
 try:
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:  # also a Ray that is broken
     raise UserError(f"--runtime ray needs Ray ({error}): {install_command('asyncrl[ray]')}") from error
@@ -52,7 +52,7 @@ def connected(address: str) -> Iterator[None]:
         address: Address of the cluster, HOST:PORT; auto for the one that this machine belongs to, if there is one.
 
     Raises:
-        UserError: There is no cluster at that address.
+        UserError: There is no cluster at that address, or it cannot be joined.
     """
     if ray.is_initialized():
         yield
@@ -63,11 +63,14 @@ def connected(address: str) -> Iterator[None]:
     if address != "auto":
         _check_listening(address)
     try:
-        ray.init(address=address, **QUIET)
-    except (ConnectionError, RuntimeError) as error:
-        if address != "auto":
-            raise UserError(f"{address} is not the address of a Ray cluster of the same version ({error})") from error
-        ray.init(address="local", num_cpus=available_cores(), include_dashboard=False, **QUIET)
+        # without an address Ray looks for a cluster of `ray start`, and starts one for this program if there is none
+        ray.init(address=None if address == "auto" else address, include_dashboard=False, **QUIET)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        which = "of this machine" if address == "auto" else f"at {address}"
+        raise UserError(
+            f"the Ray cluster {which} cannot be joined ({cause_of(error)}): it needs the same versions of Ray and "
+            "Python, and, if it asks for a token, RAY_AUTH_MODE=token with the token in ~/.ray/auth_token"
+        ) from error
     try:
         yield
     finally:
@@ -100,7 +103,7 @@ def machines() -> list[Machine]:
     return sorted(alive, key=lambda machine: (machine.id != own, machine.id))
 
 
-def placed(experiment: Experiment) -> Experiment:
+def with_numbers(experiment: Experiment) -> Experiment:
     """The experiment with its numbers of nodes and of workers on each of them, where they are `auto`.
 
     Raises:
@@ -110,25 +113,24 @@ def placed(experiment: Experiment) -> Experiment:
     if not found:
         raise UserError("no node of the Ray cluster has a core for workers: start its nodes with --num-cpus")
     nodes = len(found) if experiment.cluster.nodes == "auto" else experiment.cluster.nodes
-    workers = min(machine.cores for machine in found) if experiment.workers == "auto" else experiment.workers
+    least = min(machine.cores for machine in found)
+    if len(found) == 1:
+        least = min(least, available_cores())  # Ray counts cores that this program may not use
+    workers = least if experiment.workers == "auto" else experiment.workers
     return replace(experiment, workers=workers, cluster=replace(experiment.cluster, nodes=nodes))
 
 
-def on(machine_id: str, must: bool) -> NodeAffinitySchedulingStrategy:
-    """Places an actor on a machine; if it need not be there, on another one when that machine is gone."""
-    return NodeAffinitySchedulingStrategy(machine_id, soft=not must)
-
-
 class ShardActor(Shard):
-    """A shard in a process of its own, with one torch thread."""
+    """A shard in a process of its own, with one torch thread.
 
-    def __init__(self, *arguments: Any) -> None:
+    Args:
+        experiment: Settings of the run.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
         torch.set_num_threads(1)
-        super().__init__(*arguments)
-
-    def process_id(self) -> int:
-        """The process id of the shard."""
-        return os.getpid()
+        optimizer = experiment.optimizer if experiment.cluster.exchange == "gradients" else None
+        super().__init__(optimizer, experiment.cluster.max_staleness)
 
 
 class RayServer:
@@ -143,22 +145,22 @@ class RayServer:
     """
 
     def __init__(self, experiment: Experiment, size: int) -> None:
-        cluster = experiment.cluster
-        gradients = cluster.exchange == "gradients"
-        self.parts = bounds(size, cluster.shards)
-        self.versions = [0] * len(self.parts)  # of the supervisor's copy
+        self.parts = bounds(size, experiment.cluster.shards)
         here = ray.get_runtime_context().get_node_id()
         actor = ray.remote(ShardActor).options(
-            num_cpus=0, max_restarts=-1, max_task_retries=0, scheduling_strategy=on(here, must=False)
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True),
         )
-        self.shards: list[Any] = [
-            actor.remote(experiment.optimizer if gradients else None, cluster.max_staleness) for _ in self.parts
-        ]
+        self.shards: list[Any] = [actor.remote(experiment) for _ in self.parts]
 
-    def push(self, values: Tensor | None, learning_rate: float, seen: int, own: int) -> RayTrade:
+    def push(self, values: Tensor | None, learning_rate: float, seen: Sequence[int], own: int) -> RayTrade:
         """Sends a vector [P] in parts to all shards; see `Server.push`."""
-        parts = [None if values is None else values[part].numpy() for part in self.parts]
-        pushes = [Push(part, learning_rate, seen, own) for part in parts]
+        pushes = [
+            Push(None if values is None else values[part].numpy(), learning_rate, version, own)
+            for part, version in zip(self.parts, seen or [0] * len(self.parts), strict=True)
+        ]
         return RayTrade([shard.trade.remote(push) for shard, push in zip(self.shards, pushes, strict=True)])
 
 
@@ -173,15 +175,28 @@ class RayTrade:
         self.references = references
 
     def answers(self, timeout: float) -> list[Answer] | None:
-        """The answer of each shard; see `Trade.answers`."""
+        """The answer of each shard; see `Trade.answers`.
+
+        Raises:
+            RunError: The shard's optimiser failed.
+        """
         _, missing = ray.wait(self.references, num_returns=len(self.references), timeout=timeout)
         if missing:
             return None
         try:
             answers: list[Answer | None] = ray.get(self.references)
+        except RayTaskError as error:
+            raise RunError(f"the parameter server cannot apply a push: {cause_of(error)}") from error
         except RayError as error:
             raise ServerLostError from error
         complete = [answer for answer in answers if answer is not None]
         if len(complete) < len(answers):
             raise ServerLostError
         return complete
+
+
+def cause_of(error: Exception) -> str:
+    """What went wrong, in one line."""
+    cause = getattr(error, "cause", None)
+    lines = [line.strip() for line in str(error if cause is None else cause).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,12 +22,12 @@ from asyncrl import metrics
 from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.gorila.exchange import Exchanger, Server, Traffic
-from asyncrl.machine import allow_open_files, check_memory
+from asyncrl.machine import allow_open_files
 from asyncrl.runtime.failure import Failure, Note, failure_of
-from asyncrl.runtime.fork_server import process_context, start_fork_server
+from asyncrl.runtime.fork_server import ONE_THREAD, process_context, start_fork_server
 from asyncrl.runtime.processes import ProcessWorkers
 from asyncrl.runtime.restarts import free_locks
-from asyncrl.runtime.room import memory_bytes
+from asyncrl.runtime.room import check_room_of_node
 from asyncrl.runtime.shared_model import SharedModel
 from asyncrl.runtime.store import SharedState, learning_rate
 from asyncrl.runtime.worker import WorkerSetup
@@ -35,6 +35,8 @@ from asyncrl.types import EnvironmentInfo, Report
 
 FLUSH_SECONDS = 10.0
 """How long a node waits for each of its last pushes to be answered."""
+ASK_SECONDS = 0.2
+"""Time between two questions whether a server that was lost is there again."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,15 @@ class NodeSetup:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """A copy of what workers share beside the parameters. Rows are of all workers of the run; see `Counter.rows`."""
+class Rows:
+    """A copy of what workers add up: one row for each worker of the run, and one for earlier sessions."""
 
-    rows: NDArray[np.int64]  # steps, updates and episodes [W+1, 3]
+    counts: NDArray[np.int64]  # steps, updates and episodes [W+1, 3]
     moments: Tensor | None = None  # of observations [W+1, 2D+1]
     return_moments: Tensor | None = None  # of discounted returns [W+1, 3]
 
     @classmethod
-    def of(cls, shared: SharedState) -> Shared:
+    def of(cls, shared: SharedState) -> Rows:
         """The present ones."""
         moments, returns = shared.moments, shared.return_moments
         return cls(
@@ -76,7 +78,7 @@ class Shared:
 
     def give(self, shared: SharedState, numbers: list[int]) -> None:
         """Writes some of the rows into shared memory."""
-        shared.counter.set_rows(numbers, self.rows)
+        shared.counter.set_rows(numbers, self.counts)
         if shared.moments is not None and self.moments is not None:
             shared.moments.set_slots(numbers, self.moments)
         if shared.return_moments is not None and self.return_moments is not None:
@@ -126,12 +128,10 @@ class NodeReport:
     """What a node says to the supervisor."""
 
     messages: list[Report | Failure | Note]
-    shared: Shared  # its own workers' rows count
+    rows: Rows  # its own workers' count
     started: int  # workers that it was asked to start so far
     process_ids: dict[int, int]  # of its live workers
-    running: int  # workers that may still report
-    traffic: Traffic
-    host: str = field(default_factory=platform.node)
+    failure: Failure | None = None  # why the node as a whole cannot go on
 
 
 class Node:
@@ -145,29 +145,28 @@ class Node:
     """
 
     def __init__(self, setup: NodeSetup, server: Server) -> None:
+        torch.set_num_threads(1)  # the other cores belong to workers
+        for name in ONE_THREAD:  # Ray sets them to the number of cores, and workers inherit them
+            os.environ[name] = "1"
         self.setup, self.server, self.started = setup, server, 0
         self.messages: deque[Report | Failure | Note] = deque()
+        self.told = Traffic()  # what reports have said of the traffic
         self.over = threading.Event()
-        self.opened = False
+        self.failure: Failure | None = None
+        self.rows: Rows | None = None  # of a node that could not be opened
 
-    def open(self, vectors: Vectors, shared: Shared) -> None:
-        """Allocates the node's shared memory, with the present state of the run, and begins to trade.
-
-        What goes wrong is the node's first message.
-        """
+    def open(self, vectors: Vectors, rows: Rows) -> None:
+        """Allocates the node's shared memory, with the present state of the run, and begins to trade."""
         try:
-            self._open(vectors, shared)
+            self._open(vectors, rows)
         except Exception as error:
-            self.messages.append(failure_of(self.setup.workers[0], error))
-            return
-        self.opened = True
+            self.failure, self.rows = failure_of(self.setup.workers[0], error), rows
 
-    def _open(self, vectors: Vectors, shared: Shared) -> None:
+    def _open(self, vectors: Vectors, rows: Rows) -> None:
         setup, experiment = self.setup, self.setup.experiment
         if setup.version != (here := version("asyncrl")):
             raise UserError(
-                f"node {setup.number} ({platform.node()}) has asyncrl {here}, and the supervisor {setup.version}: "
-                "install the same version on all nodes"
+                f"it has asyncrl {here}, and the supervisor {setup.version}: install the same version on all nodes"
             )
         if (niceness := own_niceness()) > setup.niceness:
             self.messages.append(
@@ -176,22 +175,23 @@ class Node:
                     "programs come first: set RAY_worker_niceness=0 where 'ray start' is called"
                 )
             )
-        share = memory_bytes(experiment, setup.info) // experiment.node_count
-        check_memory(share, f"on {platform.node()}: use a smaller --replay-capacity")
+        check_room_of_node(experiment, setup.info)
         allow_open_files(len(setup.workers))
         start_fork_server()
-        context = process_context()
-        self.folder = setup.folder if platform.node() == setup.host else Path(tempfile.mkdtemp(prefix="asyncrl-"))
-        self.shared = SharedModel(experiment, setup.info, context).shared
+        context, cluster = process_context(), experiment.cluster
+        here_too = platform.node() == setup.host and setup.folder.is_dir()
+        self.folder = setup.folder if here_too else Path(tempfile.mkdtemp(prefix="asyncrl-"))
+        own = () if cluster.exchange == "gradients" else setup.workers
+        self.shared = SharedModel(experiment, setup.info, context, own).shared
         vectors.give(self.shared)
-        shared.give(self.shared, list(range(len(shared.rows))))
+        rows.give(self.shared, list(range(len(rows.counts))))
         self.workers = ProcessWorkers(
             self.shared.counter,
             context,
             experiment.supervision.stall_timeout,
             lambda text: self.messages.append(Note(text)),
         )
-        counter, cluster = self.shared.counter, experiment.cluster
+        counter = self.shared.counter
         self.exchanger = Exchanger(
             self.shared, self.server, cluster.pushes_in_flight, lambda: learning_rate(experiment, counter.steps)
         )
@@ -199,59 +199,71 @@ class Node:
         self.thread.start()
 
     def _trade(self, interval: float) -> None:
-        while not self.over.is_set():
-            began = time.monotonic()
-            self.exchanger.turn(patience=1.0)
-            pause = 0.2 if not self.exchanger.connected else 0.0
-            self.over.wait(max(began + interval - time.monotonic(), pause, 0.0))
+        """Trades once in each interval, and takes in answers as they come."""
+        try:
+            while not self.over.is_set():
+                exchanger, began = self.exchanger, time.monotonic()
+                exchanger.turn()
+                pause = max(interval, 0.0 if exchanger.connected or exchanger.pending else ASK_SECONDS)
+                while exchanger.pending and (left := began + pause - time.monotonic()) > 0 and not self.over.is_set():
+                    exchanger.receive(min(left, 1.0))
+                if len(exchanger.pending) == exchanger.in_flight:
+                    exchanger.receive(patience=1.0)
+                self.over.wait(max(began + pause - time.monotonic(), 0.0))
+        except Exception as error:
+            self.failure = failure_of(self.setup.workers[0], error)
 
     def start(self, number: int, session: int, attempt: int) -> None:
         """Starts a worker, which may replace one that failed."""
         self.started += 1
-        if self.opened:
+        if self.rows is not None:
+            return  # the node could not be opened, and its next report says so
+        try:
             setup = self.setup
             self.workers.start(
                 WorkerSetup(number, setup.experiment, setup.info, self.shared, self.folder, session, attempt)
             )
+        except Exception as error:
+            self.messages.append(failure_of(number, error))
 
-    def poll(self, shared: Shared, timeout: float) -> NodeReport:
+    def poll(self, rows: Rows, timeout: float) -> NodeReport:
         """Takes in what the workers of other nodes did, and says what this node's have done.
 
         Args:
-            shared: Rows of all workers; this node's own rows are not used.
-            timeout: How long to wait for the first message, in seconds.
+            rows: Of all workers; this node's own rows are not used.
+            timeout: How long to gather messages, in seconds.
         """
-        if not self.opened:
-            return NodeReport(self._pop(), shared, self.started, {}, 0, Traffic())
+        if self.rows is not None:
+            return NodeReport([], self.rows, self.started, {}, self.failure)
         own = set(self.setup.workers)
-        shared.give(self.shared, [row for row in range(len(shared.rows)) if row not in own])
-        for message in self.workers.poll(timeout):
-            if isinstance(message, Failure):
-                free_locks(self.setup.experiment, self.shared)
-            self.messages.append(self._with_staleness(message) if isinstance(message, Report) else message)
+        rows.give(self.shared, [row for row in range(len(rows.counts)) if row not in own])
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            for message in self.workers.poll(left):
+                if isinstance(message, Failure):
+                    free_locks(self.setup.experiment, self.shared)
+                self.messages.append(message)
         return self._report()
 
-    def _with_staleness(self, report: Report) -> Report:
-        """Adds the mean staleness of the node's pushes to what a worker says."""
-        traffic = self.exchanger.traffic
-        mean = traffic.staleness / max(traffic.pushes, 1)
-        return report + Report(report.worker, totals={metrics.STALENESS: mean * report.updates})
-
     def _report(self) -> NodeReport:
-        workers = self.workers
-        return NodeReport(
-            self._pop(),
-            Shared.of(self.shared),
-            self.started,
-            dict(workers.process_ids),
-            workers.running,
-            self.exchanger.traffic,
-        )
-
-    def _pop(self) -> list[Report | Failure | Note]:
-        messages = list(self.messages)
+        messages = [self._with_traffic(message) for message in self.messages]
         self.messages.clear()
-        return messages
+        process_ids = dict(self.workers.process_ids)
+        return NodeReport(messages, Rows.of(self.shared), self.started, process_ids, self.failure)
+
+    def _with_traffic(self, message: Report | Failure | Note) -> Report | Failure | Note:
+        """Adds what was traded since the last report of a worker to this one, and the node's host to a failure."""
+        where = f"node {self.setup.number} ({platform.node()})"
+        if isinstance(message, Failure):
+            subject = f"on {where}" if message.exit_code is None else f"{where}:"
+            return replace(message, reason=f"{subject} {message.reason}")
+        if isinstance(message, Note) or not message.updates:
+            return message
+        traffic = self.exchanger.traffic
+        new, self.told = traffic.since(self.told), replace(traffic)
+        staleness = (new if new.pushes else traffic).mean_staleness
+        totals = {metrics.STALENESS: staleness * message.updates}
+        return message + Report(message.worker, totals=totals, dropped=new.rejected + new.lost)
 
     def vectors(self, is_first: bool) -> Vectors | None:
         """A copy of what only nodes have: statistics of the optimiser, and θ⁻; None if the node could not be opened.
@@ -259,17 +271,16 @@ class Node:
         Args:
             is_first: Whether this node speaks for all. Each node has its own form of what its workers share.
         """
-        if not self.opened:
+        if self.rows is not None:
             return None
-        own = {str(number) for number in self.setup.workers}
-        names = [
-            name for name in self.shared.statistics if ("/" not in name and is_first) or name.rpartition("/")[2] in own
-        ]
+        names = [name for name in self.shared.statistics if "/" in name or is_first]
+        if self.shared.gradients is not None:
+            names = []  # the server has them
         return Vectors.of(self.shared, names, with_target=is_first, with_parameters=False)
 
     def stop(self) -> NodeReport | None:
         """Lets the workers finish their rollouts, and trades what is left; None if it could not be opened."""
-        if not self.opened:
+        if self.rows is not None:
             return None
         self.messages.extend(self.workers.stop())
         self.over.set()
@@ -279,16 +290,10 @@ class Node:
         return self._report()
 
     def kill(self) -> None:
-        """Ends the node's workers and removes what it has written outside the run folder."""
-        if self.opened:
+        """Ends the node's workers."""
+        if self.rows is None:
             self.over.set()
             self.workers.kill()
-            if self.folder != self.setup.folder:
-                shutil.rmtree(self.folder, ignore_errors=True)
-
-    def process_id(self) -> int:
-        """The process id of the node itself."""
-        return os.getpid()
 
 
 def own_niceness() -> int:

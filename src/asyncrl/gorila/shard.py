@@ -25,7 +25,7 @@ class Push:
 
     values: Vector | None  # changes or gradients [P/S]; None only asks for the parameters
     learning_rate: float  # for gradients
-    seen: int  # version of the parameters that the node has
+    seen: int  # version of the shard's parameters that the node has
     own: int  # pushes of this node that the server had not answered when this one was made
 
 
@@ -66,20 +66,24 @@ class Shard:
         self.version = 0
 
     def restore(self, state: ShardState) -> None:
-        """Begins with a state."""
-        self.parameters, self.version = state.parameters.copy(), state.version
-        if self.settings is None:
-            return
-        names = optimizer_class(self.settings.optimizer).statistics
-        self.statistics = {
-            name: state.statistics[name].copy() if name in state.statistics else np.zeros_like(self.parameters)
-            for name in names
-        }
-        tensors = {name: torch.from_numpy(vector) for name, vector in self.statistics.items()}
-        private = {f"{name}/0": tensor for name, tensor in tensors.items()}  # the server is its optimiser's only worker
-        self.optimizer = make_optimizer(
-            self.settings, torch.from_numpy(self.parameters), tensors | private, 0, updates=lambda: self.version
-        )
+        """Begins with a state.
+
+        Raises:
+            UserError: There is no such optimiser.
+        """
+        parameters = state.parameters.copy()
+        if self.settings is not None:
+            names = optimizer_class(self.settings.optimizer).statistics
+            self.statistics = {
+                name: state.statistics[name].copy() if name in state.statistics else np.zeros_like(parameters)
+                for name in names
+            }
+            tensors = {name: torch.from_numpy(vector) for name, vector in self.statistics.items()}
+            private = {f"{name}/0": tensor for name, tensor in tensors.items()}  # the server is its only worker
+            self.optimizer = make_optimizer(
+                self.settings, torch.from_numpy(parameters), tensors | private, 0, updates=lambda: self.version
+            )
+        self.parameters, self.version = parameters, state.version
 
     def trade(self, push: Push) -> Answer | None:
         """Applies a push and answers with the parameters; None if the shard is empty.
@@ -91,9 +95,10 @@ class Shard:
         staleness = max(self.version - push.seen - push.own, 0)
         rejected = push.values is not None and self.max_staleness is not None and staleness > self.max_staleness
         if push.values is not None and not rejected:
-            if self.optimizer is None:
+            if self.settings is None:
                 self.parameters += push.values
             else:
+                assert self.optimizer is not None
                 self.optimizer.apply(torch.from_numpy(push.values.copy()), push.learning_rate)
             self.version += 1
         return Answer(self.parameters.copy(), self.version, staleness, rejected)

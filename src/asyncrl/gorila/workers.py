@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asyncrl.config import Experiment
+from asyncrl.errors import RunError
 from asyncrl.formatting import counted
-from asyncrl.gorila.cluster import Machine, RayServer, machines, on
-from asyncrl.gorila.node import FLUSH_SECONDS, Node, NodeReport, NodeSetup, Shared, Vectors, own_niceness
+from asyncrl.gorila.cluster import Machine, RayServer, cause_of, machines
+from asyncrl.gorila.node import FLUSH_SECONDS, Node, NodeReport, NodeSetup, Rows, Vectors, own_niceness
 from asyncrl.gorila.shard import ShardState
 from asyncrl.optim.hogwild import optimizer_class
 from asyncrl.runtime.disk_watch import Notify
 from asyncrl.runtime.failure import Failure, Note
-from asyncrl.runtime.processes import STOP_SECONDS
+from asyncrl.runtime.processes import LONGEST_POLL, STOP_SECONDS
 from asyncrl.runtime.store import SharedState
 from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.types import EnvironmentInfo, Report
 
 POLL_SECONDS = 0.1
-"""How long a node waits for a message of its workers before it answers without one."""
+"""How long a node gathers messages of its workers before it answers."""
 PLACE_SECONDS = 2.0
 """Seconds between two searches for a machine that a missing node may run on."""
 COPY_SECONDS = 2.0
 """Seconds between two copies of the parameters for checkpoints and evaluations. A shard that fails goes back to one."""
+SLOW_START_SECONDS = 30.0
+"""How long a node may take to start before the user is told."""
 KILL_SECONDS = 3.0
 """How long a node may take to end its workers itself."""
 
@@ -45,21 +49,33 @@ class RemoteNode:
 
     def __init__(self, setup: NodeSetup) -> None:
         self.setup = setup
+        self.waiting: dict[int, WorkerSetup] = {}  # workers to be started as soon as the node has a process
+        self._forget()
+
+    def _forget(self) -> None:
         self.actor: Any = None
         self.machine: Machine | None = None
         self.call: Any = None  # reference of the answer to the latest `poll`
-        self.waiting: dict[int, WorkerSetup] = {}  # workers to be started as soon as the node has a process
         self.live: dict[int, int | None] = {}  # process id of each worker that may still report, once it is known
         self.asked = 0  # number of workers that the process was asked to start
+        self.has_answered, self.silent_seconds = False, 0.0
 
-    def launch(self, machine: Machine, server: RayServer, vectors: Vectors, shared: Shared) -> None:
-        """Starts the node's process on a machine."""
-        cores = min(len(self.setup.workers), machine.cores)
+    @property
+    def name(self) -> str:
+        """Its number and its host, for messages."""
+        return f"node {self.setup.number} ({self.machine.host if self.machine else 'no machine yet'})"
+
+    def launch(self, machine: Machine, server: RayServer, vectors: Vectors, rows: Rows) -> None:
+        """Starts the node's process on a machine, and the workers that wait for it."""
         actor = ray.remote(Node).options(
-            num_cpus=cores, max_restarts=0, max_task_retries=0, scheduling_strategy=on(machine.id, must=True)
+            num_cpus=min(len(self.setup.workers), machine.cores),
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False),
         )
-        self.actor, self.machine, self.asked, self.call = actor.remote(self.setup, server), machine, 0, None
-        self.actor.open.remote(vectors, shared)
+        self.actor, self.machine = actor.remote(self.setup, server), machine
+        self.actor.open.remote(vectors, rows)
+        self.start_waiting()
 
     def start_waiting(self) -> None:
         """Starts the workers that wait, on the process that the node has."""
@@ -69,17 +85,23 @@ class RemoteNode:
             self.asked += 1
         self.waiting.clear()
 
+    def ask(self, rows: Rows) -> None:
+        """Asks the process for its messages, unless it has been asked already."""
+        if self.call is None:
+            self.call, self.silent_seconds = self.actor.poll.remote(rows, POLL_SECONDS), 0.0
+
     def heard(self, report: NodeReport) -> None:
         """Notes which workers live; those that were asked for after the report was made are not in it."""
-        if report.started == self.asked and report.running == len(report.process_ids):
+        self.has_answered = True
+        if report.started == self.asked:
             self.live = dict(report.process_ids)
 
-    def lost(self) -> list[int]:
-        """Forgets the process, which has failed, and returns the numbers of the workers that were lost with it."""
-        numbers = list(self.live)
+    def lost(self, reason: str, exit_code: int | None = None) -> list[Report | Failure]:
+        """Gives up the process, and returns a failure for each worker that was lost with it."""
+        failures: list[Report | Failure] = [Failure(number, reason, exit_code=exit_code) for number in self.live]
         ray.kill(self.actor)
-        self.actor, self.machine, self.call, self.live = None, None, None, {}
-        return numbers
+        self._forget()
+        return failures
 
 
 class RayWorkers:
@@ -97,21 +119,23 @@ class RayWorkers:
         self, experiment: Experiment, info: EnvironmentInfo, shared: SharedState, folder: Path, notify: Notify
     ) -> None:
         self.experiment, self.shared, self.notify = experiment, shared, notify
-        host = platform.node()
-        setups = [
-            NodeSetup(number, experiment, info, folder, host, version("asyncrl"), own_niceness())
+        self.nodes = [
+            RemoteNode(NodeSetup(number, experiment, info, folder, platform.node(), version("asyncrl"), own_niceness()))
             for number in range(experiment.node_count)
         ]
-        self.nodes = [RemoteNode(setup) for setup in setups]
         self.server: RayServer | None = None
-        self.copies: list[Any] = []  # references of what `_copy` waits for
+        self.versions: list[int] = []  # of each shard, in the supervisor's copy
+        self.restores: dict[int, Any] = {}  # by shard: reference of the answer to `restore`
+        self.copies: dict[tuple[str, int], Any] = {}  # references of copies that are on their way
         self.copied_at = self.placed_at = -np.inf
+        self.polled_at = time.monotonic()
         self.told = ""  # latest message about nodes
 
     def start(self, setup: WorkerSetup) -> None:
         """Starts a worker, as soon as there is a machine for its node."""
         if self.server is None:
             self.server = RayServer(self.experiment, self.shared.parameters.tensor.numel())
+            self.versions = [self.shared.counter.updates] * len(self.server.shards)
             for number in range(len(self.server.shards)):
                 self._restore(number)
         node = self.nodes[setup.number // len(self.nodes[0].setup.workers)]
@@ -120,51 +144,69 @@ class RayWorkers:
             node.start_waiting()
 
     def poll(self, timeout: float) -> list[Report | Failure]:
-        """Returns new messages, waiting at most `timeout` seconds for the first. Failed workers are removed."""
+        """Returns new messages, waiting at most `timeout` seconds for the first. Failed workers are removed.
+
+        Raises:
+            RunError: A shard of the parameter server cannot make its optimiser.
+        """
         self._place()
-        calls = {node.call: node for node in self.nodes if self._ask(node)}
-        if not calls:
+        there, rows = [node for node in self.nodes if node.actor is not None], Rows.of(self.shared)
+        for node in there:
+            node.ask(rows)
+        if not there:
             time.sleep(timeout)
             return []
-        ray.wait(list(calls), timeout=timeout)
-        ready, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        ray.wait([node.call for node in there], timeout=timeout)
         messages: list[Report | Failure] = []
-        for reference in ready:
-            messages += self._take(calls[reference], reference)
-        self._copy()
+        for node in there:
+            if _is_ready(node.call):
+                messages += self._take(node)
+        messages += self._silent(there)
+        self._use_copies()
+        if time.monotonic() - self.copied_at >= COPY_SECONDS:
+            self._ask_for_copies()
         return messages
 
-    def _ask(self, node: RemoteNode) -> bool:
-        """Whether the node has a process, which is asked for its messages unless it has been asked already."""
-        if node.actor is not None and node.call is None:
-            node.call = node.actor.poll.remote(Shared.of(self.shared), POLL_SECONDS)
-        return node.actor is not None
-
-    def _take(self, node: RemoteNode, reference: Any) -> list[Report | Failure]:
-        node.call = None
+    def _take(self, node: RemoteNode) -> list[Report | Failure]:
+        reference, node.call = node.call, None
         try:
             report: NodeReport = ray.get(reference)
         except RayError as error:
-            where = f"node {node.setup.number} ({node.machine.host if node.machine else '?'})"
             problem = str(error)
             if "No module named" in problem:
                 missing = problem.rpartition("No module named")[2].split()[0]
-                reason = (
-                    f"cannot start, because {where} has no module {missing}: install the same packages on all nodes"
-                )
-                return [Failure(number, reason, exit_code=2) for number in node.lost()]
-            return [Failure(number, f"was lost with {where}: {_first_line(problem)}") for number in node.lost()]
-        report.shared.give(self.shared, list(node.setup.workers))
+                reason = f"{node.name} has no module {missing}: install the same packages on all nodes"
+                return node.lost(reason, exit_code=2)
+            return node.lost(f"was lost with {node.name}: {cause_of(error)}")
+        report.rows.give(self.shared, list(node.setup.workers))
         node.heard(report)
-        return self._told(report)
+        if (failure := report.failure) is not None:
+            if failure.exit_code is not None:
+                return node.lost(f"{node.name}: {failure.reason}", failure.exit_code)
+            return node.lost(f"was lost with {node.name}, which {failure.reason}")
+        return self._without_notes(report)
 
-    def _told(self, report: NodeReport) -> list[Report | Failure]:
-        messages: list[Report | Failure] = []
+    def _without_notes(self, report: NodeReport) -> list[Report | Failure]:
+        """The report's messages; its notes are told."""
         for message in report.messages:
             if isinstance(message, Note):
                 self.notify(message.text)
-            else:
-                messages.append(message)
+        return [message for message in report.messages if not isinstance(message, Note)]
+
+    def _silent(self, there: Sequence[RemoteNode]) -> list[Report | Failure]:
+        """Gives up nodes that have not answered for too long; says which ones are slow to start."""
+        now = time.monotonic()
+        passed, self.polled_at = now - self.polled_at, now
+        if passed > LONGEST_POLL:  # this process was suspended, and nodes may have been too
+            passed = 0.0
+        messages: list[Report | Failure] = []
+        limit = self.experiment.supervision.stall_timeout
+        for node in there:
+            before, node.silent_seconds = node.silent_seconds, node.silent_seconds + passed
+            if node.has_answered and node.silent_seconds > limit:
+                messages += node.lost(f"was lost with {node.name}, which gave no sign of life for {limit:g} s")
+            elif not node.has_answered and before < SLOW_START_SECONDS <= node.silent_seconds:
+                self.notify(f"{node.name} has not started yet: perhaps its cores are in use by another program of Ray")
         return messages
 
     def _place(self) -> None:
@@ -175,12 +217,17 @@ class RayWorkers:
         self.placed_at = time.monotonic()
         taken = {node.machine.id for node in self.nodes if node.machine is not None}
         free = [machine for machine in machines() if machine.id not in taken]
-        names = self.shared.statistics
         for node, machine in zip(missing, free, strict=False):
-            vectors = Vectors.of(self.shared, names, with_target=True, with_parameters=True)
-            node.launch(machine, self.server, vectors, Shared.of(self.shared))
-            node.start_waiting()
+            vectors = Vectors.of(self.shared, self._statistics_of(node), with_target=True, with_parameters=True)
+            node.launch(machine, self.server, vectors, Rows.of(self.shared))
         self._tell_nodes()
+
+    def _statistics_of(self, node: RemoteNode) -> list[str]:
+        """Names of the optimiser's statistics that a node has."""
+        if self.shared.gradients is not None:
+            return []
+        own = {str(number) for number in node.setup.workers}
+        return [name for name in self.shared.statistics if "/" not in name or name.rpartition("/")[2] in own]
 
     def _tell_nodes(self) -> None:
         """Says on which machines the run is, if that has changed."""
@@ -195,9 +242,11 @@ class RayWorkers:
 
     @property
     def running(self) -> int:
-        """Number of workers that may still report. Those that wait for a machine count until the steps are done."""
-        waiting = 0 if self.shared.counter.reached(self.experiment.steps) else sum(len(n.waiting) for n in self.nodes)
-        return waiting + sum(len(node.live) for node in self.nodes)
+        """Number of workers that may still report. Those that have no machine yet count until the steps are done."""
+        done = self.shared.counter.reached(self.experiment.steps)
+        waiting = sum(len(node.waiting) for node in self.nodes)
+        starting = sum(len(node.live) for node in self.nodes if not node.has_answered)
+        return sum(len(node.live) for node in self.nodes if node.has_answered) + (0 if done else waiting + starting)
 
     @property
     def process_ids(self) -> Mapping[int, int]:
@@ -211,66 +260,77 @@ class RayWorkers:
         calls: list[tuple[RemoteNode, Any]] = []
         for node in self.nodes:
             node.waiting.clear()
-            if node.actor is not None:
+            if node.has_answered:  # others have done nothing yet
                 calls += [(node, node.call)] if node.call is not None else []
                 calls.append((node, node.actor.stop.remote()))
-        ray.wait(
-            [call for _, call in calls], num_returns=len(calls), timeout=STOP_SECONDS + 2 * FLUSH_SECONDS
-        ) if calls else None
+        _wait([call for _, call in calls], STOP_SECONDS + 2 * FLUSH_SECONDS)
         for node, call in calls:
             try:
                 report: NodeReport | None = ray.get(call, timeout=0.1)
             except (RayError, TimeoutError):
-                self.notify(f"warning: node {node.setup.number} did not stop in time: its last changes may be lost")
+                self.notify(f"warning: {node.name} did not stop in time: its last changes may be lost")
                 continue
             if report is not None:
-                report.shared.give(self.shared, list(node.setup.workers))
-                reports += [message for message in self._told(report) if isinstance(message, Report)]
-        self.copied_at, self.copies = -np.inf, []
-        self._copy(patience=FLUSH_SECONDS)
+                report.rows.give(self.shared, list(node.setup.workers))
+                reports += [message for message in self._without_notes(report) if isinstance(message, Report)]
+        self.copies.clear()
+        self._ask_for_copies()
+        _wait(list(self.copies.values()), FLUSH_SECONDS)
+        self._use_copies()
         return reports
 
     def kill(self) -> None:
         """Ends all workers, nodes and shards that are left."""
-        actors = [node.actor for node in self.nodes if node.actor is not None]
-        ends = [actor.kill.remote() for actor in actors]
-        if ends:
-            ray.wait(ends, num_returns=len(ends), timeout=KILL_SECONDS)
-        for actor in [*actors, *(self.server.shards if self.server is not None else [])]:
-            ray.kill(actor)
-        for node in self.nodes:
-            node.actor, node.machine, node.call, node.live = None, None, None, {}
+        there = [node for node in self.nodes if node.actor is not None]
+        _wait([node.actor.kill.remote() for node in there if node.has_answered], KILL_SECONDS)
+        for node in there:
+            node.lost("")
+        for shard in self.server.shards if self.server is not None else ():
+            ray.kill(shard)
         self.server = None
 
-    def _copy(self, patience: float = 0.0) -> None:
-        """Brings the supervisor's memory up to date from shards and nodes, without waiting unless it is told to."""
+    def _ask_for_copies(self) -> None:
+        """Asks shards and nodes for copies of what the supervisor saves, unless they have been asked already."""
         if self.server is None:
             return
-        if not self.copies and time.monotonic() - self.copied_at >= COPY_SECONDS:
-            self.copied_at = time.monotonic()
-            self.copies = [shard.state.remote() for shard in self.server.shards]
-            there = [node for node in self.nodes if node.actor is not None]
-            if self.shared.target is not None or (self.shared.gradients is None and self.shared.statistics):
-                self.copies += [node.actor.vectors.remote(node is there[0]) for node in there]
-        ready, missing = (
-            ray.wait(self.copies, num_returns=len(self.copies), timeout=patience) if self.copies else ([], [])
-        )
-        if missing or not ready:
-            return
-        copies, self.copies = self.copies, []
-        for number, copy in enumerate(copies):
+        self.copied_at = time.monotonic()
+        for number, shard in enumerate(self.server.shards):
+            if ("shard", number) not in self.copies:
+                self.copies["shard", number] = shard.state.remote()
+        answering = [node for node in self.nodes if node.has_answered]
+        for node in answering if self.shared.target is not None or self._statistics_of(self.nodes[0]) else ():
+            if ("node", node.setup.number) not in self.copies:
+                copy = node.actor.vectors.remote(node is answering[0])
+                self.copies["node", node.setup.number] = copy
+
+    def _use_copies(self) -> None:
+        """Brings the supervisor's memory up to date with the copies that have come."""
+        for number, reference in list(self.restores.items()):
+            if _is_ready(reference):
+                del self.restores[number]
+                try:
+                    ray.get(reference)
+                except RayTaskError as error:
+                    raise RunError(f"the parameter server cannot start: {cause_of(error)}") from error
+                except RayError:  # the shard has failed, and is restored again when it answers
+                    continue
+        for (kind, number), reference in list(self.copies.items()):
+            if not _is_ready(reference):
+                continue
+            del self.copies[kind, number]
             try:
-                self._use(number, ray.get(copy))
+                copy: ShardState | Vectors | None = ray.get(reference)
             except RayError:  # it is being started again, or its loss will be noticed
                 continue
-
-    def _use(self, number: int, copy: ShardState | Vectors | None) -> None:
-        assert self.server is not None
-        if number >= len(self.server.shards):
             if isinstance(copy, Vectors):
                 copy.give(self.shared)
+            elif kind == "shard":
+                self._use_shard(number, copy)
+
+    def _use_shard(self, number: int, copy: ShardState | None) -> None:
+        if self.server is None or number in self.restores:
             return
-        if not isinstance(copy, ShardState):
+        if copy is None:
             self.notify(
                 f"warning: shard {number} of the parameter server was started again, and takes up the last copy"
             )
@@ -279,22 +339,29 @@ class RayWorkers:
         part = self.server.parts[number]
         self.shared.parameters.tensor.numpy()[part] = copy.parameters
         for name, vector in copy.statistics.items():
-            self.shared.statistics[self._name(name)].tensor.numpy()[part] = vector
-        self.server.versions[number] = copy.version
+            self.shared.statistics[self._server_name(name)].tensor.numpy()[part] = vector
+        self.versions[number] = copy.version
 
     def _restore(self, number: int) -> None:
         """Gives a shard its part of the supervisor's copy."""
         assert self.server is not None
         part, settings = self.server.parts[number], self.experiment.optimizer
         names = () if self.shared.gradients is None else optimizer_class(settings.optimizer).statistics
-        vectors = {name: self.shared.statistics[self._name(name)].tensor.numpy()[part].copy() for name in names}
-        parameters = self.shared.parameters.tensor.numpy()[part].copy()
-        self.server.shards[number].restore.remote(ShardState(parameters, vectors, self.server.versions[number]))
+        vectors = {name: self.shared.statistics[self._server_name(name)].tensor.numpy()[part].copy() for name in names}
+        state = ShardState(self.shared.parameters.tensor.numpy()[part].copy(), vectors, self.versions[number])
+        self.restores[number] = self.server.shards[number].restore.remote(state)
 
-    def _name(self, statistic: str) -> str:
+    def _server_name(self, statistic: str) -> str:
         """The name under which the supervisor has a statistic of the server's optimiser: that of a first worker."""
         return f"{statistic}/0" if optimizer_class(self.experiment.optimizer.optimizer).private else statistic
 
 
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "for an unknown reason")
+def _is_ready(reference: Any) -> bool:
+    ready, _ = ray.wait([reference], timeout=0)
+    return bool(ready)
+
+
+def _wait(references: Sequence[Any], seconds: float) -> None:
+    """Waits until all have come, or for so long."""
+    if references:
+        ray.wait(list(references), num_returns=len(references), timeout=seconds)

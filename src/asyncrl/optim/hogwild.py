@@ -7,7 +7,7 @@ Every worker applies its gradients to the same θ and the same statistics whenev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Protocol
 
 import torch
@@ -269,11 +269,11 @@ def optimizer_class(name: str) -> type[HogwildOptimizer]:
     return OPTIMIZERS[name]
 
 
-def statistic_names(optimizer: str, workers: int) -> list[str]:
-    """Names of all vectors of a run; private ones lie in shared memory too, so that checkpoints can hold them."""
+def statistic_names(optimizer: str, workers: Iterable[int]) -> list[str]:
+    """Names of the vectors of some workers; private ones are shared memory too, so that checkpoints can hold them."""
     cls = optimizer_class(optimizer)
     if cls.private:
-        return [f"{name}/{worker}" for worker in range(workers) for name in cls.statistics]
+        return [f"{name}/{worker}" for worker in workers for name in cls.statistics]
     return list(cls.statistics)
 
 

@@ -30,6 +30,7 @@ def gorila(environment: str, algorithm: str) -> Experiment:
         optimizer="shared-adagrad",  # [M]
         learning_rate=1e-3,  # [?]
         epsilon=1e-6,  # [?]
+        outlier_deviations=5.0,  # [G] losses far above their running mean are discarded; [?] the number
     )
     cluster = ClusterSettings(
         exchange="gradients",  # [G]
@@ -37,6 +38,5 @@ def gorila(environment: str, algorithm: str) -> Experiment:
         pushes_in_flight=2,  # [?]
         shards=31,  # [M]
         max_staleness=1_000,  # [G] gradients that are too old are discarded; [?] the number
-        outlier_deviations=5.0,  # [G] losses far above their running mean are discarded; [?] the number
     )
     return replace(start, optimizer=optimizer, runtime="ray", cluster=cluster)

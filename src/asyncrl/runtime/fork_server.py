@@ -19,8 +19,8 @@ PRELOADED = [
 ]
 """Modules that the fork server imports. Modules that cannot be imported on this machine are skipped."""
 
-_ONE_THREAD = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
-
+ONE_THREAD = "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+"""Environment variables that give the number of threads of a process."""
 
 START_METHOD = "ASYNCRL_START_METHOD"
 """Environment variable that chooses the start method. It exists for tests: spawn on Linux stands in for Windows."""
@@ -35,7 +35,7 @@ def process_context() -> BaseContext:
     Raises:
         UserError: The environment variable `ASYNCRL_START_METHOD` names a method that does not exist here.
     """
-    for name in _ONE_THREAD:
+    for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     methods = [name for name in ("forkserver", "spawn") if name in multiprocessing.get_all_start_methods()]
     method = os.environ.get(START_METHOD, methods[0])

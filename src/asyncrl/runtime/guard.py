@@ -66,16 +66,15 @@ class UpdateGuard:
         return False
 
     def _is_outlier(self, size: float) -> bool:
-        """Whether a loss is one; others change the running mean and variance (Nair et al. 2015, §5, Stability)."""
+        """Whether the size of a loss is one. Outliers move the running mean and variance too: losses may grow."""
         assert self.outlier_deviations is not None
         limit = self.mean + self.outlier_deviations * math.sqrt(self.variance)
-        if self.seen >= OUTLIER_START and size > limit:
-            return True
+        is_outlier = self.seen >= OUTLIER_START and size > limit
         self.seen += 1
         rate = max(1 - OUTLIER_DECAY, 1 / self.seen)
         self.mean += rate * (size - self.mean)
         self.variance += rate * ((size - self.mean) ** 2 - self.variance)
-        return False
+        return is_outlier
 
     def pop(self) -> int:
         """Number of updates dropped since the last call."""

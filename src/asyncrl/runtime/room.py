@@ -30,10 +30,22 @@ def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder)
     Raises:
         UserError: They do not fit.
     """
-    needed = memory_bytes(experiment, info)
-    sizes = [name for name in ("replay_capacity", "auxiliary_steps") if hasattr(experiment.algorithm, name)]
-    remedy = f"use a smaller {' or '.join('--' + name.replace('_', '-') for name in sizes)}"
+    needed, remedy = memory_bytes(experiment, info), _remedy(experiment)
     check_memory(needed, remedy)
     if saves_replay(experiment, info):
         copies = 1 if experiment.runtime != "serial" else experiment.supervision.keep_last + 1
         check_disk(folder.path, copies * needed, f"{remedy}, or leave out --save-replay")
+
+
+def check_room_of_node(experiment: Experiment, info: EnvironmentInfo) -> None:
+    """Makes sure that the memories of one node's workers fit into this machine's.
+
+    Raises:
+        UserError: They do not fit.
+    """
+    check_memory(memory_bytes(experiment, info) // experiment.node_count, _remedy(experiment))
+
+
+def _remedy(experiment: Experiment) -> str:
+    sizes = [name for name in ("replay_capacity", "auxiliary_steps") if hasattr(experiment.algorithm, name)]
+    return f"use a smaller {' or '.join('--' + name.replace('_', '-') for name in sizes)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -39,17 +40,24 @@ class SharedModel:
         experiment: Settings of the run.
         info: The environment.
         context: Start method of the workers' processes.
+        numbers: Workers whose own statistics of the optimiser it has; None for those of all workers.
 
     Raises:
         UserError: The shared memory is too small for it.
     """
 
-    def __init__(self, experiment: Experiment, info: EnvironmentInfo, context: BaseContext) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        info: EnvironmentInfo,
+        context: BaseContext,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
         self.info, self.optimizer = info, experiment.optimizer.optimizer
         self.network = make_network(experiment, info)  # the supervisor's own; only `agent_tensors` brings it up to date
         self.parameters = flatten_parameters(self.network)  # of that network, [P]
         size, workers, normalizer = self.parameters.numel(), experiment.worker_count, self.network.normalizer
-        names = statistic_names(self.optimizer, workers)
+        names = statistic_names(self.optimizer, range(workers) if numbers is None else numbers)
         has_target = experiment.algorithm.target_update is not None
         has_bonus = experiment.exploration_bonus != "none"
         sums_gradients = experiment.runtime == "ray" and experiment.cluster.exchange == "gradients"

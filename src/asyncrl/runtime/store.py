@@ -157,7 +157,7 @@ class SharedMemoryStore:
             if shared.gradients is None
             else GradientSum(shared.gradients.tensor)
         )
-        self.guard = UpdateGuard(worker, folder, experiment.cluster.outlier_deviations)
+        self.guard = UpdateGuard(worker, folder, experiment.optimizer.outlier_deviations)
         self.updates, self.totals = 0, defaultdict[str, float](float)  # since the last report
 
     @property

@@ -24,6 +24,8 @@ ABOVE_CLIP = 10.0
 FAR_ABOVE_CLIP = 150.0
 """Clipping decides the size of all updates above this many times the clipping norm; in healthy runs the median is at
 most about 100."""
+LARGE_SHARE = 0.1
+"""Share of updates whose loss is worth a note, where some are dropped on purpose or with a failing shard."""
 NOTHING = 1e-5
 """Gradients have vanished below this norm; in healthy runs it is 0.01 or more."""
 
@@ -69,7 +71,12 @@ def gradients_vanished(history: History) -> Iterator[Check]:
 def dropped(history: History) -> Iterator[Check]:
     """Updates were dropped because they were not finite."""
     count, updates = history.count(metrics.DROPPED_UPDATES), history.count(metrics.UPDATES)
-    if not count or history.setting("outlier_deviations") is not None:  # outliers were to be dropped
+    if not count:
+        return
+    if history.setting("outlier_deviations") is not None or history.setting("runtime") == "ray":
+        if count > LARGE_SHARE * (updates + count):
+            text = f"{count:,} of {updates + count:,} updates were dropped as outliers, as too stale, or with a shard"
+            yield Check("updates", "note", text)
         return
     text = (
         f"{count:,} of {updates + count:,} updates were not finite and were dropped. Check that the environment gives "
