@@ -141,6 +141,9 @@ class ClusterSettings:
     exchange: Literal["changes", "gradients"] = "changes"
     """What a node sends to the parameter server. changes: what its workers added to the node's parameters. gradients:
     the sum of its workers' gradients, to which the server applies the optimiser (Nair et al. 2015, Gorila)."""
+    change_weight: float = 1.0
+    """Factor of pushed changes on the server. 1: they add up, as those of the workers of one machine do. One divided by
+    the number of nodes: they are averaged, which learns more slowly and is more robust."""
     exchange_seconds: float = 0.2
     """Shortest time between two pushes of a node."""
     pushes_in_flight: int = 2
@@ -154,6 +157,7 @@ class ClusterSettings:
     def __post_init__(self) -> None:
         require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")
         require(0 <= self.exchange_seconds < math.inf, "--exchange-seconds must be finite and not negative")
+        require(0 < self.change_weight <= 1, f"--change-weight must be above 0 and at most 1, not {self.change_weight}")
         require(self.pushes_in_flight >= 1, f"--pushes-in-flight must be at least 1, not {self.pushes_in_flight}")
         host, colon, port = self.address.rpartition(":")
         require(

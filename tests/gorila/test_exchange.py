@@ -124,6 +124,19 @@ def test_a_node_goes_on_from_what_the_server_has_after_a_shard_failed() -> None:
     assert torch.equal(node.parameters.tensor, expected)
 
 
+def test_changes_are_averaged_where_they_have_half_their_weight() -> None:
+    nodes = [memory(), memory()]
+    size = nodes[0].parameters.tensor.numel()
+    server = LocalServer(torch.zeros(size), [Shard(change_weight=0.5)])
+    exchangers = [exchanger(node, server) for node in nodes]
+    for node, change in zip(nodes, (2.0, 6.0), strict=True):
+        node.parameters.tensor.add_(change)
+    for _ in range(2):
+        assert all(each.finish(patience=1.0) for each in exchangers)
+    assert server.theta == [4.0] * size
+    assert all(torch.equal(node.parameters.tensor, torch.full((size,), 4.0)) for node in nodes)
+
+
 def test_a_push_at_the_end_is_made_although_the_server_was_lost() -> None:
     node = memory()
     size = node.parameters.tensor.numel()

@@ -129,8 +129,9 @@ class ShardActor(Shard):
 
     def __init__(self, experiment: Experiment) -> None:
         torch.set_num_threads(1)
-        optimizer = experiment.optimizer if experiment.cluster.exchange == "gradients" else None
-        super().__init__(optimizer, experiment.cluster.max_staleness)
+        cluster = experiment.cluster
+        optimizer = experiment.optimizer if cluster.exchange == "gradients" else None
+        super().__init__(optimizer, cluster.max_staleness, cluster.change_weight)
 
 
 class RayServer:

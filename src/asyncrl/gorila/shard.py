@@ -56,10 +56,16 @@ class Shard:
     Args:
         optimizer: Applies pushed gradients; None if nodes push changes, which are added.
         max_staleness: Pushes that are more stale are rejected; None takes every push.
+        change_weight: Factor of pushed changes.
     """
 
-    def __init__(self, optimizer: OptimizerSettings | None = None, max_staleness: int | None = None) -> None:
-        self.settings, self.max_staleness = optimizer, max_staleness
+    def __init__(
+        self,
+        optimizer: OptimizerSettings | None = None,
+        max_staleness: int | None = None,
+        change_weight: float = 1.0,
+    ) -> None:
+        self.settings, self.max_staleness, self.change_weight = optimizer, max_staleness, change_weight
         self.parameters: Vector | None = None
         self.statistics: dict[str, Vector] = {}
         self.optimizer: HogwildOptimizer | None = None
@@ -96,7 +102,7 @@ class Shard:
         rejected = push.values is not None and self.max_staleness is not None and staleness > self.max_staleness
         if push.values is not None and not rejected:
             if self.settings is None:
-                self.parameters += push.values
+                self.parameters += np.float32(self.change_weight) * push.values
             else:
                 assert self.optimizer is not None
                 self.optimizer.apply(torch.from_numpy(push.values.copy()), push.learning_rate)
