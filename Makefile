@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "[1/2] making the virtual environment .venv"
 	@$(PYTHON) -m venv .venv
 	@echo "[2/2] installing asyncrl and what it needs (torch is the largest; a few minutes on a slow line)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[classic-control,box2d,mujoco,minatar,minigrid,labyrinth,vizdoom,fast,analysis,export,wandb,mlflow,tuning,ray,dev]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[classic-control,box2d,mujoco,minatar,minigrid,labyrinth,vizdoom,fast,analysis,export,wandb,mlflow,tuning,ray,dev]"
 	@touch $(INSTALLED)
 	@echo "installed: $(BIN)/asyncrl"
 
@@ -50,7 +50,7 @@ docs: $(DOCS_INSTALLED)
 	@echo "built site/index.html; for the search it must be served: python3 -m http.server --directory site"
 
 $(DOCS_INSTALLED): $(INSTALLED)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable ".[docs]"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
 	@touch $(DOCS_INSTALLED)
 
 clean:
