@@ -93,7 +93,7 @@ _ROWS = (
     Metric(STATES_SEEN, "learning", "different states seen, by their hashes", is_curve=True),
     Metric(STALENESS, "learning", "pushes of other nodes that a node's push had not seen", is_curve=True),
     Metric(LEARNING_RATE, "learning", "learning rate", is_curve=True),
-    Metric(DROPPED_UPDATES, "learning", "updates dropped because they were not finite or outliers"),
+    Metric(DROPPED_UPDATES, "learning", "updates dropped: not finite, outliers, too stale or lost"),
     Metric(STEPS, "speed", "steps", is_axis=True),
     Metric(FRAMES, "speed", "frames", is_axis=True),
     Metric(WALL_SECONDS, "speed", "wall-clock time", "seconds", is_axis=True),

@@ -133,8 +133,8 @@ class ClusterSettings:
     """How a run is spread over the nodes of a Ray cluster. All of this needs --runtime ray."""
 
     nodes: int | Literal["auto"] = "auto"
-    """Number of nodes, each with --workers workers. auto: all nodes that the cluster has when the run starts. If there
-    are fewer, the run starts with these, and the others join later."""
+    """Number of nodes, each with --workers workers. auto: all nodes that the cluster has when the run starts. If the
+    cluster has fewer nodes than asked for, the run starts with these, and the others join later."""
     address: str = "auto"
     """Address of a Ray cluster, such as 10.0.0.1:6379. auto: the cluster that this machine belongs to; without one, Ray
     is started on this machine alone."""

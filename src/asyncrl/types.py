@@ -126,7 +126,7 @@ class Report:
     episodes: tuple[Episode, ...] = ()
     totals: Mapping[str, float] = field(default_factory=dict)  # statistics, summed over the updates
     seconds: Mapping[str, float] = field(default_factory=dict)  # of each phase of its work
-    dropped: int = 0  # updates that were not finite
+    dropped: int = 0  # updates that were not applied, see `metrics.DROPPED_UPDATES`
 
     def __add__(self, other: Report) -> Report:
         return Report(

@@ -139,7 +139,8 @@ class Exchanger:
         if not self.connected and self.pending:
             return  # asks once, and waits until the server answers
         values = self._unpushed() if self.connected else None
-        trade = self.server.push(values, self.learning_rate(), self.versions, len(self.pending))
+        own = sum(earlier is not None for _, earlier in self.pending)  # questions raise no version
+        trade = self.server.push(values, self.learning_rate(), self.versions, own)
         self.pending.append((trade, values))
 
     def _unpushed(self) -> Tensor | None:

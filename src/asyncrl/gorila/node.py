@@ -153,14 +153,15 @@ class Node:
         self.told = Traffic()  # what reports have said of the traffic
         self.over = threading.Event()
         self.failure: Failure | None = None
-        self.rows: Rows | None = None  # of a node that could not be opened
+        self.opened = False
 
     def open(self, vectors: Vectors, rows: Rows) -> None:
         """Allocates the node's shared memory, with the present state of the run, and begins to trade."""
         try:
             self._open(vectors, rows)
+            self.opened = True
         except Exception as error:
-            self.failure, self.rows = failure_of(self.setup.workers[0], error), rows
+            self.failure = failure_of(self.setup.workers[0], error)
 
     def _open(self, vectors: Vectors, rows: Rows) -> None:
         setup, experiment = self.setup, self.setup.experiment
@@ -216,7 +217,7 @@ class Node:
     def start(self, number: int, session: int, attempt: int) -> None:
         """Starts a worker, which may replace one that failed."""
         self.started += 1
-        if self.rows is not None:
+        if not self.opened:
             return  # the node could not be opened, and its next report says so
         try:
             setup = self.setup
@@ -233,8 +234,8 @@ class Node:
             rows: Of all workers; this node's own rows are not used.
             timeout: How long to gather messages, in seconds.
         """
-        if self.rows is not None:
-            return NodeReport([], self.rows, self.started, {}, self.failure)
+        if not self.opened:
+            return NodeReport([], rows, self.started, {}, self.failure)
         own = set(self.setup.workers)
         rows.give(self.shared, [row for row in range(len(rows.counts)) if row not in own])
         until = time.monotonic() + timeout
@@ -271,7 +272,7 @@ class Node:
         Args:
             is_first: Whether this node speaks for all. Each node has its own form of what its workers share.
         """
-        if self.rows is not None:
+        if not self.opened:
             return None
         names = [name for name in self.shared.statistics if "/" in name or is_first]
         if self.shared.gradients is not None:
@@ -280,7 +281,7 @@ class Node:
 
     def stop(self) -> NodeReport | None:
         """Lets the workers finish their rollouts, and trades what is left; None if it could not be opened."""
-        if self.rows is not None:
+        if not self.opened:
             return None
         self.messages.extend(self.workers.stop())
         self.over.set()
@@ -291,7 +292,7 @@ class Node:
 
     def kill(self) -> None:
         """Ends the node's workers."""
-        if self.rows is None:
+        if self.opened:
             self.over.set()
             self.workers.kill()
 

@@ -93,14 +93,21 @@ class RMSProp:
         statistics: Mapping[str, Tensor],
         updates: Callable[[], int],
     ) -> None:
-        self.parameters, self.square_average = parameters, statistics["square_average"]
+        [name] = self.statistics
+        self.parameters, self.squares = parameters, statistics[name]  # θ, g
         self.decay, self.epsilon = settings.decay, settings.epsilon
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Factors of g and of d² in the new g."""
+        return self.decay, 1 - self.decay
 
     def apply(self, gradient: Tensor, learning_rate: float) -> None:
         """One update from a flat gradient [P]."""
-        vectors = gradient, self.parameters, self.square_average
-        d, theta, g = _compiled_part("rmsprop", vectors, self.decay, 1 - self.decay, self.epsilon, -learning_rate)
-        g.mul_(self.decay).addcmul_(d, d, value=1 - self.decay)
+        vectors = gradient, self.parameters, self.squares
+        keep, take = self.weights
+        d, theta, g = _compiled_part("rmsprop", vectors, keep, take, self.epsilon, -learning_rate)
+        g.mul_(keep).addcmul_(d, d, value=take)
         theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
 
 
@@ -200,30 +207,18 @@ class SharedRAdam(SharedAdam):
         self.parameters.add_(self.average, alpha=-learning_rate / (1 - beta1**count))
 
 
-class SharedAdaGrad:
+class SharedAdaGrad(SharedRMSProp):
     """AdaGrad (Duchi et al. 2011) with a sum of squares shared by all workers, as Gorila has it (Nair et al. 2015).
 
     g ← g + d²;  θ ← θ - η d / √(g + ε).
     """
 
     statistics: ClassVar[tuple[str, ...]] = ("square_sum",)
-    private: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        settings: OptimizerSettings,
-        parameters: Tensor,
-        statistics: Mapping[str, Tensor],
-        updates: Callable[[], int],
-    ) -> None:
-        self.parameters, self.square_sum, self.epsilon = parameters, statistics["square_sum"], settings.epsilon
-
-    def apply(self, gradient: Tensor, learning_rate: float) -> None:
-        """One update from a flat gradient [P]."""
-        vectors = gradient, self.parameters, self.square_sum
-        d, theta, g = _compiled_part("rmsprop", vectors, 1.0, 1.0, self.epsilon, -learning_rate)
-        g.addcmul_(d, d)
-        theta.addcdiv_(d, (g + self.epsilon).sqrt_(), value=-learning_rate)
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Factors of g and of d²: nothing is forgotten."""
+        return 1.0, 1.0
 
 
 class GradientSum:
