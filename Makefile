@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ENV ?= Catch
+TESTS ?= 3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 DOCS_INSTALLED := .venv/.installed-docs
@@ -10,7 +11,7 @@ DOCS_INSTALLED := .venv/.installed-docs
 
 help:
 	@echo "make train [ENV=ALE/Pong-v5] [ARGS=...]  set up, then train an agent (Catch by default)"
-	@echo "make test                                set up, then check and test everything that is fast"
+	@echo "make test [TESTS=3]                      set up, then check and test everything that is fast, so many tests at once"
 	@echo "make test-long                           learning tests of several minutes"
 	@echo "make format                              format the code"
 	@echo "make docs                                set up, then build the documentation's site into site/"
@@ -36,7 +37,7 @@ check: install
 	$(BIN)/ruff format --check src tests benchmarks agents docs/hooks.py
 	$(BIN)/ruff check src tests benchmarks agents docs/hooks.py
 	$(BIN)/mypy --num-workers 2
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses $(TESTS) --dist loadgroup
 
 test-long: install
 	$(BIN)/pytest -m long

@@ -254,7 +254,7 @@ def test_acting_fits_the_action_space(name: str, actions: str, memory: str, sett
     network, random, space = networks.online, torch.Generator().manual_seed(0), ACTIONS[actions]
     outputs, _ = network(torch.randn(1, 100, 5), network.initial_state(100), torch.ones(1, 100, dtype=torch.bool))
     codec = action_codec(space)
-    explored = algorithm.explorer(network, 100, random)(outputs, Progress(0, 1000))
+    explored = algorithm.explorer(network, WorkerInfo(INFO, 100, 0, 1), random)(outputs, Progress(0, 1000))
     for chosen in (explored, algorithm.act(network, outputs, random), algorithm.act_greedily(network, outputs)):
         assert chosen.shape == (1, 100, *codec.shape)
         assert all(action in space for action in codec.to_environment(chosen[0].numpy()))
@@ -370,7 +370,7 @@ def test_epsilons_are_drawn_for_each_environment_and_fall_to_their_final_values(
     _, networks = setup("nstep-q", "discrete", "none", {})
     algorithm = NStepQ(exploration_steps=1000, epsilon_probabilities=(0.4, 0.3, 0.3))  # and the paper's final values
     count, random = 3000, torch.Generator().manual_seed(0)
-    explore = algorithm.explorer(networks.online, count, random)
+    explore = algorithm.explorer(networks.online, WorkerInfo(INFO, count, 0, 1), random)
     outputs = {"q": torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(1, count, A)}  # action 3 is the best
 
     def random_share(steps: int) -> Tensor:
@@ -384,6 +384,23 @@ def test_epsilons_are_drawn_for_each_environment_and_fall_to_their_final_values(
     ]
     assert shares == pytest.approx([0.4, 0.3, 0.3], abs=0.05)
     assert float(random_share(500).mean()) == pytest.approx((1 + float(final.mean())) / 2, abs=0.02)
+
+
+def test_epsilons_are_spread_over_all_environments_of_the_run_as_in_ape_x() -> None:
+    _, networks = setup("nstep-q", "discrete", "none", {})
+    algorithm = NStepQ(exploration_steps=1, final_epsilons=(0.4,), epsilon_spread=7.0)
+    count, workers, random = 4, 2, torch.Generator().manual_seed(0)
+    outputs = {"q": torch.tensor([0.0, 0.0, 0.0, 1.0]).expand(1, count, A)}  # action 3 is the best
+    for number in range(workers):
+        explore = algorithm.explorer(networks.online, WorkerInfo(INFO, count, number, workers), random)
+        drawn = torch.stack([explore(outputs, Progress(1, 10_000))[0] != 3 for _ in range(20_000)]).double().mean(0)
+        papers = [0.4 ** (1 + 7 * i / (count * workers - 1)) for i in range(number, count * workers, workers)]
+        torch.testing.assert_close(drawn * A / (A - 1), torch.tensor(papers).double(), atol=0.015, rtol=0)
+    acted = torch.cat([algorithm.act(networks.online, outputs, random) for _ in range(20_000)])
+    assert float((acted != 3).double().mean()) * A / (A - 1) == pytest.approx(0.4**8, abs=0.001)
+    alone = algorithm.explorer(networks.online, WorkerInfo(INFO, 1, 0, 1), random)
+    drawn = torch.stack([alone({"q": outputs["q"][:, :1]}, Progress(1, 2))[0] != 3 for _ in range(20_000)]).double()
+    assert float(drawn.mean()) * A / (A - 1) == pytest.approx(0.4, abs=0.02)
 
 
 def test_a3c_loss_equals_the_papers_sum() -> None:

@@ -90,12 +90,12 @@ def is_allowed(mask: Tensor, chosen: Tensor, actions: str) -> Tensor:
 @pytest.mark.parametrize(NAMES, [*CASES, *[("dqn", "discrete", {}, memory) for memory in ("none", "lstm")]])
 @torch.no_grad()
 def test_masked_actions_are_never_chosen(name: str, actions: str, settings: dict[str, Any], memory: str) -> None:
-    algorithm, networks, _ = setup(name, actions, memory, settings)
+    algorithm, networks, worker = setup(name, actions, memory, settings)
     network, random = networks.online, torch.Generator().manual_seed(0)
     mask = masks(actions, 1)
     observations = {OBSERVATION: torch.randn(1, B, 5), ACTION_MASK: mask}
     outputs, _, _ = network.act(observations, network.initial_state(B), torch.ones(1, B, dtype=torch.bool))
-    explore = algorithm.explorer(network, B, random)
+    explore = algorithm.explorer(network, worker, random)
     explored = torch.cat([explore(outputs, Progress(0, 1000)) for _ in range(100)])
     for chosen in (explored, algorithm.act(network, outputs, random), algorithm.act_greedily(network, outputs)):
         assert is_allowed(mask.expand(len(chosen), B, -1), chosen, actions).all()

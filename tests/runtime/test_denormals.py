@@ -19,7 +19,7 @@ from asyncrl.algorithms.base import Explorer
 from asyncrl.callbacks import Callback, EpisodeEnded, Updated
 from asyncrl.networks.assemble import Network, Networks
 from asyncrl.runtime.denormals import flushed_denormals
-from asyncrl.types import Loss, Outputs, Progress, Rollout
+from asyncrl.types import Loss, Outputs, Progress, Rollout, WorkerInfo
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -45,9 +45,9 @@ def test_denormals_are_flushed_inside_only() -> None:
 class Probe(A3C):
     """Reports whether acting and learning keep denormals."""
 
-    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
+    def explorer(self, network: Network, worker: WorkerInfo, random: torch.Generator) -> Explorer:
         """As A3C's."""
-        act = super().explorer(network, environments, random)
+        act = super().explorer(network, worker, random)
 
         def explore(outputs: Outputs, progress: Progress) -> Tensor:
             assert not keeps_denormals()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from asyncrl.algorithms.base import DISCOUNTS, Algorithm, Explorer, check_persistence, check_rollouts
 from asyncrl.errors import UserError
 from asyncrl.search_ranges import Around, Between, searched
-from asyncrl.types import Outputs
+from asyncrl.types import Outputs, WorkerInfo
 
 if TYPE_CHECKING:
     import torch
@@ -52,13 +52,13 @@ class ActorCritic(Algorithm):
 
         return {"policy": policy_head(action_space), "value": Head(ValueHead, acting=False)}
 
-    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
+    def explorer(self, network: Network, worker: WorkerInfo, random: torch.Generator) -> Explorer:
         """Draws from the policy, with correlated noise if `exploration_persistence` asks for it."""
         if not self.exploration_persistence:
-            return super().explorer(network, environments, random)
+            return super().explorer(network, worker, random)
         from asyncrl.algorithms.exploring import CorrelatedSampling
 
-        return CorrelatedSampling(policy_of(network), environments, self.exploration_persistence, random)
+        return CorrelatedSampling(policy_of(network), worker.environments, self.exploration_persistence, random)
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:
         """Actions drawn from the policy."""

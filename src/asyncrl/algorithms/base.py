@@ -107,8 +107,8 @@ class Algorithm(Protocol):
         """
         return {}
 
-    def explorer(self, network: Network, environments: int, random: torch.Generator) -> Explorer:
-        """How one worker with B environments acts while it learns."""
+    def explorer(self, network: Network, worker: WorkerInfo, random: torch.Generator) -> Explorer:
+        """How one worker acts in its B environments while it learns."""
         return lambda outputs, _progress: self.act(network, outputs, random)
 
     def act(self, network: Network, outputs: Outputs, random: torch.Generator) -> Tensor:

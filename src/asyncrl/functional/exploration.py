@@ -21,6 +21,20 @@ def epsilon_greedy(values: Tensor, epsilon: Tensor, generator: torch.Generator) 
     return torch.where(explore, _any_allowed(values, generator), values.argmax(-1))
 
 
+def spread_epsilons(epsilon: float, spread: float, count: int) -> Tensor:
+    """A share of random actions for each of N environments, ε^(1 + α i / (N - 1)) (Horgan et al. 2018, Ape-X, §4.1).
+
+    Args:
+        epsilon: The largest share ε.
+        spread: α; the smallest share is ε^(1 + α).
+        count: Number of environments N.
+
+    Returns:
+        Shares in falling order [N]; ε itself if there is only one environment.
+    """
+    return epsilon ** (1 + spread * torch.arange(count) / max(count - 1, 1))
+
+
 def _any_allowed(values: Tensor, generator: torch.Generator) -> Tensor:
     """Draws one of the allowed actions, each with the same probability, int64 [..., B]."""
     draws = torch.rand(values.shape, generator=generator)

@@ -201,3 +201,15 @@ def cause_of(error: Exception) -> str:
     cause = getattr(error, "cause", None)
     lines = [line.strip() for line in str(error if cause is None else cause).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def is_ready(reference: Any) -> bool:
+    """Whether an answer has come."""
+    ready, _ = ray.wait([reference], timeout=0)
+    return bool(ready)
+
+
+def wait_for(references: Sequence[Any], seconds: float) -> None:
+    """Waits until all answers have come, or for so long."""
+    if references:
+        ray.wait(list(references), num_returns=len(references), timeout=seconds)

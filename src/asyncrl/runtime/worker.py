@@ -80,12 +80,11 @@ class Worker:
         self.algorithm, self.random = experiment.algorithm, torch.Generator().manual_seed(action_seed)
         self.clock = PhaseClock(setup.store.pulse(setup.number))
         self.store, self.networks = setup.store.connect(experiment, setup.info, setup.number, setup.folder, self.clock)
-        self.memory = self.algorithm.make_memory(
-            WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
-        )
+        self.info = WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
+        self.memory = self.algorithm.make_memory(self.info)
         self.rewards = RewardNormalizer(environments, self.algorithm.discount) if experiment.normalize_rewards else None
         self.bonus = ExplorationBonus.of(experiment, setup.info)
-        self.policy = ExploringPolicy(self.algorithm, self.networks.online, environments, self.store, self.random)
+        self.policy = ExploringPolicy(self.algorithm, self.networks.online, self.info, self.store, self.random)
         self.collector = Collector(
             self._make_environments(),
             self.networks.online.initial_state(environments),
@@ -175,10 +174,10 @@ class ExploringPolicy:
     """The algorithm's way of acting while it learns."""
 
     def __init__(
-        self, algorithm: Algorithm, network: Network, environments: int, store: Store, random: torch.Generator
+        self, algorithm: Algorithm, network: Network, worker: WorkerInfo, store: Store, random: torch.Generator
     ) -> None:
         self.network, self.store, self.behaviour = network, store, algorithm.behaviour
-        self.explore = algorithm.explorer(network, environments, random)
+        self.explore = algorithm.explorer(network, worker, random)
 
     def __call__(self, observations: Any, state: State, first: Tensor) -> Decision:
         """Decides for observations [1, B, ...], given the recurrent state and first [1, B]."""

@@ -14,7 +14,7 @@ from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.collector import Collector
 from asyncrl.runtime.networks import make_network
 from asyncrl.runtime.rollout_buffer import RolloutRules
-from asyncrl.types import Decision, Episode, Progress, State
+from asyncrl.types import Decision, Episode, Progress, State, WorkerInfo
 
 ENVIRONMENTS, STEPS = 16, 128
 """Number of environments that are played side by side, and of steps in each."""
@@ -40,7 +40,7 @@ def play_untrained(agent: Agent) -> FirstSteps:
         experiment.seed,
         source=f"{info.id} before training",
     )
-    explore: Explorer = experiment.algorithm.explorer(network, ENVIRONMENTS, random)
+    explore: Explorer = experiment.algorithm.explorer(network, WorkerInfo(info, ENVIRONMENTS, 0, 1), random)
 
     def policy(observations: object, state: State, begins: torch.Tensor) -> Decision:
         outputs, after, _ = network.act(observations, state, begins)
