@@ -148,11 +148,25 @@ class Experiment:
                 self.cluster.exchange == "changes" or self.optimizer.optimizer != "rprop",
                 "--exchange gradients does not go with rprop, whose steps begin anew with each fit: take changes",
             )
+            self._check_roles()
             return
         for part in dataclasses.fields(self.cluster):
             option = f"--{part.name.replace('_', '-')}"
             given = getattr(self.cluster, part.name)
             require(given == part.default, f"{option} {given} needs --runtime ray; {option} {part.default} unsets it")
+
+    def _check_roles(self) -> None:
+        actors, learners = self.cluster.actors, self.cluster.learners
+        if actors:
+            require(
+                self.algorithm.learns_from_replay_alone,
+                "--actors and --learners need an algorithm that learns from replay alone: add --algorithm dqn",
+            )
+            require(
+                self.workers in ("auto", actors + learners),
+                f"--actors {actors} and --learners {learners} make {actors + learners} workers on each node: leave out "
+                f"--workers {self.workers}",
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Goes to other processes as plain data, together with the objects that it names and nobody can import."""
@@ -173,7 +187,12 @@ class Experiment:
     def worker_count(self) -> int:
         """Number of workers, over all nodes; `auto` is the number of cores available to this process."""
         workers = available_cores() if self.workers == "auto" else self.workers
-        return workers * self.node_count
+        return (self.cluster.actors + self.cluster.learners or workers) * self.node_count
+
+    @property
+    def acting_workers(self) -> int:
+        """Number of workers that act, over all nodes: all of them unless `cluster.actors` says otherwise."""
+        return self.cluster.actors * self.node_count or self.worker_count
 
     @property
     def node_count(self) -> int:

@@ -153,6 +153,13 @@ class ClusterSettings:
     max_staleness: int | None = None
     """The server rejects a push if other nodes made more pushes than this since the node's parameters were read. None:
     it takes every push."""
+    actors: int = 0
+    """Number of workers on each node that only act; --learners learn from their steps. 0: every worker acts and learns.
+    Needs an algorithm that learns from replay alone, such as dqn."""
+    learners: int = 0
+    """Number of workers on each node that only learn, from what the --actors of all nodes have replayed."""
+    replay_shards: int = 1
+    """Number of processes that hold the replay memory of --actors. Each process holds the steps of some actors."""
 
     def __post_init__(self) -> None:
         require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")
@@ -166,6 +173,13 @@ class ClusterSettings:
         )
         require(self.shards >= 1, f"--shards must be at least 1, not {self.shards}")
         require(self.max_staleness is None or self.max_staleness >= 0, "--max-staleness must not be negative")
+        require(self.actors >= 0 and self.learners >= 0, "--actors and --learners must not be negative")
+        require(
+            (self.actors == 0) == (self.learners == 0),
+            "--actors and --learners go together: give a number of each, or leave out both",
+        )
+        require(self.replay_shards >= 1, f"--replay-shards must be at least 1, not {self.replay_shards}")
+        require(self.replay_shards == 1 or self.actors > 0, "--replay-shards needs --actors and --learners")
 
 
 def require(condition: bool, message: str) -> None:

@@ -24,6 +24,14 @@ from asyncrl.installing import install_command
             "--exploration-bonus is not available with --runtime ray",
         ),
         (["--runtime", "ray", "--algorithm", "dqn", "--save-replay"], "--save-replay is not available"),
+        (["--actors", "2"], "--actors and --learners go together"),
+        (["--actors", "2", "--learners", "1"], "--actors 2 needs --runtime ray; --actors 0 unsets it"),
+        (["--runtime", "ray", "--actors", "2", "--learners", "1"], "add --algorithm dqn"),
+        (["--runtime", "ray", "--replay-shards", "2"], "--replay-shards needs --actors and --learners"),
+        (
+            ["--runtime", "ray", "--algorithm", "dqn", "--actors", "2", "--learners", "1", "--workers", "2"],
+            "--actors 2 and --learners 1 make 3 workers on each node: leave out --workers 2",
+        ),
         (["--runtime", "ray", "--algorithm", "nfq", "--exchange", "gradients"], "does not go with rprop"),
     ],
 )

@@ -46,7 +46,7 @@ def start(cluster: Any, tmp_path: Path) -> Iterator[Start]:
 
     def started(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "asyncrl", "train", "Catch", "--runtime", "ray", "--address", cluster.address]
-        settings = ["--until-return", "None", "--workers", "1", "--run-dir", "run", "--checkpoint-seconds", "1"]
+        settings = ["--until-return", "None", "--run-dir", "run", "--checkpoint-seconds", "1"]
         with (tmp_path / "output.txt").open("a") as output:
             process = subprocess.Popen(
                 [*command, *settings, *arguments],
@@ -82,7 +82,7 @@ def worker_states(folder: Path) -> list[dict[str, Any]]:
 
 def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = start("--nodes", "2", "--steps", "1G", "--keep-last", "2")
+    process = start("--workers", "1", "--nodes", "2", "--steps", "1G", "--keep-last", "2")
 
     def works(workers: int) -> bool:
         assert process.poll() is None, (tmp_path / "output.txt").read_text()
@@ -137,7 +137,7 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
     assert ended["status"] == "stopped"
 
     discarded = len(metrics(folder))
-    resumed = start("--resume", "--nodes", "1", "--steps", "1G")
+    resumed = start("--resume", "--workers", "1", "--nodes", "1", "--steps", "1G")
     wait_for(
         lambda: len(metrics(folder)) > discarded and steps() > ended["steps"] + 20_000, 60, "steps after the resume"
     )
@@ -147,3 +147,34 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
     resumed.kill()  # nothing of a run outlives its supervisor
     everything = lambda: [*actors("Node"), *actors("ShardActor"), *filter(psutil.pid_exists, pids)]  # noqa: E731
     wait_for(lambda: not everything(), 60, "the end of everything on the cluster")
+
+
+def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    roles = ["--algorithm", "dqn", "--nodes", "1", "--actors", "1", "--learners", "1"]
+    process = start(*roles, "--prioritized", "proportional", "--steps", "1G")
+    training(process, folder)
+
+    def learns() -> None:
+        before = metrics(folder)[-1]
+        wait_for(lambda: metrics(folder)[-1]["updates"] > before["updates"] + 300, 60, "more updates")
+        assert metrics(folder)[-1]["steps"] > before["steps"]
+
+    learns()
+    actor, learner = (state["process"] for state in worker_states(folder))
+    os.kill(learner, signal.SIGKILL)
+    wait_for(lambda: f"(process {learner}) was killed by SIGKILL" in log(folder), 30, "the note of its death")
+    learns()
+    [shard] = actors("ReplayActor")
+    shard.kill()
+    wait_for(
+        lambda: "shard 0 of the replay memory was started again, and begins empty" in log(folder), 60, "its restart"
+    )
+    learns()
+    assert worker_states(folder)[0]["process"] == actor  # which found the new shard
+    wait_for(lambda: metrics(folder)[-1]["return_mean"] > 0.5, 90, "a good agent")
+
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 143
+    everything = lambda: [*actors("Node"), *actors("ShardActor"), *actors("ReplayActor")]  # noqa: E731
+    wait_for(lambda: not everything(), 30, "the end of all processes on the cluster")

@@ -82,6 +82,11 @@ class Algorithm(Protocol):
         return False
 
     @property
+    def learns_from_replay_alone(self) -> bool:
+        """Whether its memory is a `ReplayMemory`, so that other workers than those that learn may do the acting."""
+        return False
+
+    @property
     def learns_before_replay(self) -> bool:
         """Whether it learns from rollouts as they come, also while its replay memory has too little in it."""
         return False

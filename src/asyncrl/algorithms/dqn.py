@@ -77,6 +77,11 @@ class DQN(WithTargetNetwork):
             raise UserError("--priority-exponent and --importance-exponent must lie in [0, 1]")
         check_replay(self.replay_capacity, self.replay_start, self.batch_size)
 
+    @property
+    def learns_from_replay_alone(self) -> bool:
+        """Actors and learners may be separate workers (Nair et al. 2015, Gorila)."""
+        return True
+
     def _rules(self, worker: WorkerInfo) -> ReplayRules:
         """What one worker replays."""
         return ReplayRules(

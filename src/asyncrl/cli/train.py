@@ -91,13 +91,16 @@ def make_request(given: Mapping[str, Any]) -> Request:
 
 def _headline(experiment: Experiment) -> str:
     workers, environments = experiment.worker_count, experiment.environment_count
-    where = ""
+    kind, where = "worker", ""
     if experiment.runtime == "ray":  # the cluster has not been asked yet
-        nodes, workers = experiment.cluster.nodes, 0 if experiment.workers == "auto" else experiment.workers
-        where = "all nodes × " if nodes == "auto" else f"{counted(nodes, 'node')} × "
+        cluster, workers = experiment.cluster, 0 if experiment.workers == "auto" else experiment.workers
+        where = "all nodes × " if cluster.nodes == "auto" else f"{counted(cluster.nodes, 'node')} × "
+        if cluster.actors:
+            kind, workers = "actor", cluster.actors
+            where += f"{counted(cluster.learners, 'learner')} + "
     return (
         f"{algorithm_name(experiment.algorithm)} on {experiment.environment} · preset {experiment.preset} · "
-        f"{where}{counted(workers, 'worker') if workers else 'a worker on each core'} × "
+        f"{where}{counted(workers, kind) if workers else 'a worker on each core'} × "
         f"{counted(environments, 'environment')} · seed {experiment.seed}"
     )
 

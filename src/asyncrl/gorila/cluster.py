@@ -116,7 +116,8 @@ def with_numbers(experiment: Experiment) -> Experiment:
     least = min(machine.cores for machine in found)
     if len(found) == 1:
         least = min(least, available_cores())  # Ray counts cores that this program may not use
-    workers = least if experiment.workers == "auto" else experiment.workers
+    workers = experiment.cluster.actors + experiment.cluster.learners or experiment.workers
+    workers = least if workers == "auto" else workers
     return replace(experiment, workers=workers, cluster=replace(experiment.cluster, nodes=nodes))
 
 

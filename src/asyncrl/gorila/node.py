@@ -18,6 +18,8 @@ from asyncrl import metrics
 from asyncrl.config import Experiment
 from asyncrl.errors import UserError
 from asyncrl.gorila.exchange import Exchanger, Server, Traffic
+from asyncrl.gorila.replay_connection import ReplayAddress
+from asyncrl.gorila.roles import RoleSetup
 from asyncrl.gorila.state import Rows, Vectors, statistics_of_node
 from asyncrl.machine import allow_open_files
 from asyncrl.runtime.failure import Failure, Note, failure_of
@@ -74,13 +76,14 @@ class Node:
     Args:
         setup: What the node works on.
         server: The parameter server.
+        replay: Where the replay memory is, if some workers act and others learn.
     """
 
-    def __init__(self, setup: NodeSetup, server: Server) -> None:
+    def __init__(self, setup: NodeSetup, server: Server, replay: ReplayAddress | None = None) -> None:
         torch.set_num_threads(1)  # the other cores belong to workers
         for name in ONE_THREAD:  # Ray sets them to the number of cores, and workers inherit them
             os.environ[name] = "1"
-        self.setup, self.server, self.started = setup, server, 0
+        self.setup, self.server, self.replay, self.started = setup, server, replay, 0
         self.messages: deque[Report | Failure | Note] = deque()
         self.told = Traffic()  # what reports have said of the traffic
         self.over = threading.Event()
@@ -108,7 +111,8 @@ class Node:
                     "programs come first: set RAY_worker_niceness=0 where 'ray start' is called"
                 )
             )
-        check_room_of_node(experiment, setup.info)
+        if self.replay is None:
+            check_room_of_node(experiment, setup.info)
         allow_open_files(len(setup.workers))
         start_fork_server()
         context, cluster = process_context(), experiment.cluster
@@ -152,12 +156,14 @@ class Node:
         if not self.opened:
             return  # the node could not be opened, and its next report says so
         try:
-            setup = self.setup
-            self.workers.start(
-                WorkerSetup(number, setup.experiment, setup.info, self.shared, self.folder, session, attempt)
-            )
+            self.workers.start(self._worker_setup(number, session, attempt))
         except Exception as error:
             self.messages.append(failure_of(number, error))
+
+    def _worker_setup(self, number: int, session: int, attempt: int) -> WorkerSetup:
+        setup = self.setup
+        parts = number, setup.experiment, setup.info, self.shared, self.folder, session, attempt
+        return WorkerSetup(*parts) if self.replay is None else RoleSetup(*parts, replay=self.replay)
 
     def poll(self, rows: Rows, timeout: float) -> NodeReport:
         """Takes in what the workers of other nodes did, and says what this node's have done.

@@ -9,6 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from asyncrl.gorila.cluster import Machine, RayServer
 from asyncrl.gorila.node import Node, NodeReport, NodeSetup
+from asyncrl.gorila.replay_connection import ReplayAddress
 from asyncrl.gorila.state import Rows, Vectors
 from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.worker import WorkerSetup
@@ -43,7 +44,9 @@ class RemoteNode:
         """Its number and its host, for messages."""
         return f"node {self.setup.number} ({self.machine.host if self.machine else 'no machine yet'})"
 
-    def launch(self, machine: Machine, server: RayServer, vectors: Vectors, rows: Rows) -> None:
+    def launch(
+        self, machine: Machine, server: RayServer, replay: ReplayAddress | None, vectors: Vectors, rows: Rows
+    ) -> None:
         """Starts the node's process on a machine, and the workers that wait for it."""
         actor = ray.remote(Node).options(
             num_cpus=min(len(self.setup.workers), machine.cores),
@@ -51,7 +54,7 @@ class RemoteNode:
             max_task_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False),
         )
-        self.actor, self.machine = actor.remote(self.setup, server), machine
+        self.actor, self.machine = actor.remote(self.setup, server, replay), machine
         self.actor.open.remote(vectors, rows)
         self.start_waiting()
 

@@ -18,11 +18,13 @@ from asyncrl.formatting import counted
 from asyncrl.gorila.cluster import RayServer, cause_of, is_ready, machines, wait_for
 from asyncrl.gorila.node import FLUSH_SECONDS, NodeReport, NodeSetup, own_niceness
 from asyncrl.gorila.remote_node import RemoteNode
+from asyncrl.gorila.replay_actors import RayReplay
 from asyncrl.gorila.state import Rows, Vectors, statistics_of_node
 from asyncrl.gorila.supervisor_copy import SupervisorCopy
 from asyncrl.runtime.disk_watch import Notify
 from asyncrl.runtime.failure import Failure, Note
 from asyncrl.runtime.processes import LONGEST_POLL, STOP_SECONDS
+from asyncrl.runtime.room import check_room_of_replay
 from asyncrl.runtime.store import SharedState
 from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.types import EnvironmentInfo, Report
@@ -49,13 +51,16 @@ class RayWorkers:
     def __init__(
         self, experiment: Experiment, info: EnvironmentInfo, shared: SharedState, folder: Path, notify: Notify
     ) -> None:
-        self.experiment, self.shared, self.notify = experiment, shared, notify
+        self.experiment, self.info, self.shared, self.notify = experiment, info, shared, notify
         self.nodes = [
             RemoteNode(NodeSetup(number, experiment, info, folder, platform.node(), version("asyncrl"), own_niceness()))
             for number in range(experiment.node_count)
         ]
         self.server: RayServer | None = None
         self.copy: SupervisorCopy | None = None  # once there is a server
+        self.replay: RayReplay | None = None  # where some workers act and others learn
+        if experiment.cluster.actors:
+            check_room_of_replay(experiment, info)
         self.placed_at = -np.inf
         self.polled_at = time.monotonic()
         self.told = ""  # latest message about nodes
@@ -65,6 +70,8 @@ class RayWorkers:
         if self.server is None:
             self.server = RayServer(self.experiment, self.shared.parameters.tensor.numel())
             self.copy = SupervisorCopy(self.experiment, self.shared, self.server, self.notify)
+            if self.experiment.cluster.actors:
+                self.replay = RayReplay(self.experiment, self.info, self.notify)
         node = self.nodes[setup.number // len(self.nodes[0].setup.workers)]
         node.waiting[setup.number] = setup
         if node.actor is not None:
@@ -91,6 +98,8 @@ class RayWorkers:
         messages += self._silent(there)
         if self.copy is not None:
             self.copy.refresh(self._answering)
+        if self.replay is not None:
+            self.replay.watch()
         return messages
 
     @property
@@ -150,7 +159,8 @@ class RayWorkers:
         for node, machine in zip(missing, free, strict=False):
             statistics = statistics_of_node(self.shared, node.setup.workers)
             vectors = Vectors.of(self.shared, statistics, with_target=True, with_parameters=True)
-            node.launch(machine, self.server, vectors, Rows.of(self.shared))
+            replay = None if self.replay is None else self.replay.address
+            node.launch(machine, self.server, replay, vectors, Rows.of(self.shared))
         self._tell_nodes()
 
     def _tell_nodes(self) -> None:
@@ -209,4 +219,6 @@ class RayWorkers:
             node.lost("")
         for shard in self.server.shards if self.server is not None else ():
             ray.kill(shard)
-        self.server = self.copy = None
+        if self.replay is not None:
+            self.replay.kill()
+        self.server = self.copy = self.replay = None

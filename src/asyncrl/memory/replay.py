@@ -169,6 +169,8 @@ class ReplayMemory:
             places = places[self.steps.valid.reshape(-1)[places]]  # dummy steps are no items
         self.selection.insert(places)
         self.inserted = max(self.inserted, complete)
+        if not self.is_warm:
+            self.owed = 0.0
 
     def _places(self, begin: int, end: int) -> Places:
         """Places of all environments' items with numbers from `begin` to `end`."""
@@ -176,17 +178,28 @@ class ReplayMemory:
         numbers = np.arange(begin, max(begin, end)) % (self.steps.rows // self.interval)
         return (numbers[:, None] * environments + np.arange(environments)).reshape(-1)
 
+    @property
+    def minibatch_steps(self) -> int:
+        """Steps that are learned at once."""
+        return self.rules.batch_size * (self.rules.sequence_length if self.recurrent else 1)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether learning may begin: there are `start` steps, and one minibatch."""
+        return self.collected >= max(self.rules.start, self.minibatch_steps) and self.selection.items > 0
+
     def draw(self, networks: Networks, random: torch.Generator, progress: Progress) -> Iterator[Replayed]:
-        """As many minibatches as the replay ratio asks for; none before there are `start` steps, and one minibatch."""
-        rules = self.rules
-        learned = rules.batch_size * (rules.sequence_length if self.recurrent else 1)
-        if self.collected < max(rules.start, learned) or self.selection.items == 0:
-            self.owed = 0.0
-            return
-        while self.owed >= learned:
-            self.owed -= learned
-            places, weights = self.selection.draw(rules.batch_size, random, progress.fraction)
-            yield self._replayed(places, weights)
+        """As many minibatches as the replay ratio asks for; none before it is warm."""
+        while (item := self.draw_one(random, progress)) is not None:
+            yield item
+
+    def draw_one(self, random: torch.Generator, progress: Progress) -> Replayed | None:
+        """One minibatch, or None if the replay ratio asks for no more now."""
+        if not self.is_warm or self.owed < self.minibatch_steps:
+            return None
+        self.owed -= self.minibatch_steps
+        places, weights = self.selection.draw(self.rules.batch_size, random, progress.fraction)
+        return self._replayed(places, weights)
 
     def _replayed(self, places: Places, weights: NDArray[np.float32]) -> Replayed:
         import torch
@@ -227,3 +240,9 @@ class ReplayMemory:
     def learned(self, experience: Replayed, feedback: Tensor) -> None:
         """Takes in the absolute TD error of each item [N]."""
         self.selection.update(experience.places, feedback.numpy())
+
+    def learned_late(self, places: Places, errors: NDArray[np.float32], removed: int) -> None:
+        """Takes in errors [N] of items that were drawn when `removed` was this; some may be overwritten since."""
+        there = ~np.isin(places, self._places(removed, self.removed))
+        if there.any():
+            self.selection.update(places[there], errors[there])

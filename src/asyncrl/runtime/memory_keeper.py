@@ -12,7 +12,7 @@ from asyncrl.memory.base import CopiedMemory, Copy
 from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.disk_watch import RETRY_SECONDS, DiskWatch, Notify, reason_of
 from asyncrl.runtime.room import saves_replay
-from asyncrl.runtime.worker import Worker
+from asyncrl.runtime.worker import Working
 
 AS_BEFORE = "a resumed run has it as it was when it was saved last"
 
@@ -27,7 +27,7 @@ class MemoryKeeper:
         notify: Takes messages for people.
     """
 
-    def __init__(self, worker: Worker, notify: Notify) -> None:
+    def __init__(self, worker: Working, notify: Notify) -> None:
         setup = worker.setup
         self.what, self.notify, self.disk = f"the replay memory of worker {setup.number}", notify, DiskWatch(notify)
         self.folder = _folder(RunFolder(setup.folder), setup.number)
@@ -44,7 +44,7 @@ class MemoryKeeper:
         self.saved_at = time.monotonic()
         self.failed_at: float | None = None
 
-    def _load(self, copy: Copy, worker: Worker) -> bool:
+    def _load(self, copy: Copy, worker: Working) -> bool:
         try:
             copy.load(lambda: worker.clock.lap("other"))
         except UserError as error:

@@ -14,7 +14,7 @@ def memory_bytes(experiment: Experiment, info: EnvironmentInfo) -> int:
     Raises:
         UserError: The settings of the memories make no sense for so many environments.
     """
-    workers, recurrent = experiment.worker_count, experiment.network.memory != "none"
+    workers, recurrent = experiment.acting_workers, experiment.network.memory != "none"
     worker = WorkerInfo(info, experiment.environment_count, 0, workers, recurrent)
     return experiment.algorithm.memory_bytes(worker) * workers
 
@@ -30,8 +30,8 @@ def check_room(experiment: Experiment, info: EnvironmentInfo, folder: RunFolder)
     Raises:
         UserError: They do not fit.
     """
+    check_room_of_replay(experiment, info)
     needed, remedy = memory_bytes(experiment, info), _remedy(experiment)
-    check_memory(needed, remedy)
     if saves_replay(experiment, info):
         copies = 1 if experiment.runtime != "serial" else experiment.supervision.keep_last + 1
         check_disk(folder.path, copies * needed, f"{remedy}, or leave out --save-replay")
@@ -44,6 +44,15 @@ def check_room_of_node(experiment: Experiment, info: EnvironmentInfo) -> None:
         UserError: They do not fit.
     """
     check_memory(memory_bytes(experiment, info) // experiment.node_count, _remedy(experiment))
+
+
+def check_room_of_replay(experiment: Experiment, info: EnvironmentInfo) -> None:
+    """Makes sure that the memories of all workers fit into this machine's.
+
+    Raises:
+        UserError: They do not fit.
+    """
+    check_memory(memory_bytes(experiment, info), _remedy(experiment))
 
 
 def _remedy(experiment: Experiment) -> str:

@@ -77,7 +77,11 @@ class Store(Protocol):
         ...
 
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
-        """Counts a rollout that was collected and learned from, and reports what was done since the last one."""
+        """Counts a rollout that was collected and learned from, and reports what was done since the last report."""
+        ...
+
+    def report(self, episodes: tuple[Episode, ...] = ()) -> Report:
+        """Refreshes θ⁻ where it is due, and reports what was done since the last report."""
         ...
 
 
@@ -214,13 +218,17 @@ class SharedMemoryStore:
         return self.shared.visits.add(cells)
 
     def advance(self, networks: Networks, rollout: Rollout, episodes: tuple[Episode, ...]) -> Report:
-        """Counts a rollout, refreshes θ⁻ where it is due, and reports what was done since the last rollout."""
+        """Counts a rollout, refreshes θ⁻ where it is due, and reports what was done since the last report."""
         normalizer = networks.online.normalizer
         if normalizer is not None and self.shared.moments is not None:
             seen, _ = split_mask(rollout.observations)
             observed = tree_map(lambda rows: rows[:-1].flatten(0, 1), seen)  # [T·B, ...]
             self.shared.moments.observe(self.worker, normalizer.vectors(observed))
         self.counter.advance(self.worker, steps=rollout.steps, episodes=len(episodes))
+        return self.report(episodes)
+
+    def report(self, episodes: tuple[Episode, ...] = ()) -> Report:
+        """Refreshes θ⁻ where it is due, and reports what was done since the last report."""
         self._refresh_target()
         self.clock.lap("other")
         report = Report(self.worker, self.updates, episodes, self.totals, self.clock.pop(), self.guard.pop())

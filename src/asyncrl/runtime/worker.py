@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from asyncrl.algorithms.exploring import RememberingExplorer
 from asyncrl.config import Experiment
 from asyncrl.envs.make import make_environments
 from asyncrl.errors import UserError
-from asyncrl.memory.base import SavedMemory
+from asyncrl.memory.base import Memory, SavedMemory
 from asyncrl.networks.assemble import Network
 from asyncrl.optim.hogwild import gradients
 from asyncrl.runtime.collector import Collector
@@ -48,6 +48,47 @@ class WorkerSetup:
         """A seed that no other worker, session or attempt has."""
         key = (self.number, self.attempt) if self.attempt else (self.number,)
         return np.random.SeedSequence([self.experiment.seed, self.session], spawn_key=key)
+
+    @property
+    def worker_info(self) -> WorkerInfo:
+        """What the worker's memory and its exploration are made for."""
+        experiment = self.experiment
+        return WorkerInfo(self.info, experiment.environment_count, self.number, experiment.worker_count)
+
+    def make_memory(self) -> Memory:
+        """The worker's memory, empty."""
+        return self.experiment.algorithm.make_memory(self.worker_info)
+
+    def make_worker(self) -> Working:
+        """What works: a worker that acts and learns."""
+        return Worker(self)
+
+
+class Working(Protocol):
+    """What a worker's process runs."""
+
+    @property
+    def setup(self) -> WorkerSetup:
+        """What it was started with."""
+        ...
+
+    @property
+    def memory(self) -> Any:
+        """What it learns from or fills."""
+        ...
+
+    @property
+    def clock(self) -> PhaseClock:
+        """Measures the phases of its work."""
+        ...
+
+    def work(self) -> Iterator[Report]:
+        """Works until the run's steps are done, and reports."""
+        ...
+
+    def close(self) -> None:
+        """Releases what it holds."""
+        ...
 
 
 class Restored(Enum):
@@ -80,11 +121,10 @@ class Worker:
         self.algorithm, self.random = experiment.algorithm, torch.Generator().manual_seed(action_seed)
         self.clock = PhaseClock(setup.store.pulse(setup.number))
         self.store, self.networks = setup.store.connect(experiment, setup.info, setup.number, setup.folder, self.clock)
-        self.info = WorkerInfo(setup.info, environments, setup.number, experiment.worker_count)
-        self.memory = self.algorithm.make_memory(self.info)
+        self.memory = setup.make_memory()
         self.rewards = RewardNormalizer(environments, self.algorithm.discount) if experiment.normalize_rewards else None
         self.bonus = ExplorationBonus.of(experiment, setup.info)
-        self.policy = ExploringPolicy(self.algorithm, self.networks.online, self.info, self.store, self.random)
+        self.policy = ExploringPolicy(self.algorithm, self.networks.online, setup.worker_info, self.store, self.random)
         self.collector = Collector(
             self._make_environments(),
             self.networks.online.initial_state(environments),

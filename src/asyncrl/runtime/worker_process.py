@@ -18,7 +18,7 @@ from asyncrl.runtime.child_process import end_with_parent
 from asyncrl.runtime.failure import Failure, Note, failure_of
 from asyncrl.runtime.global_random import GlobalRandom
 from asyncrl.runtime.memory_keeper import MemoryKeeper
-from asyncrl.runtime.worker import Worker, WorkerSetup
+from asyncrl.runtime.worker import WorkerSetup
 from asyncrl.signals import ignore_stop_signals
 from asyncrl.types import Report
 
@@ -53,7 +53,7 @@ def _work(setup: WorkerSetup, pipe: Connection) -> None:
     unsent: Report | None = None  # not an empty report, which would count as a sign of work
     sent_at = 0.0
     try:
-        worker = Worker(setup)
+        worker = setup.make_worker()
         keeper = MemoryKeeper(worker, lambda text: _send(pipe, Note(text)))
         for report in worker.work():
             unsent = report if unsent is None else unsent + report

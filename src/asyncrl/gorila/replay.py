@@ -1,0 +1,135 @@
+"""The replay memory of a run whose actors and learners are different workers (Nair et al. 2015, Gorila).
+
+A shard is a process that holds the memories of some actors, one for each of them. Actors send it their rollouts,
+learners ask it for minibatches and send back priorities, all over TCP.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asyncrl.config import Experiment
+from asyncrl.memory.replay import Replayed, ReplayMemory
+from asyncrl.types import EnvironmentInfo, Progress, Rollout, WorkerInfo
+
+PATIENCE = 0.1
+"""How long a shard keeps a learner waiting for a minibatch, or an actor for room, in seconds."""
+
+
+@dataclass(frozen=True)
+class Add:
+    """An actor's rollout; the answer says whether the actor may collect another one now."""
+
+    actor: int
+    rollout: Rollout
+
+
+@dataclass(frozen=True)
+class AskForRoom:
+    """An actor's question whether it may collect another rollout; it is answered late if it may not yet."""
+
+    actor: int
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A learner's question for a minibatch; the answer is `Drawn`, or None if none is due."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the items of a minibatch were, and when."""
+
+    shard: int  # the life of a shard: another number after it was started again
+    actor: int
+    removed: int  # items of the actor's memory that had been overwritten
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A minibatch."""
+
+    item: Replayed
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A learner's new errors of the items of a minibatch; it has no answer."""
+
+    places: NDArray[np.int64]  # [N]
+    errors: NDArray[np.float32]  # [N]
+    origin: Origin
+
+
+Message = Add | AskForRoom | Draw | Learned
+
+
+class ReplayShard:
+    """The memories of some actors.
+
+    The replay ratio holds: learners wait until a minibatch is due, and an actor waits while more than two of its
+    rollouts have not been learned from.
+
+    Args:
+        experiment: Settings of the run.
+        info: The environment.
+    """
+
+    def __init__(self, experiment: Experiment, info: EnvironmentInfo) -> None:
+        self.experiment, self.info = experiment, info
+        self.memories: dict[int, ReplayMemory] = {}
+        self.random = torch.Generator().manual_seed(experiment.seed)
+        self.changed = threading.Condition()
+        self.life = secrets.randbits(62)
+
+    def answer(self, message: Message) -> Any:
+        """Does what a worker asks for; several threads may call it."""
+        with self.changed:
+            match message:
+                case Add(actor, rollout):
+                    self._memory(actor).add(rollout)
+                    self.changed.notify_all()
+                    return self._has_room(actor)
+                case AskForRoom(actor):
+                    return self.changed.wait_for(lambda: self._has_room(actor), PATIENCE)
+                case Draw(progress):
+                    drawn = self._draw(progress)
+                    if drawn is None and self.changed.wait(PATIENCE):
+                        drawn = self._draw(progress)
+                    self.changed.notify_all()
+                    return drawn
+                case Learned(places, errors, origin):
+                    if origin.shard == self.life:
+                        self._memory(origin.actor).learned_late(places, errors, origin.removed)
+        return None
+
+    def _memory(self, actor: int) -> ReplayMemory:
+        if actor not in self.memories:
+            experiment = self.experiment
+            worker = WorkerInfo(self.info, experiment.environment_count, actor, experiment.acting_workers)
+            memory = experiment.algorithm.make_memory(worker)
+            assert isinstance(memory, ReplayMemory)
+            self.memories[actor] = memory
+        return self.memories[actor]
+
+    def _has_room(self, actor: int) -> bool:
+        memory = self._memory(actor)
+        rollout = memory.rollout_length * memory.worker.environments * memory.rules.ratio
+        return memory.owed <= max(2 * rollout, memory.minibatch_steps)
+
+    def _draw(self, progress: Progress) -> Drawn | None:
+        """A minibatch from the memory whose steps have waited the longest for one."""
+        for actor, memory in sorted(self.memories.items(), key=lambda each: -each[1].owed):
+            if (item := memory.draw_one(self.random, progress)) is not None:
+                return Drawn(item, Origin(self.life, actor, memory.removed))
+        return None
