@@ -10,7 +10,6 @@ changes or gradients. Rows that the file has already are not measured again.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from child import run_script
+from rows import read_rows, write_rows
 
 from asyncrl.errors import RunError
 
@@ -119,10 +119,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/cluster.csv"))
     parser.add_argument("--only", default="", help="tasks whose name begins so")
     given = parser.parse_args(arguments)
-    rows: list[dict[str, Any]] = []
-    if given.out.exists():
-        with given.out.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows = read_rows(given.out)
     done = {(row["task"], row["way"], int(row["seed"])) for row in rows}
     for nodes in (1, 2):
         ways = [way for way in WAYS if way.nodes == nodes or (way.nodes == 0 and nodes == 2)]
@@ -141,10 +138,7 @@ def main(arguments: Sequence[str]) -> None:
                 row = {"task": name, "way": way.name, "seed": seed, **measured(TASKS[name], way, seed, address)}
                 print(row, flush=True)
                 rows.append(row)
-                with given.out.open("w", newline="") as file:
-                    writer = csv.DictWriter(file, list(row))
-                    writer.writeheader()
-                    writer.writerows(rows)
+                write_rows(given.out, rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ The ways take turns; figures are medians over rounds of 30 pushes, one at a time
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import os
 import statistics
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from child import run_script
+from rows import write_rows
 
 SIZES = {"10 k": 10_000, "100 k": 100_000, "Atari, 2013": 678_000, "Atari, 2015": 1_690_000}
 """Numbers of parameters."""
@@ -142,10 +142,7 @@ def main(arguments: Sequence[str]) -> None:
     ]
     for row in rows:
         print(row)
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(given.out, rows)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ node are max(I, 4 P N / C, m N / S). Workers never wait: their steps per second 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from child import run_script
+from rows import read_rows
 
 PARAMETERS = {"Atari, 2013": 678_000, "Atari, 2015": 1_690_000}
 CONNECTIONS = {"1 Gbit/s": 110e6, "10 Gbit/s": 1_100e6}
@@ -30,8 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--costs", type=Path, default=Path("benchmarks/results/exchange_cost.csv"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args(arguments)
-    with given.costs.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["way"] == "Ray"]
+    rows = [row for row in read_rows(given.costs) if row["way"] == "Ray"]
     costs = {row["parameters"]: float(row["milliseconds"]) / 1000 for row in rows}
     nodes = np.arange(1, 101)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, layout="constrained")

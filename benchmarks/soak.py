@@ -5,7 +5,6 @@ python benchmarks/soak.py MINUTES OUTPUT.csv ENV [options of 'asyncrl train']
 
 from __future__ import annotations
 
-import csv
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from rows import write_rows
 
 EVERY = 20.0
 """Seconds between two measurements."""
@@ -34,10 +34,7 @@ def main() -> int:
         code = process.wait(60)
         print((run / "log.txt").read_text())
         print(f"{sum(1 for _ in (run / 'metrics.jsonl').open(encoding='utf-8')):,} lines of metrics, exit code {code}")
-    with open(output, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["minutes", "what", "megabytes"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(Path(output), rows)
     for what, (first, last, slope) in trends(rows).items():
         print(f"{what:<24}{first:9.2f} MB after the warm-up {last:9.2f} MB at the end {slope:+8.2f} MB per hour")
     return code - 143

@@ -11,7 +11,6 @@ the steps are counted over all nodes, so that a larger number of nodes makes few
 from __future__ import annotations
 
 import argparse
-import csv
 import heapq
 import itertools
 import random
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 from child import run_script
+from rows import write_rows
 from torch import Tensor
 
 from asyncrl.config import Experiment
@@ -153,10 +153,7 @@ def main(arguments: Sequence[str]) -> None:
             row = {"nodes": nodes, "delay": delay, "seed": seed}
             rows.append({**row, **simulated(experiment, nodes, delay, seed, Path(folder))})
             print(rows[-1], flush=True)
-    with given.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(given.out, rows)
 
 
 if __name__ == "__main__":
