@@ -164,8 +164,8 @@ class Experiment:
             )
             require(
                 self.workers in ("auto", actors + learners),
-                f"--actors {actors} and --learners {learners} make {actors + learners} workers on each node: leave out "
-                f"--workers {self.workers}",
+                f"--actors {actors} and --learners {learners} make {actors + learners} workers on each node, not "
+                f"{self.workers}: add --workers auto",
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -188,6 +188,17 @@ class Experiment:
         """Number of workers, over all nodes; `auto` is the number of cores available to this process."""
         workers = available_cores() if self.workers == "auto" else self.workers
         return (self.cluster.actors + self.cluster.learners or workers) * self.node_count
+
+    def role_of(self, worker: int) -> Literal["worker", "actor", "learner"]:
+        """Whether a worker acts, learns or, as a worker usually does, both. The first workers of each node are actors.
+
+        Args:
+            worker: Its number.
+        """
+        actors, learners = self.cluster.actors, self.cluster.learners
+        if not actors:
+            return "worker"
+        return "actor" if worker % (actors + learners) < actors else "learner"
 
     @property
     def acting_workers(self) -> int:

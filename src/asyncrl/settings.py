@@ -157,9 +157,9 @@ class ClusterSettings:
     """Number of workers on each node that only act; --learners learn from their steps. 0: every worker acts and learns.
     Needs an algorithm that learns from replay alone, such as dqn."""
     learners: int = 0
-    """Number of workers on each node that only learn, from what the --actors of all nodes have replayed."""
+    """Number of workers on each node that only learn, from the steps of the --actors of all nodes."""
     replay_shards: int = 1
-    """Number of processes that hold the replay memory of --actors. Each process holds the steps of some actors."""
+    """Number of processes that hold the replay memory of --actors, at most one for each actor."""
 
     def __post_init__(self) -> None:
         require(self.nodes == "auto" or self.nodes > 0, f"--nodes must be at least 1, or auto, not {self.nodes}")

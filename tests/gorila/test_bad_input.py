@@ -30,7 +30,7 @@ from asyncrl.installing import install_command
         (["--runtime", "ray", "--replay-shards", "2"], "--replay-shards needs --actors and --learners"),
         (
             ["--runtime", "ray", "--algorithm", "dqn", "--actors", "2", "--learners", "1", "--workers", "2"],
-            "--actors 2 and --learners 1 make 3 workers on each node: leave out --workers 2",
+            "--actors 2 and --learners 1 make 3 workers on each node, not 2: add --workers auto",
         ),
         (["--runtime", "ray", "--algorithm", "nfq", "--exchange", "gradients"], "does not go with rprop"),
     ],

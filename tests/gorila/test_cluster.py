@@ -165,7 +165,7 @@ def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(start: Star
     os.kill(learner, signal.SIGKILL)
     wait_for(lambda: f"(process {learner}) was killed by SIGKILL" in log(folder), 30, "the note of its death")
     learns()
-    [shard] = actors("ReplayActor")
+    [shard] = actors("ReplayProcess")
     shard.kill()
     wait_for(
         lambda: "shard 0 of the replay memory was started again, and begins empty" in log(folder), 60, "its restart"
@@ -176,5 +176,5 @@ def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(start: Star
 
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(60) == 143
-    everything = lambda: [*actors("Node"), *actors("ShardActor"), *actors("ReplayActor")]  # noqa: E731
+    everything = lambda: [*actors("Node"), *actors("ShardActor"), *actors("ReplayProcess")]  # noqa: E731
     wait_for(lambda: not everything(), 30, "the end of all processes on the cluster")

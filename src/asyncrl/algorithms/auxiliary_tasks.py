@@ -65,6 +65,11 @@ class AuxiliaryTasks(Algorithm):
     auxiliary_steps: int = 2_000
     """Number of newest steps of each environment that auxiliary tasks draw from."""
 
+    @property
+    def learns_from_replay_alone(self) -> bool:
+        """Auxiliary tasks have a replay of their own."""
+        return False
+
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[misc]
         for name in (*WEIGHTS, "auxiliary_weight"):

@@ -97,11 +97,11 @@ def _headline(experiment: Experiment) -> str:
         where = "all nodes × " if cluster.nodes == "auto" else f"{counted(cluster.nodes, 'node')} × "
         if cluster.actors:
             kind, workers = "actor", cluster.actors
-            where += f"{counted(cluster.learners, 'learner')} + "
+            where += f"({counted(cluster.learners, 'learner')} + "
     return (
         f"{algorithm_name(experiment.algorithm)} on {experiment.environment} · preset {experiment.preset} · "
         f"{where}{counted(workers, kind) if workers else 'a worker on each core'} × "
-        f"{counted(environments, 'environment')} · seed {experiment.seed}"
+        f"{counted(environments, 'environment')}{')' if kind == 'actor' else ''} · seed {experiment.seed}"
     )
 
 

@@ -135,6 +135,17 @@ class ShardActor(Shard):
         super().__init__(optimizer, cluster.max_staleness, cluster.change_weight)
 
 
+def beside_supervisor() -> dict[str, Any]:
+    """Options of processes on the supervisor's machine, which Ray starts again when they fail, without their state."""
+    here = ray.get_runtime_context().get_node_id()
+    return {
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False),
+    }
+
+
 class RayServer:
     """The parameter server as processes of a Ray cluster; its shards run on the supervisor's machine.
 
@@ -148,13 +159,7 @@ class RayServer:
 
     def __init__(self, experiment: Experiment, size: int) -> None:
         self.parts = bounds(size, experiment.cluster.shards)
-        here = ray.get_runtime_context().get_node_id()
-        actor = ray.remote(ShardActor).options(
-            num_cpus=0,
-            max_restarts=-1,
-            max_task_retries=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=True),
-        )
+        actor = ray.remote(ShardActor).options(**beside_supervisor())
         self.shards: list[Any] = [actor.remote(experiment) for _ in self.parts]
 
     def push(self, values: Tensor | None, learning_rate: float, seen: Sequence[int], own: int) -> RayTrade:

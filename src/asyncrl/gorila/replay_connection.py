@@ -11,16 +11,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from asyncrl.gorila.replay import Learned, Message
+from asyncrl.gorila.replay import Message
 
-CONNECT_SECONDS = 20.0
-"""How long a worker tries to reach a shard that does not answer."""
+ANSWER_SECONDS = 20.0
+"""How long a worker waits for a shard, and goes on trying to reach one."""
 
 
 @dataclass(frozen=True)
@@ -31,47 +31,72 @@ class ReplayAddress:
     key: bytes  # without it, nobody is answered
 
 
+@dataclass(frozen=True)
+class Raised:
+    """The answer to a message that could not be answered."""
+
+    error: Exception
+
+
 class ReplayServer:
     """Answers workers over TCP, each connection in a thread of its own.
 
     Args:
         answer: Gives the answer to a message.
-        address: Host and port to listen at.
+        address: Host and port to listen at; with port 0, the system chooses one.
         key: What workers must know.
+
+    Raises:
+        OSError: The port is in use.
     """
 
     def __init__(self, answer: Callable[[Message], Any], address: tuple[str, int], key: bytes) -> None:
-        self.answer, self.listener = answer, Listener(address, "AF_INET", backlog=64, authkey=key)
-        self.closing = False
+        self.answer, self.key, self.closing = answer, key, False
+        self.socket = socket.create_server(address, backlog=128)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.socket.getsockname()[1])
 
     def _accept(self) -> None:
         while not self.closing:
-            with suppress(AuthenticationError, EOFError, OSError):  # not a worker of this run, or one that has gone
-                connection = self.listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                accepted, _ = self.socket.accept()
+            except OSError:  # too many open files, perhaps for a moment
+                time.sleep(0.1)
+                continue
+            threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
-    def _serve(self, connection: Connection) -> None:
-        with suppress(EOFError, OSError), connection:
-            send_at_once(connection)
+    def _serve(self, accepted: socket.socket) -> None:
+        connection = connection_of(accepted)
+        with (
+            suppress(EOFError, OSError, AuthenticationError),
+            connection,
+        ):  # a worker has gone, or it was another program
+            deliver_challenge(connection, self.key)
+            answer_challenge(connection, self.key)
             while True:
                 message = pickle.loads(connection.recv_bytes())
-                answer = self.answer(message)
-                if not isinstance(message, Learned):
-                    send(connection, answer)
+                if self.closing:
+                    return
+                try:
+                    answer = self.answer(message)
+                except Exception as error:  # the worker raises it
+                    answer = Raised(error)
+                send(connection, answer)
 
     def close(self) -> None:
-        """Takes no further connections."""
+        """Answers nobody any more."""
         self.closing = True
         with suppress(OSError):
-            socket.create_connection(self.listener.address).close()  # wakes the thread
-        self.listener.close()
+            socket.create_connection(self.socket.getsockname()).close()  # wakes the thread
+        self.socket.close()
 
 
 class ReplayClient:
     """A worker's connection to one shard; it is made anew when the shard was started again.
-
-    A message is repeated when its answer did not come. So a rollout may be stored twice, which does no harm.
 
     Args:
         address: Host and port of the shard.
@@ -83,45 +108,58 @@ class ReplayClient:
         self.connection: Connection | None = None
 
     def ask(self, message: Message) -> Any:
-        """Sends a message and returns its answer.
+        """Sends a message, again if no answer comes, and returns its answer.
 
         Raises:
-            ConnectionError: The shard has not answered for `CONNECT_SECONDS`.
+            ConnectionError: The shard has not answered for `ANSWER_SECONDS`.
+            Exception: What the shard raised.
         """
-        failed_at: float | None = None
+        began = time.monotonic()
         while True:
             try:
-                connection = self._connected()
-                send(connection, message)
-                return pickle.loads(connection.recv_bytes())
-            except (OSError, EOFError) as error:
+                if self.connection is None:
+                    self.connection = self._connected()
+                send(self.connection, message)
+                answer = self._received(self.connection)
+            except (OSError, EOFError, AuthenticationError) as error:
                 self.close()
-                failed_at = failed_at or time.monotonic()
-                if time.monotonic() - failed_at > CONNECT_SECONDS:
+                if time.monotonic() - began > ANSWER_SECONDS:
                     host, port = self.address
                     raise ConnectionError(
-                        f"the replay memory at {host}:{port} has not answered for {CONNECT_SECONDS:g} s"
+                        f"the replay memory at {host}:{port} has not answered for {ANSWER_SECONDS:g} s"
                     ) from error
                 time.sleep(0.1)
-
-    def tell(self, message: Learned) -> None:
-        """Sends a message that has no answer; it is lost if the shard has failed."""
-        try:
-            send(self._connected(), message)
-        except (OSError, EOFError):
-            self.close()
+                continue
+            if isinstance(answer, Raised):
+                raise answer.error
+            return answer
 
     def _connected(self) -> Connection:
-        if self.connection is None:
-            self.connection = Client(self.address, authkey=self.key)
-            send_at_once(self.connection)
-        return self.connection
+        connection = connection_of(socket.create_connection(self.address, timeout=ANSWER_SECONDS))
+        if not connection.poll(ANSWER_SECONDS):
+            raise TimeoutError
+        answer_challenge(connection, self.key)
+        deliver_challenge(connection, self.key)
+        return connection
+
+    def _received(self, connection: Connection) -> Any:
+        if not connection.poll(ANSWER_SECONDS):
+            raise TimeoutError
+        return pickle.loads(connection.recv_bytes())
 
     def close(self) -> None:
         """Ends the connection."""
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+
+def connection_of(connected: socket.socket) -> Connection:
+    """A connection for messages, which sends small ones at once and notices machines that have vanished."""
+    connected.settimeout(None)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return Connection(connected.detach())
 
 
 def send(connection: Connection, message: Any) -> None:
@@ -136,10 +174,3 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, Tensor):
             return torch.from_numpy, (value.detach().contiguous().numpy(),)
         return NotImplemented
-
-
-def send_at_once(connection: Connection) -> None:
-    """Makes TCP send small messages without waiting for more."""
-    with socket.socket(fileno=connection.fileno()) as raw:
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        raw.detach()

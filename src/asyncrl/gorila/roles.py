@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from asyncrl.gorila.replay import Add, AskForRoom, Draw, Drawn, Learned
+from asyncrl.gorila.replay import PATIENCE, Add, AskForRoom, Draw, Drawn, Learned, actor_info
 from asyncrl.gorila.replay_connection import ReplayAddress, ReplayClient
 from asyncrl.networks.assemble import Networks
 from asyncrl.optim.hogwild import gradients
@@ -18,12 +17,6 @@ from asyncrl.runtime.denormals import flushed_denormals
 from asyncrl.runtime.phases import PhaseClock
 from asyncrl.runtime.worker import Worker, WorkerSetup, Working
 from asyncrl.types import Progress, Report, Rollout, WorkerInfo
-
-
-def is_actor(setup: WorkerSetup) -> bool:
-    """Whether a worker of a run with separate roles acts. The first workers of each node do."""
-    cluster = setup.experiment.cluster
-    return setup.number % (cluster.actors + cluster.learners) < cluster.actors
 
 
 @dataclass(frozen=True)
@@ -37,22 +30,22 @@ class RoleSetup(WorkerSetup):
         """Number of the worker among all actors, or among all learners."""
         cluster = self.experiment.cluster
         node, number = divmod(self.number, cluster.actors + cluster.learners)
-        if is_actor(self):
+        if self.experiment.role_of(self.number) == "actor":
             return node * cluster.actors + number
         return node * cluster.learners + number - cluster.actors
 
     @property
     def worker_info(self) -> WorkerInfo:
-        """Of an actor among actors, which share the capacity and spread their exploration."""
-        return replace(super().worker_info, number=self.ordinal, workers=self.experiment.acting_workers)
+        """What an actor's memory and its exploration are made for."""
+        return actor_info(self.experiment, self.info, self.ordinal)
 
     def make_memory(self) -> RemoteShare:
         """An actor's share of the memory."""
-        return RemoteShare(self.replay, self.ordinal)
+        return RemoteShare(self.replay, self.ordinal, self.attempt)
 
     def make_worker(self) -> Working:
         """An actor or a learner."""
-        return Actor(self) if is_actor(self) else Learner(self)
+        return Actor(self) if self.experiment.role_of(self.number) == "actor" else Learner(self)
 
 
 class RemoteShare:
@@ -61,19 +54,22 @@ class RemoteShare:
     Args:
         replay: Where the shards are.
         actor: The actor's number among actors.
+        attempt: How often the actor was restarted.
     """
 
-    def __init__(self, replay: ReplayAddress, actor: int) -> None:
-        self.actor = actor
+    def __init__(self, replay: ReplayAddress, actor: int, attempt: int) -> None:
+        self.actor, self.attempt = actor, attempt
         self.client = ReplayClient(replay.shards[actor % len(replay.shards)], replay.key)
-        self.has_room = True
+        self.has_room, self.rollouts = True, 0
 
     def add(self, rollout: Rollout) -> None:
         """Sends a rollout to the shard."""
-        self.has_room = self.client.ask(Add(self.actor, replace(rollout, behaviour={}, activations=())))
+        self.rollouts += 1
+        sent = replace(rollout, behaviour={}, activations=())
+        self.has_room = self.client.ask(Add(self.actor, self.attempt, self.rollouts, sent))
 
-    def catch_up(self) -> bool:
-        """Whether learners have caught up with this actor, so that it may collect another rollout."""
+    def wait_for_room(self) -> bool:
+        """Waits a moment for learners to catch up, and says whether the actor may collect another rollout."""
         self.has_room = self.has_room or self.client.ask(AskForRoom(self.actor))
         return self.has_room
 
@@ -89,25 +85,18 @@ class Actor(Worker):
     """A worker that acts, and waits while its steps have not been learned from as often as the replay ratio says."""
 
     memory: RemoteShare
-    waiting_since: float | None = None
 
     def turn(self) -> Report:
-        """One rollout, or a moment of waiting.
-
-        Raises:
-            RuntimeError: Learners have not caught up for as long as a worker may be silent.
-        """
+        """One rollout, or a moment of waiting."""
         self.clock.restart()
-        has_room = self.memory.catch_up()
+        has_room = self.memory.wait_for_room()
         self.clock.lap("other")
-        if has_room:
-            self.waiting_since = None
-            return super().turn()
-        now, limit = time.monotonic(), self.setup.experiment.supervision.stall_timeout
-        self.waiting_since = self.waiting_since or now
-        if now - self.waiting_since > limit:
-            raise RuntimeError(f"waited {limit:g} s for learners, which have not learned from its steps")
-        return self.store.report()
+        return super().turn() if has_room else self.store.report()
+
+    def close(self) -> None:
+        """Closes its environments and its connection."""
+        super().close()
+        self.memory.client.close()
 
 
 class RemoteReplay:
@@ -119,20 +108,21 @@ class RemoteReplay:
     """
 
     def __init__(self, replay: ReplayAddress, first: int) -> None:
-        shards = replay.shards[first % len(replay.shards) :] + replay.shards[: first % len(replay.shards)]
-        self.clients = [ReplayClient(address, replay.key) for address in shards]
-        self.turns = itertools.cycle(self.clients)
-        self.drawn_from = self.clients[0]
+        self.clients = deque(ReplayClient(address, replay.key) for address in replay.shards)
+        self.clients.rotate(-first)
 
     def draw(self, progress: Progress) -> Drawn | None:
-        """A minibatch of the next shard, or None if none is due there."""
-        self.drawn_from = next(self.turns)
-        drawn: Drawn | None = self.drawn_from.ask(Draw(progress))
-        return drawn
+        """A minibatch of the next shard that has one, or None if none has one after a moment of waiting."""
+        for patience in (*[0.0] * (len(self.clients) - 1), PATIENCE):
+            self.clients.rotate(-1)
+            drawn: Drawn | None = self.clients[0].ask(Draw(progress, patience))
+            if drawn is not None:
+                return drawn
+        return None
 
     def learned(self, drawn: Drawn, errors: Tensor) -> None:
         """Tells the shard of the minibatch that was drawn last what the absolute TD error of each item [N] is."""
-        self.drawn_from.tell(Learned(drawn.item.places, errors.numpy(), drawn.origin))
+        self.clients[0].ask(Learned(drawn.item.places, errors.numpy(), drawn.origin))
 
 
 class Learner:

@@ -18,7 +18,7 @@ from asyncrl.formatting import counted
 from asyncrl.gorila.cluster import RayServer, cause_of, is_ready, machines, wait_for
 from asyncrl.gorila.node import FLUSH_SECONDS, NodeReport, NodeSetup, own_niceness
 from asyncrl.gorila.remote_node import RemoteNode
-from asyncrl.gorila.replay_actors import RayReplay
+from asyncrl.gorila.replay_processes import RayReplay
 from asyncrl.gorila.state import Rows, Vectors, statistics_of_node
 from asyncrl.gorila.supervisor_copy import SupervisorCopy
 from asyncrl.runtime.disk_watch import Notify
@@ -81,8 +81,10 @@ class RayWorkers:
         """Returns new messages, waiting at most `timeout` seconds for the first. Failed workers are removed.
 
         Raises:
-            RunError: A shard of the parameter server cannot make its optimiser.
+            RunError: A shard of the parameter server or of the replay memory cannot work.
         """
+        if self.replay is not None:
+            self.replay.watch()
         self._place()
         there, rows = [node for node in self.nodes if node.actor is not None], Rows.of(self.shared)
         for node in there:
@@ -98,8 +100,6 @@ class RayWorkers:
         messages += self._silent(there)
         if self.copy is not None:
             self.copy.refresh(self._answering)
-        if self.replay is not None:
-            self.replay.watch()
         return messages
 
     @property
@@ -153,13 +153,15 @@ class RayWorkers:
         missing = [node for node in self.nodes if node.actor is None and node.waiting]
         if not missing or self.server is None or time.monotonic() - self.placed_at < PLACE_SECONDS:
             return
+        replay = None if self.replay is None else self.replay.address
+        if self.replay is not None and replay is None:
+            return  # its shards are not there yet
         self.placed_at = time.monotonic()
         taken = {node.machine.id for node in self.nodes if node.machine is not None}
         free = [machine for machine in machines() if machine.id not in taken]
         for node, machine in zip(missing, free, strict=False):
             statistics = statistics_of_node(self.shared, node.setup.workers)
             vectors = Vectors.of(self.shared, statistics, with_target=True, with_parameters=True)
-            replay = None if self.replay is None else self.replay.address
             node.launch(machine, self.server, replay, vectors, Rows.of(self.shared))
         self._tell_nodes()
 

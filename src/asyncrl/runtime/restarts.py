@@ -104,6 +104,7 @@ class Restarts:
         spent = self.budget.spend(failure.worker, now)
         if spent is None:
             self.gone.add(failure.worker)
+            self._check_roles(text)
             if left := running + len(self.due):
                 others = counted(left, "worker")
                 self.notify(f"warning: {text}; it has no restarts left, and the run goes on with {others}{details}")
@@ -115,6 +116,17 @@ class Restarts:
         count = f"{spent} of {self.experiment.supervision.restarts} within ten minutes"
         loss = " with an empty replay memory" if self.replays else ""
         self.notify(f"warning: {text}; it is restarted{when}{loss} ({count}){details}")
+
+    def _check_roles(self, failure: str) -> None:
+        """Ends a run whose other workers would wait for ever.
+
+        Raises:
+            RunError: No actor, or no learner, is left.
+        """
+        roles = {number: self.experiment.role_of(number) for number in range(self.experiment.worker_count)}
+        for role in ("actor", "learner"):
+            if role in roles.values() and all(number in self.gone for number in roles if roles[number] == role):
+                raise RunError(f"{failure}; it has no restarts left, and no other {role} is left")
 
     def pop_due(self) -> list[int]:
         """Returns the workers to restart now, and counts their new attempts."""

@@ -81,7 +81,7 @@ class Store(Protocol):
         ...
 
     def report(self, episodes: tuple[Episode, ...] = ()) -> Report:
-        """Refreshes θ⁻ where it is due, and reports what was done since the last report."""
+        """Reports what was done since the last report."""
         ...
 
 
@@ -225,11 +225,11 @@ class SharedMemoryStore:
             observed = tree_map(lambda rows: rows[:-1].flatten(0, 1), seen)  # [T·B, ...]
             self.shared.moments.observe(self.worker, normalizer.vectors(observed))
         self.counter.advance(self.worker, steps=rollout.steps, episodes=len(episodes))
+        self._refresh_target()
         return self.report(episodes)
 
     def report(self, episodes: tuple[Episode, ...] = ()) -> Report:
-        """Refreshes θ⁻ where it is due, and reports what was done since the last report."""
-        self._refresh_target()
+        """Reports what was done since the last report."""
         self.clock.lap("other")
         report = Report(self.worker, self.updates, episodes, self.totals, self.clock.pop(), self.guard.pop())
         self.updates, self.totals = 0, defaultdict[str, float](float)

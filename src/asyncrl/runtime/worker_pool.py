@@ -55,7 +55,7 @@ class WorkerPool:
     ) -> None:
         self.experiment, self.info, self.shared, self.folder = experiment, info, shared, folder
         self.session, self.notify = session, notify
-        self.replays = memory_bytes(experiment, info) > 0
+        self.replays = memory_bytes(experiment, info) > 0 and not experiment.cluster.actors
         self.restarts = Restarts(experiment, shared, notify, self.replays)
         self.workers: Workers
         if make_workers is not None:

@@ -50,6 +50,8 @@ def where_time_goes(history: History) -> Iterator[Check]:
     else:
         text = f"{environment:.0%} in the environment; the rest is training"
     yield Check(TIME, "good", text)
+    if history.number("actors", 0):
+        return  # actors and learners wait for each other, and waiting counts as other
     for phase, share in shares.items():
         if environment < NEAR and share >= LARGE.get(phase, 1.0):
             text = f"{share:.0%} of the workers' time: {HINTS[phase]}"
