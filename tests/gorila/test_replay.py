@@ -18,12 +18,14 @@ import torch
 from asyncrl.algorithms.dqn import DQN
 from asyncrl.config import Experiment, replaced
 from asyncrl.envs.make import describe
-from asyncrl.errors import UserError
+from asyncrl.errors import RunError, UserError
 from asyncrl.gorila import replay, replay_connection, roles
 from asyncrl.gorila.replay import Add, AskForRoom, Draw, Drawn, Learned, Origin, ReplayShard
 from asyncrl.gorila.replay_connection import ReplayAddress, ReplayClient, ReplayServer
 from asyncrl.gorila.roles import Actor, Learner, RemoteReplay, RemoteShare, RoleSetup
+from asyncrl.runtime.failure import Failure
 from asyncrl.runtime.fork_server import process_context
+from asyncrl.runtime.restarts import Restarts
 from asyncrl.runtime.shared_model import SharedModel
 from asyncrl.types import Progress, WorkerInfo
 from tests.experiments import small
@@ -266,3 +268,14 @@ def test_workers_of_a_node_are_actors_then_learners(tmp_path: Path) -> None:
     info = describe(experiment)
     actors = [setup.worker_info for setup in made if experiment.role_of(setup.number) == "actor"]
     assert actors == [WorkerInfo(info, 4, number, 4) for number in range(4)]
+
+
+def test_a_run_goes_on_without_one_of_its_actors_but_not_without_its_last_learner() -> None:
+    experiment = replaced(separate(actors=2), {"restarts": 0})
+    shared = SharedModel(experiment, describe(experiment), process_context()).shared
+    notes: list[str] = []
+    restarts = Restarts(experiment, shared, notes.append, replays=False)
+    restarts.failed(Failure(0, "failed"), running=2)
+    assert "the run goes on with 2 workers" in notes[0]
+    with pytest.raises(RunError, match="worker 2 failed; it has no restarts left, and no other learner is left"):
+        restarts.failed(Failure(2, "failed"), running=1)
