@@ -65,7 +65,7 @@ SLOWEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spreads tests evenly over several test processes (`pytest -n 2 --dist loadgroup`)."""
+    """Spreads tests evenly over several test processes (`pytest -n 3 --dist loadgroup`)."""
     here = Path(__file__).parent
     names = {item: item.path.relative_to(here).as_posix() for item in items}
     for item, name in names.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import tests.environments  # noqa: F401  (registers the environments)
 from asyncrl.agent import untrained
@@ -23,6 +25,7 @@ from asyncrl.run_folder import RunFolder
 from asyncrl.runtime.agent import Agent
 from asyncrl.runtime.checkpoint import checkpoint_folders, load_checkpoint, save_checkpoint, step_of
 from asyncrl.serve import events, latest, player
+from asyncrl.serve.auxiliary_view import AuxiliaryView
 from asyncrl.serve.latest import LatestAgent
 from asyncrl.serve.player import Player
 from tests.experiments import small
@@ -249,3 +252,36 @@ def test_values_are_shown_in_the_units_of_the_return(algorithm: str) -> None:
     with started(Untrained(agent)) as live, closing(live.broadcast.listen()) as stream:
         setup = until(stream, "setup")
     assert "rewards to come, each clipped to ±1 and discounted by 0.99 per step" in setup["note"]
+
+
+def test_what_auxiliary_tasks_say_is_sent_with_the_steps() -> None:
+    agent = untrained(small("Catch-v0", "unreal", memory="lstm"))
+    with started(Untrained(agent)) as playing, closing(playing.broadcast.listen()) as stream:
+        first = until(stream, "step", lambda step: step["length"] == 0)
+        assert first["predicted"] is None  # a reward is predicted from three observations
+        step = until(stream, "step", lambda step: step["predicted"] is not None)
+        assert sum(step["predicted"]) == pytest.approx(1)
+        assert step["control"].startswith("data:image/png")
+    view, heads = AuxiliaryView(agent), ["pixel_control", "reward_prediction"]
+    with episode.EpisodePlayer(agent) as plays:
+        steps = list(itertools.islice(plays.play(1, deterministic=True, seed=0), 6))
+    for step in steps:
+        view.observe(step.decision)
+        found = view.read(agent, step.decision)
+    seen = torch.cat([step.decision.observation for step in steps])
+    first = torch.zeros(len(steps), 1, dtype=torch.bool)
+    first[0] = True
+    with torch.no_grad():
+        outputs, _ = agent.network(seen, agent.network.initial_state(1), first, heads[:1])
+        logits = agent.network.see(seen, heads[1:])["reward_prediction"][-1, 0]
+    assert view.highest == pytest.approx(float(outputs["pixel_control"].max()))
+    assert sorted(found["predicted"]) == pytest.approx(sorted(logits.softmax(-1).tolist()), abs=1e-5)
+
+
+def test_an_agent_without_auxiliary_tasks_shows_none() -> None:
+    agent = untrained(small())
+    with episode.EpisodePlayer(agent) as plays:
+        step = next(plays.play(1, deterministic=True, seed=0))
+    view = AuxiliaryView(agent)
+    view.observe(step.decision)
+    assert view.read(agent, step.decision) == {"control": None, "predicted": None}

@@ -173,18 +173,21 @@ class Network(nn.Module):
         time = len(next(iter(pack("", observations).values())))
         return {name: self.heads[name](features.unflatten(0, (time, -1))) for name in heads}
 
-    def forward(self, observations: Any, state: State, first: Tensor) -> tuple[dict[str, Tensor], State]:
+    def forward(
+        self, observations: Any, state: State, first: Tensor, heads: Collection[str] | None = None
+    ) -> tuple[dict[str, Tensor], State]:
         """Heads along a sequence of observations.
 
         Args:
             observations: [T, B, ...], or that for each key.
             state: Before the first observation, each [B, H].
             first: [T, B] bool, true where an observation is its episode's first: the state is reset before it.
+            heads: Names of the heads; None for all that are not auxiliary.
 
         Returns:
-            The output [T, B, ...] of each head that is not auxiliary, and the state after the last observation.
+            The output [T, B, ...] of each head, and the state after the last observation.
         """
-        return self._forward(observations, state, first, self.main_heads)
+        return self._forward(observations, state, first, self.main_heads if heads is None else heads)
 
     def _forward(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import sys
 import threading
@@ -15,21 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from asyncrl.analysis.episode import EpisodePlayer, Frame, Step
+from asyncrl.analysis.episode import EpisodePlayer, Step
 from asyncrl.analysis.json_numbers import json_numbers
 from asyncrl.analysis.readout import Readout, readout_of
 from asyncrl.config import Experiment
 from asyncrl.errors import UserError
+from asyncrl.serve.auxiliary_view import AuxiliaryView
 from asyncrl.serve.events import Broadcast
 from asyncrl.serve.latest import LatestAgent
+from asyncrl.serve.pictures import data_url
 
 SPEEDS = (0.0, 0.25, 1.0, 4.0)
 """Multiples of the environment's own speed; 0 is a pause."""
 MOST_PICTURES = 30.0
 """Most pictures sent per second, whatever the speed."""
 MOST_LISTENERS = 16
-JPEG_PIXELS = 160_000
-"""Pictures with more pixels are sent as JPEG; smaller ones as PNG, which is sharp and fast for them."""
 RELOAD_SECONDS = 1.5
 """A game without listeners is paused for this long before it ends, for pages that are reloaded."""
 RETRY_SECONDS = 5.0
@@ -132,14 +130,16 @@ class Player:
         """Plays until nobody listens."""
         agent = self.latest.agent
         self.readout = readout = self.readout or readout_of(agent)
-        clock, length, episode = PictureClock(), 0, 1
+        auxiliary, clock, length, episode = AuxiliaryView(agent), PictureClock(), 0, 1
         with EpisodePlayer(agent) as player:
             self.broadcast.send("setup", _setup(readout, agent.experiment, player.fps))
             render_problem = player.render_problem and f"{player.render_problem}: the observation is shown instead"
             for step in self._paced(player.play(sys.maxsize, self.deterministic, self.seed), player.fps):
+                auxiliary.observe(step.decision)
                 if clock.is_due(time.monotonic()) or step.last:
                     counts = {"episode": episode, "length": length}
                     shown = _shown(step, readout, self.latest.agent.reward_rule.scale)
+                    shown |= auxiliary.read(self.latest.agent, step.decision)
                     self.broadcast.send("step", self._parameters(render_problem) | counts | shown)
                 length, episode = (0, episode + 1) if step.last else (length + 1, episode)
                 self.latest.refresh()
@@ -182,7 +182,7 @@ def _shown(step: Step, readout: Readout, scale: float) -> dict[str, Any]:
     Values are divided by the scale of the rewards that they were learned from, so that they compare with the return.
     """
     shown = {
-        "frame": _data_url(step.frame),
+        "frame": data_url(step.frame),
         "reward": json_numbers(step.reward),
         "return": json_numbers(step.total_reward),
         "last": step.last,
@@ -197,16 +197,3 @@ def _shown(step: Step, readout: Readout, scale: float) -> dict[str, Any]:
         "value": None if reading.values is None else json_numbers(reading.values[0] / scale),
         "chosen": json_numbers(np.atleast_1d(step.decision.action)),
     }
-
-
-def _data_url(frame: Frame) -> str:
-    from PIL import Image
-
-    buffer, image = io.BytesIO(), Image.fromarray(frame)
-    if frame.shape[0] * frame.shape[1] > JPEG_PIXELS:
-        kind = "jpeg"
-        image.save(buffer, "JPEG", quality=85)
-    else:
-        kind = "png"
-        image.save(buffer, "PNG", compress_level=1)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -81,6 +81,16 @@ function show(data) {
   at("valued").hidden = data.value === null;
   at("value").textContent = number(data.value);
   showBars(data);
+  showAuxiliary(data);
+}
+
+function showAuxiliary({ control, predicted }) {
+  at("auxiliary").hidden = control === null && predicted === null;
+  at("controlled").hidden = control === null;
+  if (control !== null) at("control").src = control;
+  at("predicted").hidden = predicted === null;
+  if (predicted === null) return;
+  ["negative", "zero", "positive"].forEach((name, place) => { at(name).textContent = `${(100 * predicted[place]).toFixed(0)} %`; });
 }
 
 function showAge() {
