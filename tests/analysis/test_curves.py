@@ -67,6 +67,8 @@ def test_runs_that_differ_by_their_seed_alone_are_together_and_labels_say_what_d
     assert list(group_by_differences([*runs[:2], other])) == [""]
     assert list(group_by_differences(runs[:4], apart="learning_rate")) == [""]
     assert list(group_runs(runs[:5], ["memory", "workers"])) == ["no memory, workers 1"]
+    steps = [written(tmp_path / f"steps-{count}", steps=count) for count in (800, 90, 400)]
+    assert list(group_runs(steps, ["steps"])) == ["steps 90", "steps 400", "steps 800"]
 
 
 def test_a_drawn_learning_rate_is_no_difference(tmp_path: Path) -> None:

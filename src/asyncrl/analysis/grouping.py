@@ -21,15 +21,21 @@ SHORT = {"learning_rate": "lr", "envs_per_worker": "envs", "max_gradient_norm": 
 
 
 def group_runs(runs: Sequence[RunFolder], names: Sequence[str]) -> dict[str, list[RunFolder]]:
-    """Groups runs by the values of some of their settings.
+    """Groups runs by the values of some of their settings, in the order of these values where they are numbers.
 
     Raises:
         UserError: A run has no such setting.
     """
     groups: dict[str, list[RunFolder]] = {}
+    values: dict[str, list[Any]] = {}
     for run in runs:
         settings = run.read_settings()
-        groups.setdefault(", ".join(label(name, setting(settings, name)) for name in names), []).append(run)
+        found = [setting(settings, name) for name in names]
+        text = ", ".join(label(name, value) for name, value in zip(names, found, strict=True))
+        groups.setdefault(text, []).append(run)
+        values[text] = found
+    if all(isinstance(value, int | float) for found in values.values() for value in found):
+        return dict(sorted(groups.items(), key=lambda group: values[group[0]]))
     return groups
 
 
