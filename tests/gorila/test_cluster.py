@@ -66,11 +66,17 @@ def start(cluster: Any, tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-def actors(name: str) -> list[psutil.Process]:
-    """Processes of the cluster that run an actor of that class."""
+RAYLETS: set[int] = {1}
+"""Process ids of the cluster's raylets so far, whose children the actors are; 1 has those whose raylet is gone."""
+
+
+def actors(cluster: Any, name: str) -> list[psutil.Process]:
+    """Processes of the cluster that run an actor of that class. Other tests may have a cluster of their own."""
+    RAYLETS.update(node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes())
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if " ".join(process.info["cmdline"] or ()).startswith(f"ray::{name}"):
+    for process in psutil.process_iter(["cmdline", "ppid"]):
+        ours = process.info["ppid"] in RAYLETS
+        if ours and " ".join(process.info["cmdline"] or ()).startswith(f"ray::{name}"):
             found.append(process)
     return found
 
@@ -106,7 +112,7 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
     goes_on()
 
     wait_for(lambda: metrics(folder)[-1]["return_mean"] > 0.8, 90, "a good agent")
-    [shard] = actors("ShardActor")
+    [shard] = actors(cluster, "ShardActor")
     before = steps()
     shard.kill()
     wait_for(lambda: "shard 0 of the parameter server was started again" in log(folder), 60, "the shard's restart")
@@ -132,7 +138,11 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
 
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(60) == 130
-    wait_for(lambda: not actors("Node") and not actors("ShardActor"), 30, "the end of all processes on the cluster")
+    wait_for(
+        lambda: not actors(cluster, "Node") and not actors(cluster, "ShardActor"),
+        30,
+        "the end of all processes on the cluster",
+    )
     ended = summary(folder)
     assert ended["status"] == "stopped"
 
@@ -145,11 +155,13 @@ def test_a_run_outlives_everything_that_fails_around_it(cluster: Any, start: Sta
     pids = [state["process"] for state in worker_states(folder) if state["process"]]
     assert len(pids) == 1
     resumed.kill()  # nothing of a run outlives its supervisor
-    everything = lambda: [*actors("Node"), *actors("ShardActor"), *filter(psutil.pid_exists, pids)]  # noqa: E731
+    everything = lambda: [*actors(cluster, "Node"), *actors(cluster, "ShardActor"), *filter(psutil.pid_exists, pids)]  # noqa: E731
     wait_for(lambda: not everything(), 60, "the end of everything on the cluster")
 
 
-def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(start: Start, tmp_path: Path) -> None:
+def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(
+    cluster: Any, start: Start, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     roles = ["--algorithm", "dqn", "--nodes", "1", "--actors", "1", "--learners", "1"]
     process = start(*roles, "--prioritized", "proportional", "--steps", "1G")
@@ -165,7 +177,7 @@ def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(start: Star
     os.kill(learner, signal.SIGKILL)
     wait_for(lambda: f"(process {learner}) was killed by SIGKILL" in log(folder), 30, "the note of its death")
     learns()
-    [shard] = actors("ReplayProcess")
+    [shard] = actors(cluster, "ReplayProcess")
     shard.kill()
     wait_for(
         lambda: "shard 0 of the replay memory was started again, and begins empty" in log(folder), 60, "its restart"
@@ -176,5 +188,5 @@ def test_actors_and_learners_outlive_a_learner_and_the_replay_memory(start: Star
 
     os.killpg(process.pid, signal.SIGTERM)
     assert process.wait(60) == 143
-    everything = lambda: [*actors("Node"), *actors("ShardActor"), *actors("ReplayProcess")]  # noqa: E731
+    everything = lambda: [*actors(cluster, "Node"), *actors(cluster, "ShardActor"), *actors(cluster, "ReplayProcess")]  # noqa: E731
     wait_for(lambda: not everything(), 30, "the end of all processes on the cluster")
