@@ -50,11 +50,10 @@ def rate(nodes: int, shards: int, size: int, seconds: float) -> float:
     """Pushes of all nodes together per second."""
     import ray
 
-    from asyncrl.gorila.cluster import ShardActor
-    from asyncrl.gorila.shard import ShardState, bounds
+    from asyncrl.gorila.shard import Shard, ShardState, bounds
 
     parts = bounds(size, shards)
-    holders = [ray.remote(ShardActor).options(num_cpus=0).remote(None, None) for _ in parts]
+    holders = [ray.remote(Shard).options(num_cpus=0).remote() for _ in parts]
     for holder, part in zip(holders, parts, strict=True):
         ray.get(holder.restore.remote(ShardState(np.zeros(part.stop - part.start, np.float32))))
     clients = [ray.remote(Client).options(num_cpus=0).remote(holders, parts, size) for _ in range(nodes)]

@@ -33,11 +33,10 @@ Push = Callable[[np.ndarray], np.ndarray]
 def through_ray(size: int) -> Iterator[Push]:
     import ray
 
-    from asyncrl.gorila.cluster import ShardActor
     from asyncrl.gorila.shard import Push as Sent
-    from asyncrl.gorila.shard import ShardState
+    from asyncrl.gorila.shard import Shard, ShardState
 
-    shard = ray.remote(ShardActor).options(num_cpus=0).remote(None, None)
+    shard = ray.remote(Shard).options(num_cpus=0).remote()
     ray.get(shard.restore.remote(ShardState(np.zeros(size, np.float32))))
     yield lambda vector: ray.get(shard.trade.remote(Sent(vector, 0.0, 0, 0))).parameters
     ray.kill(shard)
