@@ -162,7 +162,8 @@ class ReplayShard:
 
     def _draw(self, progress: Progress) -> Drawn | None:
         """A minibatch from the memory that has most steps still to be learned."""
-        for actor, memory in sorted(self.memories.items(), key=lambda each: -each[1].owed):
-            if (item := memory.draw_one(self.random, progress)) is not None:
-                return Drawn(item, Origin(self.life, actor, memory.removed))
-        return None
+        if not self.memories:
+            return None
+        actor, memory = max(self.memories.items(), key=lambda each: each[1].owed)
+        item = memory.draw_one(self.random, progress)
+        return None if item is None else Drawn(item, Origin(self.life, actor, memory.removed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from asyncrl.runtime.disk_watch import Notify
 from asyncrl.types import EnvironmentInfo
 
 WATCH_SECONDS = 2.0
-"""Seconds between two questions whether a shard was started again."""
+"""Seconds between two calls that make a shard listen, in case it was started again."""
 
 
 class ReplayProcess:
@@ -33,21 +34,19 @@ class ReplayProcess:
 
     def __init__(self, experiment: Experiment, info: EnvironmentInfo) -> None:
         torch.set_num_threads(1)
-        self.shard, self.server = ReplayShard(experiment, info), None
+        self.shard = ReplayShard(experiment, info)
+        self.server: ReplayServer | None = None
 
-    server: ReplayServer | None
+    def listen(self, address: tuple[str, int], key: bytes) -> tuple[int, int | None]:
+        """Answers workers from now on, if it does not yet.
 
-    def listen(self, address: tuple[str, int], key: bytes) -> int | None:
-        """Answers workers from now on; returns its port, or None if it is in use."""
-        try:
-            self.server = ReplayServer(self.shard.answer, address, key)
-        except OSError:
-            return None
-        return self.server.port
-
-    def port(self) -> int | None:
-        """Where it listens, if it does."""
-        return None if self.server is None else self.server.port
+        Returns:
+            The shard's life, another number after it was started again, and its port, or None if the port is in use.
+        """
+        if self.server is None:
+            with suppress(OSError):
+                self.server = ReplayServer(self.shard.answer, address, key)
+        return self.shard.life, None if self.server is None else self.server.port
 
 
 class RayReplay:
@@ -68,11 +67,9 @@ class RayReplay:
         process = ray.remote(ReplayProcess).options(**beside_supervisor())
         self.shards: list[Any] = [process.remote(experiment, info) for _ in range(number)]
         self.ports = [0] * number  # 0 until a shard listens for the first time
-        self.told = [False] * number  # whether the user knows that a shard was started again
-        self.calls: dict[int, Any] = {}  # by shard: reference of the answer to the latest call
+        self.lives: dict[int, int] = {}  # by shard
+        self.calls: dict[int, Any] = {}  # by shard: reference of the answer to the latest `listen`
         self.watched_at = -np.inf
-        for shard in range(number):
-            self._listen(shard)
 
     @property
     def address(self) -> ReplayAddress | None:
@@ -87,32 +84,27 @@ class RayReplay:
         Raises:
             RunError: A shard cannot start.
         """
+        if time.monotonic() - self.watched_at >= WATCH_SECONDS:
+            self.watched_at = time.monotonic()
+            for number, shard in enumerate(self.shards):
+                if number not in self.calls:
+                    self.calls[number] = shard.listen.remote((self.host, self.ports[number]), self.key)
         for number, call in list(self.calls.items()):
             if is_ready(call):
                 del self.calls[number]
                 self._take(number, call)
-        if self.address is not None and time.monotonic() - self.watched_at >= WATCH_SECONDS:
-            self.watched_at = time.monotonic()
-            for number, shard in enumerate(self.shards):
-                self.calls.setdefault(number, shard.port.remote())
 
     def _take(self, number: int, call: Any) -> None:
         try:
-            port: int | None = ray.get(call)
+            life, port = ray.get(call)
         except ActorDiedError as error:
             raise RunError(f"shard {number} of the replay memory cannot run: {cause_of(error)}") from error
-        except RayError:  # it is being started again
-            port = None
-        if port is not None:
-            self.ports[number], self.told[number] = port, False
+        except RayError:  # it is being started again, or cannot be reached for a moment
             return
-        if self.ports[number] and not self.told[number]:
-            self.told[number] = True
+        if self.lives.setdefault(number, life) != life:
+            self.lives[number] = life
             self.notify(f"warning: shard {number} of the replay memory was started again, and begins empty")
-        self._listen(number)
-
-    def _listen(self, number: int) -> None:
-        self.calls[number] = self.shards[number].listen.remote((self.host, self.ports[number]), self.key)
+        self.ports[number] = port or self.ports[number]
 
     def kill(self) -> None:
         """Ends all shards."""

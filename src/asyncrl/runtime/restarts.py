@@ -123,10 +123,10 @@ class Restarts:
         Raises:
             RunError: No actor, or no learner, is left.
         """
-        roles = {number: self.experiment.role_of(number) for number in range(self.experiment.worker_count)}
-        for role in ("actor", "learner"):
-            if role in roles.values() and all(number in self.gone for number in roles if roles[number] == role):
-                raise RunError(f"{failure}; it has no restarts left, and no other {role} is left")
+        roles = [self.experiment.role_of(number) for number in range(self.experiment.worker_count)]
+        left = {role for number, role in enumerate(roles) if number not in self.gone}
+        for role in {"actor", "learner"}.intersection(roles) - left:
+            raise RunError(f"{failure}; it has no restarts left, and no other {role} is left")
 
     def pop_due(self) -> list[int]:
         """Returns the workers to restart now, and counts their new attempts."""
